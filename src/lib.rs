@@ -66,6 +66,10 @@ pub mod build;
 // Demonstrations, mistakes, comparisons, doctor, verify.
 pub mod teach;
 
+// Docker's HTTP API.
+#[cfg(feature = "daemon")]
+pub mod daemon;
+
 // Text, pictures, JSON.
 pub mod render;
 

@@ -32,6 +32,7 @@ macro_rules! messages {
             ("compare", include_str!("../messages/en/compare.txt")),
             ("completions", include_str!("../messages/en/completions.txt")),
             ("container", include_str!("../messages/en/container.txt")),
+            ("daemon", include_str!("../messages/en/daemon.txt")),
             ("demo", include_str!("../messages/en/demo.txt")),
             ("docker", include_str!("../messages/en/docker.txt")),
             ("dockerfile", include_str!("../messages/en/dockerfile.txt")),

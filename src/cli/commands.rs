@@ -6,6 +6,10 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use super::build::{self, BuildArgs, BuildStepArgs, builder::BuilderArgs};
 use super::compare::CompareArgs;
 use super::completions::CompletionsArgs;
+#[cfg(feature = "daemon")]
+use super::daemon;
+#[cfg(feature = "daemon")]
+use super::daemon::{ApiArgs, DaemonArgs};
 use super::doctor::DoctorArgs;
 use super::enter::EnterArgs;
 use super::exec::ExecArgs;
@@ -216,6 +220,12 @@ macro_rules! commands {
             /// Print how much disk space images and containers take
             #[cfg(feature = "images")]
             System(Described<SystemArgs>),
+            /// Answer Docker's HTTP API, so that docker's own client works: run, start, stop, restart, status [unix(7)]
+            #[cfg(feature = "daemon")]
+            Daemon(Described<DaemonArgs>),
+            /// Send one request to the daemon, and print the answer [unix(7)]
+            #[cfg(feature = "daemon")]
+            Api(Described<ApiArgs>),
             /// Run a further command in a running container, with the container's own restrictions [setns(2)]
             Exec(Described<ExecArgs>),
             /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
@@ -332,6 +342,10 @@ macro_rules! commands {
                     Command::Rmi(Described(args)) => image::rmi::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::Unpack(Described(args)) => image::unpack(&args),
+                    #[cfg(feature = "daemon")]
+                    Command::Daemon(Described(args)) => daemon::run(color, &args),
+                    #[cfg(feature = "daemon")]
+                    Command::Api(Described(args)) => daemon::api(color, &args),
                     Command::Exec(Described(args)) => exec::run(color, args),
                     Command::Enter(Described(args)) => enter::run(color, args),
                     Command::Verify(Described(args)) => verify::run(color, &args),

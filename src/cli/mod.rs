@@ -9,6 +9,8 @@ mod cards;
 mod commands;
 mod compare;
 mod completions;
+#[cfg(feature = "daemon")]
+mod daemon;
 mod docker;
 mod doctor;
 mod enter;

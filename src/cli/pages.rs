@@ -148,7 +148,7 @@ fn escaped(text: &str) -> String {
 /// The key of a message about a subcommand. Those about images are in one file, and those about containers that stay.
 pub(crate) fn key_of(subcommand: &str, part: &str) -> String {
     let own = format!("{subcommand}.{part}");
-    let all = [own.clone(), format!("image.{own}")];
+    let all = [own.clone(), format!("image.{own}"), format!("daemon.{own}")];
     all.into_iter().find(|key| text_if_any(key).is_some()).unwrap_or_else(|| format!("container.{own}"))
 }
 
@@ -199,6 +199,8 @@ impl Extras {
             ("commit", _) => notes.push(text("image.commit.help")),
             ("import", _) => notes.push(text("image.import.help")),
             ("system", _) => notes.push(text("image.system.help")),
+            ("daemon", _) => notes.push(text("daemon.help")),
+            ("api", _) => notes.push(text("daemon.api.help")),
             ("rmi", _) => notes.push(text("image.rmi.help")),
             ("enter", _) => notes.push(text("enter.help")),
             ("verify", _) => notes.push(text("verify.why")),
@@ -219,6 +221,7 @@ impl Extras {
             "verify" => Some("proc(5)"),
             "doctor" => Some("user_namespaces(7)"),
             "ledger" => Some("namespaces(7)"),
+            "daemon" | "api" => Some("unix(7)"),
             _ => feature.map(Feature::man_page),
         };
         Extras { examples, page, notes }

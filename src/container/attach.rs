@@ -65,15 +65,20 @@ pub fn parse_keys(written: &str) -> Option<Vec<u8>> {
 
 /// Finds the keys that detach in what is typed. What may be their beginning is held back until the next key.
 #[derive(Debug)]
-struct KeyFinder {
+pub struct KeyFinder {
     keys: Vec<u8>,
     /// How many of them were typed.
     matched: usize,
 }
 
 impl KeyFinder {
+    /// For these keys. Without any, nothing is found.
+    pub fn new(keys: Vec<u8>) -> KeyFinder {
+        KeyFinder { keys, matched: 0 }
+    }
+
     /// Takes what was typed. Returns what is for the command, and whether all keys were found.
-    fn take(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+    pub fn take(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let mut out = Vec::with_capacity(typed.len());
         for byte in typed {
             if self.keys.get(self.matched) == Some(byte) {
@@ -115,7 +120,7 @@ pub fn attach(
     }
     let mut session = Session {
         signals,
-        finder: KeyFinder { keys: options.detach_keys.clone(), matched: 0 },
+        finder: KeyFinder::new(options.detach_keys.clone()),
         is_open: options.stdin,
         is_attached: false,
         runs: !start,
@@ -378,7 +383,7 @@ mod tests {
     fn keys_are_found_in_any_pieces_and_nothing_else_is_lost() {
         let typed = b"a\x10b\x10\x10c\x11\x10\x11after";
         for size in 1..=typed.len() {
-            let mut finder = KeyFinder { keys: DETACH_KEYS.to_vec(), matched: 0 };
+            let mut finder = KeyFinder::new(DETACH_KEYS.to_vec());
             let (mut out, mut is_found) = (Vec::new(), false);
             for piece in typed.chunks(size) {
                 if is_found {

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -29,6 +30,16 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// The time between two attempts to connect to a supervisor that another command has just started.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// The supervisors that this process has started. A command ends before them. The daemon does not, and is their parent.
+static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Reaps the supervisors that have ended.
+pub fn reap() {
+    if let Ok(mut started) = STARTED.lock() {
+        started.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+}
 
 /// A connection to the supervisor of a container.
 #[derive(Debug)]
@@ -160,6 +171,11 @@ impl SupervisorClient {
         }
     }
 
+    /// The socket, for a process that waits in another way.
+    pub fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
     /// Waits until the supervisor has ended, or `deadline`.
     pub fn await_end(&mut self, deadline: Instant) {
         while self.receive(Some(deadline)).is_ok() {}
@@ -205,6 +221,8 @@ fn start_supervisor(id: &Id, explain: Explainer) -> Result<SupervisorMessage> {
         Ok(message) => {
             if message != SupervisorMessage::Ready {
                 let _ = child.wait();
+            } else if let Ok(mut started) = STARTED.lock() {
+                started.push(child);
             }
             Ok(message)
         }

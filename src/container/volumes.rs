@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::id::Id;
 use super::name;
@@ -69,6 +70,21 @@ pub struct AboutVolume {
     /// The ID maps in which its files have their owners. None: real IDs.
     #[serde(default)]
     pub maps: Option<IdMaps>,
+}
+
+impl Volume {
+    /// Everything about it: Docker's keys.
+    pub fn inspected(&self) -> Value {
+        json!({
+            "CreatedAt": self.about.created,
+            "Driver": "local",
+            "Labels": self.about.labels,
+            "Mountpoint": printed(&self.path),
+            "Name": self.name,
+            "Options": null,
+            "Scope": "local",
+        })
+    }
 }
 
 impl VolumeStore {

@@ -137,7 +137,7 @@ fn names(run: &PrivateDirectory, swept: &mut Swept) -> Vec<OsString> {
 
 /// Cleans up after one run, if its owner is dead.
 pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept) {
-    if run_directory::is_ledger(name) {
+    if run_directory::is_ledger(name) || run_directory::is_of_daemon(name) {
         return;
     }
     let result = match name.to_str().filter(|name| name.ends_with(".lock")) {

@@ -133,6 +133,16 @@ fn asked_for() -> PathBuf {
     if let Some(chosen) = CHOSEN.get().cloned().or_else(|| variable(VARIABLE)) {
         return std::path::absolute(&chosen).unwrap_or(chosen);
     }
+    usual()
+}
+
+/// Whether HOME is the usual one, which is used if none is chosen.
+pub fn is_usual() -> bool {
+    asked_for() == usual()
+}
+
+fn usual() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if geteuid().is_root() {
         return "/var/lib/sandbox".into();
     }

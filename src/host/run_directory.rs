@@ -32,6 +32,17 @@ pub const OF_ROOT: &str = "/run/sandbox";
 /// The file of `sandbox ledger` in it. It belongs to no run, and the sweep leaves it alone.
 pub const LEDGER: &str = "ledger.json";
 
+/// How the files of a daemon in it begin, besides its sockets.
+pub const DAEMON: &str = "daemon-";
+
+/// Whether a name in RUN is that of a socket of the daemon, or of the file with its PID. Its lock is a lock as any other.
+pub fn is_of_daemon(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let is_socket = name.starts_with(b"docker") && name.ends_with(b".sock");
+    let is_file = name.starts_with(DAEMON.as_bytes()) && !name.ends_with(b".lock");
+    is_socket || is_file
+}
+
 /// Whether a name in RUN is that of the ledger, or of its temporary file.
 pub fn is_ledger(name: &OsStr) -> bool {
     name.as_bytes().strip_prefix(LEDGER.as_bytes()).is_some_and(|rest| rest.is_empty() || rest == b".new")

@@ -4,6 +4,8 @@
 
 pub mod background;
 pub mod console;
+#[cfg(all(feature = "daemon", feature = "images"))]
+pub mod daemon;
 pub mod held;
 pub mod html;
 #[cfg(feature = "images")]

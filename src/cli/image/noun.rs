@@ -1,7 +1,6 @@
 //! `sandbox image ACTION`: what an image is made of.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::contents::{DiffArgs, WhichArgs};
 use super::from_host::FromHostArgs;
@@ -18,8 +17,7 @@ use super::tag::TagArgs;
 use super::{ImageExplainArg, as_docker};
 use crate::error::Result;
 use crate::image::history::{self, ImageStep};
-use crate::image::manifest::read_json;
-use crate::image::reference::Reference;
+use crate::image::inspected::inspected;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::image::verify;
 use crate::render;
@@ -141,36 +139,6 @@ fn inspect(color: Color, named: &NamedImages) -> Result<u8> {
     })?;
     render::print_json(Stream::Out, &found.into_inner());
     Ok(status)
-}
-
-fn inspected(store: &ImageStore, image: &StoredImage) -> Result<Value> {
-    let parts = store.parts(&image.descriptor)?;
-    let config: Value = read_json(&store.document(&image.id)?, &image.id.to_string())?;
-    let names = store.all()?.into_iter().filter(|other| other.id == image.id).filter_map(|other| other.name);
-    let names: Vec<Reference> = names.collect();
-    let digest = |name: &Reference| format!("{}@{}", name.familiar_name(), image.descriptor.digest);
-    let mut digests: Vec<String> = names.iter().map(digest).collect();
-    digests.dedup();
-    let known = |key: &str| config.get(key).cloned().unwrap_or(Value::String(String::new()));
-    Ok(json!({
-        "Id": image.id,
-        "RepoTags": names.iter().filter(|name| name.tag.is_some()).map(Reference::familiar).collect::<Vec<_>>(),
-        "RepoDigests": digests,
-        "Comment": known("comment"),
-        "Created": known("created"),
-        "Author": known("author"),
-        "Config": config.get("config").cloned().unwrap_or(Value::Null),
-        "Architecture": known("architecture"),
-        "Variant": known("variant"),
-        "Os": known("os"),
-        "Size": image.size,
-        "RootFS": { "Type": "layers", "Layers": parts.config.rootfs.diff_ids },
-        "Descriptor": {
-            "mediaType": image.descriptor.media_type,
-            "digest": image.descriptor.digest,
-            "size": image.descriptor.size,
-        },
-    }))
 }
 
 /// Prints what an image is made of, from the name down to the layers.

@@ -84,7 +84,11 @@ fn refuse_if_used(image: &StoredImage, force: bool) -> Result<()> {
         (name.is_some() && name == image.name)
             || (made_from.len() >= 4 && image.id.hex().starts_with(made_from))
     };
-    let has_image = kept.iter().filter(|container| is_of_image(&container.record.image));
+    // Its image may have lost the name that the container was made from.
+    let id = Some(image.id.to_string());
+    let has_image = kept
+        .iter()
+        .filter(|container| container.record.image_id == id || is_of_image(&container.record.image));
     let mut found = has_image.filter(|container| !force || container.state.status.is_active());
     let Some(container) = found.next() else { return Ok(()) };
     let id = container.record.id.short();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{ExplainArg, as_docker, filter_of, format_of, unfilled};
 use crate::container::store::ContainerStore;
@@ -137,19 +137,6 @@ fn create(labels: &[String], driver: &str, name: Option<&str>, explain: &Explain
     Ok(())
 }
 
-/// A volume as `inspect` prints it.
-fn inspected(volume: &Volume) -> Value {
-    json!({
-        "CreatedAt": volume.about.created,
-        "Driver": "local",
-        "Labels": volume.about.labels,
-        "Mountpoint": printed(&volume.path),
-        "Name": volume.name,
-        "Options": null,
-        "Scope": "local",
-    })
-}
-
 fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) -> Result<u8> {
     let format = format_of(format)?;
     let known = ["name", "label", "dangling"];
@@ -176,7 +163,7 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
         return Ok(0);
     }
     let row = |volume: &Volume| {
-        let mut row = inspected(volume);
+        let mut row = volume.inspected();
         let labels = volume.about.labels.iter().map(|(name, value)| format!("{name}={value}"));
         row["Labels"] = labels.collect::<Vec<_>>().join(",").into();
         row
@@ -193,7 +180,7 @@ fn inspect(format: &str, names: &[String], explain: &ExplainArg) -> Result<u8> {
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for name in names {
         match store.find(name) {
-            Ok(volume) => found.push(inspected(&volume)),
+            Ok(volume) => found.push(volume.inspected()),
             Err(error) => errors.push(error),
         }
     }

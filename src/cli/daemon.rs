@@ -1,0 +1,355 @@
+//! `sandbox daemon` and `sandbox api`: Docker's HTTP API, as a server and as a client of one request.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::kept::explainer;
+use crate::container::explain::Explainer;
+use crate::daemon::query::ApiQuery;
+use crate::daemon::service::{DaemonAddress, RunningDaemon};
+use crate::daemon::{self, DaemonOptions};
+use crate::error::{Error, ExitKind, Result, io_text};
+use crate::host::home::HomePlace;
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+
+/// How long a daemon may take until clients can connect.
+const READY: Duration = Duration::from_secs(20);
+
+/// The time between two looks at it.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The file in HOME with the messages of a daemon in the background.
+const LOG: &str = "daemon.log";
+
+/// The methods of HTTP that the API has.
+const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
+
+/// What `daemon` does.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct DaemonArgs {
+    #[command(subcommand)]
+    action: DaemonAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum DaemonAction {
+    /// Run the daemon in the foreground, until Ctrl-C or SIGTERM
+    Run {
+        #[command(flatten)]
+        listen: ListenArgs,
+        /// Print each request, what it means, and the command line of sandbox that does the same
+        #[arg(long)]
+        trace: bool,
+        /// Leave the session of the caller
+        #[arg(long, hide = true)]
+        background: bool,
+        #[command(flatten)]
+        explain: DaemonExplainArg,
+    },
+    /// Start the daemon in the background
+    Start {
+        #[command(flatten)]
+        listen: ListenArgs,
+        #[command(flatten)]
+        explain: DaemonExplainArg,
+    },
+    /// Stop the daemon. The containers run on
+    Stop {
+        #[command(flatten)]
+        explain: DaemonExplainArg,
+    },
+    /// Stop the daemon, and start it again with the same addresses. The containers run on
+    Restart {
+        #[command(flatten)]
+        explain: DaemonExplainArg,
+    },
+    /// Print whether the daemon runs; the exit status is 0 if it does, otherwise 3
+    Status {
+        /// text or json
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: super::output::Format,
+        #[command(flatten)]
+        explain: DaemonExplainArg,
+    },
+}
+
+/// Where the daemon listens.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct ListenArgs {
+    /// An address: unix:///PATH, or tcp://127.0.0.1:PORT; the default is docker.sock in /run/sandbox for root, and in the
+    /// directory of running containers for others (may be repeated)
+    #[arg(long = "host", short = 'H', value_name = "ADDRESS")]
+    hosts: Vec<DaemonAddress>,
+}
+
+/// The flag of all of these commands.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct DaemonExplainArg {
+    /// Print each step: the file, the socket, the process or the signal, and why
+    #[arg(long)]
+    explain: bool,
+}
+
+/// The arguments of `api`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct ApiArgs {
+    /// GET, HEAD, POST, PUT or DELETE
+    #[arg(value_name = "METHOD")]
+    method: String,
+    /// The path, with a query: '/containers/json?all=1'
+    #[arg(value_name = "PATH")]
+    path: String,
+    /// The body, as JSON; `-` reads standard input
+    #[arg(value_name = "BODY")]
+    body: Option<String>,
+    /// The address of the daemon; the default is that of the daemon for this HOME
+    #[arg(long, short = 'H', value_name = "ADDRESS")]
+    host: Option<DaemonAddress>,
+    #[command(flatten)]
+    explain: DaemonExplainArg,
+}
+
+/// Performs the action.
+pub(super) fn run(color: Color, args: &DaemonArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    match &args.action {
+        DaemonAction::Run { listen, trace, background, explain } => {
+            foreground(listen, *trace, *background, explainer(explain.explain))
+        }
+        DaemonAction::Start { listen, explain } => start(&listen.hosts, explainer(explain.explain)),
+        DaemonAction::Stop { explain } => match stop(explainer(explain.explain))? {
+            Some(_) => Ok(0),
+            None => Err(Error::new(ExitKind::Refused, text("daemon.none")).paste("sandbox daemon start")),
+        },
+        DaemonAction::Restart { explain } => {
+            let explain = explainer(explain.explain);
+            let addresses = stop(explain)?.map(|found| found.addresses).unwrap_or_default();
+            start(&addresses, explain)
+        }
+        DaemonAction::Status { format, explain } => status(*format, explainer(explain.explain)),
+    }
+}
+
+fn foreground(listen: &ListenArgs, trace: bool, background: bool, explain: Explainer) -> Result<u8> {
+    super::output::protect_program();
+    if background {
+        let _ = nix::unistd::setsid();
+    }
+    explain.step("flock(<daemon-HASH.lock>, LOCK_EX)", "daemon.explain.lock");
+    let options = DaemonOptions { hosts: listen.hosts.clone(), trace };
+    daemon::run(&options, |addresses| {
+        for address in addresses {
+            explain.step(format!("bind(<socket>, {address}); listen(<socket>)"), "daemon.explain.socket");
+            render::out(&(text_with("daemon.address", &[("address", &address.to_string())]) + "\n"));
+        }
+        if !background && let Some(first) = addresses.first() {
+            render::out(&(text_with("daemon.hint", &[("address", &first.to_string())]) + "\n"));
+        }
+        let _ = std::io::stdout().flush();
+    })?;
+    Ok(0)
+}
+
+/// Starts a daemon that stays when this command has ended.
+fn start(hosts: &[DaemonAddress], explain: Explainer) -> Result<u8> {
+    if let Some(found) = find(explain)? {
+        let pid = found.process.pid.to_string();
+        return Err(Error::new(ExitKind::Refused, text("daemon.runs"))
+            .why(text_with("daemon.runs.pid", &[("pid", &pid)]))
+            .paste("sandbox daemon restart"));
+    }
+    let (home, _) = HomePlace::find().make()?;
+    let path = home.path().join(LOG);
+    let unwritten = |error: std::io::Error| {
+        Error::failed(text("daemon.cannot")).call(format!("openat({:?})", printed(&path)), error)
+    };
+    let mut options = OpenOptions::new();
+    let log = options.create(true).write(true).truncate(true).mode(0o600).open(&path).map_err(unwritten)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("sandbox").arg("--home").arg(home.path()).args(["daemon", "run", "--background"]);
+    command.args(hosts.iter().map(|host| format!("--host={host}")));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
+    explain.step(
+        "execve(\"/proc/self/exe\", [\"sandbox\", \"daemon\", \"run\"]); setsid()",
+        "daemon.explain.fork",
+    );
+    let mut child = command
+        .spawn()
+        .map_err(|error| Error::failed(text("daemon.cannot")).call("execve(\"/proc/self/exe\")", error))?;
+    let deadline = Instant::now() + READY;
+    loop {
+        if let Ok(Some(_)) = child.try_wait() {
+            let error = Error::failed(text("daemon.start.failed"));
+            let said = File::open(&path).and_then(|log| {
+                let mut said = String::new();
+                log.take(4096).read_to_string(&mut said).map(|_| said)
+            });
+            return Err(match said.as_deref().map(str::trim) {
+                Ok(said) if !said.is_empty() => {
+                    said.lines().fold(error, |error, line| error.why(line.trim()))
+                }
+                _ => error,
+            });
+        }
+        if let Some(found) = RunningDaemon::find()?.filter(RunningDaemon::answers) {
+            print(&found);
+            return Ok(0);
+        }
+        if Instant::now() > deadline {
+            let values = [("path", &*printed(&path))];
+            return Err(Error::failed(text("daemon.start.late")).why(text_with("daemon.start.log", &values)));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Finds the daemon.
+fn find(explain: Explainer) -> Result<Option<RunningDaemon>> {
+    explain.step(
+        "read(<daemon-HASH.json>); read(</proc/PID/stat>); flock(<daemon-HASH.lock>)",
+        "daemon.explain.find",
+    );
+    RunningDaemon::find()
+}
+
+/// Ends the daemon. None: none runs.
+fn stop(explain: Explainer) -> Result<Option<RunningDaemon>> {
+    let Some(found) = find(explain)? else { return Ok(None) };
+    explain.step(format!("pidfd_send_signal(<{}>, SIGTERM)", found.process.pid), "daemon.explain.signal");
+    found.stop()?;
+    Ok(Some(found))
+}
+
+fn print(found: &RunningDaemon) {
+    let pid = found.process.pid.to_string();
+    render::out(&(text_with("daemon.running", &[("pid", &pid)]) + "\n"));
+    for address in &found.addresses {
+        render::out(&(text_with("daemon.address", &[("address", &address.to_string())]) + "\n"));
+    }
+}
+
+/// The exit status of `status` without a daemon: that of service scripts.
+const NOT_RUNNING: u8 = 3;
+
+fn status(format: super::output::Format, explain: Explainer) -> Result<u8> {
+    let found = find(explain)?;
+    if format == super::output::Format::Json {
+        let value = json!({
+            "running": found.is_some(),
+            "pid": found.as_ref().map(|found| found.process.pid),
+            "addresses": found.as_ref().map(|found| found.addresses.clone()).unwrap_or_default(),
+        });
+        render::print_json(Stream::Out, &value);
+    } else {
+        match &found {
+            Some(found) => print(found),
+            None => render::out(&(text("daemon.stopped") + "\n")),
+        }
+    }
+    Ok(if found.is_some() { 0 } else { NOT_RUNNING })
+}
+
+/// Sends a request, and prints the answer.
+pub(super) fn api(color: Color, args: &ApiArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let explain = explainer(args.explain.explain);
+    let method = args.method.to_ascii_uppercase();
+    if !METHODS.contains(&method.as_str()) {
+        return Err(Error::usage(text_with("daemon.api.method", &[("method", &printed(&args.method))])));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_graphic();
+    if !args.path.starts_with('/') || !args.path.bytes().all(is_plain) {
+        return Err(Error::usage(text_with("daemon.api.path", &[("path", &printed(&args.path))])));
+    }
+    let address = match &args.host {
+        Some(address) => address.clone(),
+        None => {
+            let running = RunningDaemon::find()?;
+            running.and_then(|found| found.addresses.first().cloned()).unwrap_or_else(DaemonAddress::usual)
+        }
+    };
+    let mut body = Vec::new();
+    match args.body.as_deref() {
+        Some("-") => {
+            let read = std::io::stdin().read_to_end(&mut body);
+            read.map_err(|error| Error::failed(text("daemon.cannot")).why(io_text(&error)))?;
+        }
+        Some(written) => body.extend_from_slice(written.as_bytes()),
+        None => {}
+    }
+    let query = ApiQuery { method: &method, path: &args.path, body: &body };
+    explain.step(format!("connect(<socket>, {address})"), "daemon.explain.connect");
+    let head = query.written();
+    explain.step(format!("write(<socket>, {head:?})"), "daemon.explain.request");
+    // An answer that goes on is printed as it comes. Another one is printed whole, with its JSON in a readable form.
+    let mut printer = AnswerPrinter { whole: Vec::new(), streams: streams(&args.path) };
+    let status = query.send(&address, |part| printer.take(part))?;
+    printer.end();
+    if status >= 400 {
+        return Ok(1);
+    }
+    Ok(0)
+}
+
+/// Whether the answer to a path goes on until the client leaves.
+fn streams(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    ["/events", "/logs", "/stats", "/wait", "/images/create", "/push", "/build"]
+        .iter()
+        .any(|end| path.ends_with(end))
+}
+
+struct AnswerPrinter {
+    whole: Vec<u8>,
+    streams: bool,
+}
+
+/// The maximum size of an answer that is printed in a readable form.
+const MAX_WHOLE: usize = 16 << 20;
+
+impl AnswerPrinter {
+    fn take(&mut self, part: &[u8]) {
+        self.whole.extend_from_slice(part);
+        if self.streams || self.whole.len() > MAX_WHOLE {
+            self.streams = true;
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(&self.whole).and_then(|()| out.flush());
+        self.whole.clear();
+    }
+
+    fn end(mut self) {
+        match serde_json::from_slice::<Value>(&self.whole) {
+            Ok(value) if !self.streams => render::print_json(Stream::Out, &value),
+            _ => self.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_goes_on_is_known_by_its_path() {
+        assert!(streams("/v1.44/events?since=1") && streams("/containers/x/logs?stdout=1"));
+        assert!(!streams("/containers/json"));
+    }
+}

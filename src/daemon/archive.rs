@@ -1,0 +1,164 @@
+//! Archives: the files of a container, in and out, and images.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::answer::{Answer, Answered, ApiError, empty, line, stream, with_header};
+use super::command::{Streaming, Words, words};
+use super::containers::find;
+use super::request::ApiRequest;
+use crate::text::text;
+use crate::value::timestamp::Timestamp;
+
+/// The header with what is known about a path.
+const STAT: &str = "x-docker-container-path-stat";
+
+/// The size of a block of an archive.
+const BLOCK: usize = 512;
+
+/// The bit of Go's file modes for a directory, and for a symbolic link.
+const DIRECTORY: u32 = 1 << 31;
+const LINK: u32 = 1 << 27;
+
+/// Sends the output of a command as an archive.
+async fn sent(daemon: &Daemon, number: u64, line: Words) -> Answered {
+    let streaming = Streaming::start(daemon, number, line, None).await?;
+    Ok(forward(streaming))
+}
+
+fn forward(mut streaming: Streaming) -> Answer {
+    let (sender, answer) = stream("application/x-tar");
+    tokio::spawn(async move {
+        // An error in the middle ends the stream. The archive is incomplete then, and the client sees that.
+        while let Some(Ok(part)) = streaming.next().await {
+            if sender.send(part).await.is_err() {
+                return;
+            }
+        }
+    });
+    answer
+}
+
+/// All files of a container.
+pub(super) async fn export(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let container = find(request.name()).await?;
+    let line = words(&["export", container.record.id.as_str()]);
+    sent(&daemon, request.number, line).await
+}
+
+/// Images.
+pub(super) async fn save(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let mut names = request.names.clone();
+    for value in request.query.all("names") {
+        names.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
+    }
+    if names.is_empty() {
+        return Err(ApiError::bad(text("daemon.save.none")));
+    }
+    let mut line = words(&["save", "--"]);
+    line.extend(names.into_iter().map(OsString::from));
+    sent(&daemon, request.number, line).await
+}
+
+/// Images from an archive.
+pub(super) async fn load(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let body = request.body.take();
+    let mut loading = Streaming::start(&daemon, request.number, words(&["load", "--quiet"]), body).await?;
+    let (sender, answer) = stream("application/json");
+    tokio::spawn(async move {
+        while let Some(part) = loading.next().await {
+            let value = match part {
+                Ok(part) => json!({ "stream": String::from_utf8_lossy(&part) }),
+                Err(error) => error_line(&error),
+            };
+            if sender.send(line(&value)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(answer)
+}
+
+/// An error after the answer has begun. Clients read `errorDetail` alone.
+pub(super) fn error_line(error: &ApiError) -> Value {
+    json!({ "errorDetail": { "message": error.message }, "error": error.message })
+}
+
+/// The words of `sandbox cp` for a path in a container.
+async fn place(request: &ApiRequest) -> Answered<String> {
+    let path = request.query.get("path").ok_or_else(|| ApiError::bad(text("daemon.path.none")))?;
+    let container = find(request.name()).await?;
+    Ok(format!("{}:/{}", container.record.id, path.trim_start_matches('/')))
+}
+
+/// Starts to copy a path out of a container, and says what it is.
+async fn copy_out(daemon: &Daemon, request: &ApiRequest) -> Answered<(Streaming, String)> {
+    let place = place(request).await?;
+    let line = words(&["cp", "--archive", "--", &place, "-"]);
+    let mut streaming = Streaming::start(daemon, request.number, line, None).await?;
+    let first = streaming.first.take().unwrap_or_default();
+    // The header is in the first part: a pipe gives at least a page, and it is written first.
+    let about = about(&first, &place).ok_or_else(|| ApiError::failed(text("daemon.archive.head")))?;
+    streaming.first = Some(first);
+    Ok((streaming, STANDARD.encode(about.to_string())))
+}
+
+/// What the first entry of an archive is, as Docker describes a path. The archive is our own.
+fn about(archive: &[u8], place: &str) -> Option<Value> {
+    let mut at = 0;
+    // Members before an entry have what does not fit into its header.
+    let header = loop {
+        let header = tar::Header::from_byte_slice(archive.get(at..at + BLOCK)?);
+        if !b"xgLK".contains(&header.entry_type().as_byte()) {
+            break header;
+        }
+        at += BLOCK + usize::try_from(header.size().ok()?).ok()?.next_multiple_of(BLOCK);
+    };
+    let time = Timestamp(i128::from(header.mtime().ok()?) * 1_000_000_000);
+    let path = place.split_once(':').map_or(place, |(_, path)| path);
+    let name = path.trim_end_matches('/').rsplit('/').find(|part| !part.is_empty()).unwrap_or("/");
+    let bits = match header.entry_type().as_byte() {
+        b'5' => DIRECTORY,
+        b'2' => LINK,
+        _ => 0,
+    };
+    let link = header.link_name_bytes().filter(|_| bits == LINK).unwrap_or_default();
+    let mode = (header.mode().ok()? & 0o777) | bits;
+    let size = if bits == 0 { header.size().ok()? } else { 4096 };
+    let link = String::from_utf8_lossy(&link);
+    Some(json!({ "name": name, "size": size, "mode": mode, "mtime": time, "linkTarget": link }))
+}
+
+/// What a path is.
+pub(super) async fn stat(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let (_, about) = copy_out(&daemon, &request).await?;
+    Ok(with_header(empty(StatusCode::OK), hyper::header::HeaderName::from_static(STAT), &about))
+}
+
+/// Copies a path out of a container.
+pub(super) async fn get(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let (streaming, about) = copy_out(&daemon, &request).await?;
+    Ok(with_header(forward(streaming), hyper::header::HeaderName::from_static(STAT), &about))
+}
+
+/// Copies an archive into a directory of a container.
+pub(super) async fn put(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let place = place(&request).await?;
+    let mut line = words(&["cp"]);
+    if request.query.is("copyUIDGID") {
+        line.push("--archive".into());
+    }
+    line.extend(words(&["--", "-", &place]));
+    let body = request.body.take();
+    let mut copying = Streaming::begin(&daemon, request.number, line, body)?;
+    while let Some(part) = copying.next().await {
+        part?;
+    }
+    Ok(empty(StatusCode::OK))
+}

@@ -1,0 +1,281 @@
+//! The `sandbox` commands that the daemon executes. It never makes a container or an image itself: a command does, in a
+//! process of its own, so an error or the end of the daemon cannot damage one.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+
+use hyper::body::{Bytes, Incoming};
+use tokio::sync::mpsc;
+
+use super::Daemon;
+use super::answer::{Answered, ApiError};
+use super::request::ApiRequest;
+use crate::error::ExitKind;
+use crate::text::text;
+use crate::value::shell::quote;
+
+/// The size of a part of a stream.
+const PART: usize = 64 << 10;
+
+/// The maximum size of what a command may print where it is no stream.
+const MAX_PRINTED: u64 = 32 << 20;
+
+/// The words of a command.
+pub(super) type Words = Vec<OsString>;
+
+/// The words of a command, from strings.
+pub(super) fn words<S: Into<OsString> + Clone>(words: &[S]) -> Words {
+    words.iter().cloned().map(Into::into).collect()
+}
+
+/// A command line as a user would type it.
+pub(super) fn typed(words: &Words) -> String {
+    let quoted = words.iter().map(|word| quote(word).to_string());
+    std::iter::once("sandbox".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// A `sandbox` command for the same HOME.
+pub(super) fn sandbox(daemon: &Daemon, words: &Words) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("sandbox")
+        .args(["--lang", "en", "--color", "never", "--home"])
+        .arg(&daemon.home)
+        .args(words);
+    // Messages are not wrapped at the width of a terminal that the daemon does not have.
+    command.env_remove("COLUMNS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Does blocking work, so that other requests are answered meanwhile.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Answered<T> + Send + 'static,
+) -> Answered<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(ApiError::failed(format!("{}: {error}", text("daemon.panic")))),
+    }
+}
+
+/// Executes a command. Returns what it has printed.
+pub(super) async fn run(daemon: &Daemon, number: u64, words: Words) -> Answered<Vec<u8>> {
+    run_with(daemon, number, words, None).await
+}
+
+/// Executes a command with this as its standard input.
+pub(super) async fn run_with(
+    daemon: &Daemon,
+    number: u64,
+    words: Words,
+    input: Option<Vec<u8>>,
+) -> Answered<Vec<u8>> {
+    daemon.trace.command(number, &typed(&words));
+    let mut command = sandbox(daemon, &words);
+    blocking(move || {
+        if input.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().map_err(unstarted)?;
+        let stdin = child.stdin.take();
+        let writer =
+            input.zip(stdin).map(|(input, mut stdin)| thread::spawn(move || stdin.write_all(&input)));
+        let (mut printed, mut stdout) = (Vec::new(), child.stdout.take());
+        let complaint = complaint_of(&mut child);
+        if let Some(stdout) = &mut stdout {
+            stdout.take(MAX_PRINTED).read_to_end(&mut printed).map_err(unread)?;
+        }
+        drop(stdout);
+        writer.map(thread::JoinHandle::join);
+        ended(child, complaint)?;
+        Ok(printed)
+    })
+    .await
+}
+
+/// A command whose output is a stream. Returned when it has printed its first part, or has failed.
+pub(super) struct Streaming {
+    /// Its output.
+    pub(super) parts: mpsc::Receiver<Answered<Bytes>>,
+    /// The first part. None: it has printed nothing.
+    pub(super) first: Option<Bytes>,
+}
+
+impl Streaming {
+    /// Starts a command. Its standard input is the body of the request, if one is given.
+    pub(super) async fn start(
+        daemon: &Daemon,
+        number: u64,
+        words: Words,
+        input: Option<Incoming>,
+    ) -> Answered<Streaming> {
+        let mut streaming = Streaming::begin(daemon, number, words, input)?;
+        match streaming.parts.recv().await {
+            Some(first) => streaming.first = Some(first?),
+            None => {}
+        }
+        Ok(streaming)
+    }
+
+    /// Starts a command, and does not wait for its first output.
+    pub(super) fn begin(
+        daemon: &Daemon,
+        number: u64,
+        words: Words,
+        input: Option<Incoming>,
+    ) -> Answered<Streaming> {
+        daemon.trace.command(number, &typed(&words));
+        let mut command = sandbox(daemon, &words);
+        if input.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().map_err(unstarted)?;
+        let (sender, parts) = mpsc::channel(8);
+        if let Some((input, stdin)) = input.zip(child.stdin.take()) {
+            feed(input, stdin);
+        }
+        let stdout = child.stdout.take();
+        let pumped = thread::Builder::new().stack_size(256 << 10).spawn(move || pump(child, stdout, &sender));
+        pumped.map_err(unstarted)?;
+        Ok(Streaming { parts, first: None })
+    }
+
+    /// The next part.
+    pub(super) async fn next(&mut self) -> Option<Answered<Bytes>> {
+        match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => self.parts.recv().await,
+        }
+    }
+}
+
+/// Gives the body of a request to a command.
+fn feed(mut input: Incoming, mut stdin: std::process::ChildStdin) {
+    let (sender, mut parts) = mpsc::channel::<Bytes>(4);
+    tokio::spawn(async move {
+        while let Some(part) = ApiRequest::part(&mut input).await {
+            if sender.send(part).await.is_err() {
+                // The command reads no more. The client still gets the answer after it has sent all.
+                ApiRequest::drain(input).await;
+                return;
+            }
+        }
+    });
+    let _ = thread::Builder::new().stack_size(256 << 10).spawn(move || {
+        while let Some(part) = parts.blocking_recv() {
+            if stdin.write_all(&part).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn pump(mut child: Child, stdout: Option<ChildStdout>, sender: &mpsc::Sender<Answered<Bytes>>) {
+    let complaint = complaint_of(&mut child);
+    if let Some(mut stdout) = stdout {
+        let mut buffer = vec![0; PART];
+        loop {
+            match stdout.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => {
+                    if sender.blocking_send(Ok(Bytes::copy_from_slice(&buffer[..length]))).is_err() {
+                        // The client has left.
+                        let _ = child.kill();
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+    }
+    if let Err(error) = ended(child, complaint) {
+        let _ = sender.blocking_send(Err(error));
+    }
+}
+
+/// Reads standard error, which a command must not wait for.
+fn complaint_of(child: &mut Child) -> Option<thread::JoinHandle<String>> {
+    let stderr = child.stderr.take()?;
+    let read = move || {
+        let mut complaint = Vec::new();
+        let mut stderr = stderr;
+        let _ = (&mut stderr).take(64 << 10).read_to_end(&mut complaint);
+        let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+        String::from_utf8_lossy(&complaint).into_owned()
+    };
+    thread::Builder::new().stack_size(256 << 10).spawn(read).ok()
+}
+
+fn ended(mut child: Child, complaint: Option<thread::JoinHandle<String>>) -> Answered<()> {
+    let status = child.wait().map_err(unread)?;
+    let complaint = complaint.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    if status.success() {
+        return Ok(());
+    }
+    let message = match message_of(&complaint) {
+        message if message.is_empty() => format!("{}: {status}", text("daemon.command.ended")),
+        message => message,
+    };
+    let kinds = [ExitKind::Usage, ExitKind::NotFound, ExitKind::NotExecutable, ExitKind::Refused];
+    let kind = kinds.into_iter().find(|kind| status.code() == Some(kind.status().into()));
+    Err(ApiError::of(kind.unwrap_or(ExitKind::Failed), message))
+}
+
+/// What a command says on standard error, in one line: what failed, the call, and why. What to do is left out: it is about
+/// the command line.
+pub(super) fn message_of(complaint: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut is_advice = false;
+    for line in complaint.lines() {
+        let (label, rest) = match line.strip_prefix("  ") {
+            Some(part) if part.is_char_boundary(6.min(part.len())) => part.split_at(6.min(part.len())),
+            _ => ("", line),
+        };
+        if let Some(what) = line.strip_prefix("sandbox: ") {
+            is_advice = false;
+            parts.push(what.to_owned());
+        } else {
+            match label.trim() {
+                "do" => is_advice = true,
+                "call" | "why" => {
+                    is_advice = false;
+                    parts.push(rest.trim().to_owned());
+                }
+                _ if is_advice => {}
+                _ => match parts.last_mut() {
+                    Some(last) => {
+                        last.push(' ');
+                        last.push_str(line.trim());
+                    }
+                    None => parts.push(line.trim().to_owned()),
+                },
+            }
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(": ")
+}
+
+fn unstarted(error: std::io::Error) -> ApiError {
+    ApiError::failed(format!("{}: {}", text("daemon.command.unstarted"), crate::error::io_text(&error)))
+}
+
+fn unread(error: std::io::Error) -> ApiError {
+    ApiError::failed(format!("{}: {}", text("daemon.command.unread"), crate::error::io_text(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_of_a_command_is_one_line() {
+        let complaint = "sandbox: cannot pull x\n         from y\n  call  connect(3)\n  why   It is away.\n        Twice.\n  do    sandbox doctor\n        more\n";
+        assert_eq!(message_of(complaint), "cannot pull x from y: connect(3): It is away. Twice.");
+        assert_eq!(message_of("sandbox: No such image: x\n  do    sandbox images\n"), "No such image: x");
+        assert_eq!(message_of(""), "");
+    }
+}

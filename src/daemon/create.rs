@@ -1,0 +1,140 @@
+//! POST /containers/create: the body becomes a command line of `sandbox create`.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Daemon;
+use super::answer::{Answered, ApiError};
+use super::command::{blocking, run, words};
+use super::containers::created;
+use super::request::ApiRequest;
+use super::settings::{flag, host, keys, list, pairs, string, truth};
+use crate::container::store::ContainerStore;
+use crate::image::store::ImageStore;
+use crate::text::text_with;
+
+/// Makes a container.
+pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let body = request.json().await?;
+    if !body.is_object() {
+        return Err(ApiError::bad(text_with("daemon.setting", &[("name", "body")])));
+    }
+    let image = string(&body, "Image")?.unwrap_or_default().to_owned();
+    // The client pulls an image that is not there, if this answer is 404.
+    let wanted = image.clone();
+    blocking(move || Ok(ImageStore::open()?.find(&wanted)?)).await.map_err(|mut error| {
+        if error.status == hyper::StatusCode::NOT_FOUND {
+            error.message = format!("No such image: {}", with_tag(&image));
+        }
+        error
+    })?;
+    let name = request.query.get("name").map(|name| name.trim_start_matches('/').to_owned());
+    if let Some(name) = name.clone() {
+        // Before layers are unpacked for nothing.
+        let taken =
+            blocking(move || Ok(ContainerStore::open()?.find(&name).ok().filter(|found| found.name == name)));
+        if let Some(owner) = taken.await? {
+            return Err(crate::container::refusal::taken(&owner.name, &owner.record.id).into());
+        }
+    }
+    let line = command_line(&body, name.as_deref(), request.query.get("platform"))?;
+    let printed = run(&daemon, request.number, line).await?;
+    let printed = String::from_utf8_lossy(&printed);
+    let mut lines: Vec<&str> = printed.lines().collect();
+    let id = lines.pop().unwrap_or_default().trim().to_owned();
+    created(&id, &[])
+}
+
+/// A name as the client expects it in a message.
+fn with_tag(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+/// The command line for a body.
+pub(super) fn command_line(
+    body: &Value,
+    name: Option<&str>,
+    platform: Option<&str>,
+) -> Answered<Vec<OsString>> {
+    let mut line = words(&["create", "--pull=never"]);
+    line.extend(name.map(|name| flag("name", name)));
+    line.extend(platform.map(|platform| flag("platform", platform)));
+    line.extend(host(&body["HostConfig"])?);
+    for (name, own) in [
+        ("Hostname", "hostname"),
+        ("Domainname", "domainname"),
+        ("User", "user"),
+        ("WorkingDir", "workdir"),
+        ("StopSignal", "stop-signal"),
+        ("MacAddress", "mac-address"),
+    ] {
+        line.extend(string(body, name)?.map(|value| flag(own, value)));
+    }
+    for (name, own) in [("OpenStdin", "interactive"), ("Tty", "tty")] {
+        if truth(body, name)? {
+            line.push(format!("--{own}").into());
+        }
+    }
+    match &body["StopTimeout"] {
+        Value::Null => {}
+        Value::Number(seconds) => line.push(flag("stop-timeout", &seconds.to_string())),
+        _ => return Err(ApiError::bad(text_with("daemon.setting", &[("name", "StopTimeout")]))),
+    }
+    // A variable without a value is removed, as docker's client asks for it.
+    line.extend(list(body, "Env")?.iter().filter(|one| one.contains('=')).map(|one| flag("env", one)));
+    line.extend(pairs(body, "Labels")?.iter().map(|(key, value)| flag("label", &format!("{key}={value}"))));
+    line.extend(keys(body, "ExposedPorts")?.iter().map(|port| flag("expose", port)));
+    line.extend(keys(body, "Volumes")?.iter().map(|path| flag("volume", path)));
+    named_networks(body)?;
+    if let Value::Array(test) = &body["Healthcheck"]["Test"]
+        && !test.is_empty()
+        && test.first() != Some(&Value::from("NONE"))
+    {
+        line.push(flag("health-cmd", "x"));
+    }
+    let entrypoint = list(body, "Entrypoint")?;
+    let mut command = list(body, "Cmd")?;
+    if let Some((first, rest)) = entrypoint.split_first() {
+        line.push(flag("entrypoint", first));
+        command.splice(0..0, rest.iter().cloned());
+    }
+    line.push(string(body, "Image")?.unwrap_or_default().into());
+    line.extend(command.into_iter().map(OsString::from));
+    Ok(line)
+}
+
+/// Refuses networks that have a name.
+fn named_networks(body: &Value) -> Answered<()> {
+    for name in keys(&body["NetworkingConfig"], "EndpointsConfig")? {
+        if !["default", "bridge", "host", "none"].contains(&name.as_str()) {
+            let message = text_with("daemon.network.named", &[("name", &crate::text::printed(&name))]);
+            return Err(ApiError::new(hyper::StatusCode::NOT_IMPLEMENTED, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_body_becomes_a_command_line() {
+        let body = json!({
+            "Image": "alpine", "Cmd": ["-c", "echo hi"], "Entrypoint": ["sh", "-e"], "Env": ["A=b c", "GONE"], "Tty": true,
+            "OpenStdin": true, "Labels": {"x": "y"}, "Hostname": "box", "ExposedPorts": {"80/tcp": {}}, "Healthcheck": null,
+            "HostConfig": {"NetworkMode": "none"}, "NetworkingConfig": {"EndpointsConfig": {"default": {}}},
+        });
+        let line = command_line(&body, Some("web"), None).unwrap();
+        let line: Vec<String> = line.into_iter().map(|word| word.into_string().unwrap()).collect();
+        assert_eq!(
+            line.join(" "),
+            "create --pull=never --name=web --network=none --hostname=box --interactive --tty --env=A=b c --label=x=y \
+             --expose=80/tcp --entrypoint=sh alpine -e -c echo hi"
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! GET /events: what happens to containers. The daemon follows HOME/events, where each command writes what it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Daemon;
+use super::answer::{Answered, ApiError, line, stream};
+use super::command::blocking;
+use super::logs::moment;
+use super::request::{ApiRequest, Filters, known_filters};
+use crate::container::events::{Event, EventReader, EventReading};
+use crate::container::store::ContainerStore;
+use crate::error::io_text;
+use crate::value::timestamp::Timestamp;
+
+/// The interval at which the events are read again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The filters. Only containers have events: with another type, nothing comes.
+const FILTERS: [&str; 11] = [
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "scope",
+    "service",
+    "type",
+    "volume",
+];
+
+/// Sends events.
+pub(super) async fn events(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let query = &request.query;
+    let filters = query.filters()?;
+    known_filters(&filters, &FILTERS)?;
+    let since = query.get("since").map(moment).transpose()?;
+    let until = query.get("until").map(moment).transpose()?;
+    let is_new = since.is_none() && until.is_none();
+    let open = move || {
+        let reader = ContainerStore::make()?.0.events(is_new);
+        reader.map_err(|error| ApiError::failed(io_text(&error)))
+    };
+    let mut reader = blocking(open).await?;
+    let (sender, answer) = stream("application/json");
+    tokio::spawn(async move {
+        loop {
+            let is_over = until.is_some_and(|until| Timestamp::now() > until);
+            let read = blocking(move || read(reader, is_new));
+            let Ok((again, found)) = read.await else { return };
+            reader = again;
+            for event in found {
+                let moment = event.moment();
+                let is_in =
+                    since.is_none_or(|since| moment >= since) && until.is_none_or(|until| moment <= until);
+                if is_in && fits(&event, &filters) && sender.send(line(&event)).await.is_err() {
+                    return;
+                }
+            }
+            if is_over || sender.is_closed() {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    });
+    Ok(answer)
+}
+
+fn read(reader: Option<EventReader>, is_new: bool) -> Answered<(Option<EventReader>, Vec<Event>)> {
+    let failed = |error: std::io::Error| ApiError::failed(io_text(&error));
+    let reader = match reader {
+        Some(reader) => Some(reader),
+        None => ContainerStore::open()?.events(is_new).map_err(failed)?,
+    };
+    let Some(mut reader) = reader else { return Ok((None, Vec::new())) };
+    let found = reader.read().map_err(failed)?;
+    let events = found.into_iter().filter_map(|reading| match reading {
+        EventReading::Event(event) => Some(*event),
+        EventReading::Damaged | EventReading::Missed => None,
+    });
+    let events = events.collect();
+    Ok((Some(reader), events))
+}
+
+/// Whether an event has what the filters ask for. Values of one filter are alternatives.
+fn fits(event: &Event, filters: &Filters) -> bool {
+    let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
+    let has = |name: &str, value: &str| match name {
+        "container" => {
+            event.id.starts_with(value) || attribute("name") == Some(value.trim_start_matches('/'))
+        }
+        "event" => event.word() == value || event.action == value,
+        "image" => event.from == value || event.from.strip_suffix(":latest") == Some(value),
+        "label" => match value.split_once('=') {
+            Some((key, value)) => attribute(key) == Some(value),
+            None => attribute(value).is_some(),
+        },
+        "type" => event.kind == value,
+        "scope" => value == "local",
+        _ => false,
+    };
+    filters.iter().all(|(name, values)| values.iter().any(|value| has(name, value)))
+}

@@ -1,0 +1,400 @@
+//! POST /containers/NAME/exec and /exec/ID/...: a further command in a container. `sandbox exec` runs it, as a child of the
+//! daemon, and the daemon copies its streams.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::Daemon;
+use super::answer::{Answered, ApiError, empty, json_answer, ok};
+use super::attach::{ClientReader, ClientWriter, detach_keys, hand_over};
+use super::command::{Words, blocking, sandbox, typed, words};
+use super::containers::find;
+use super::frames::framed;
+use super::request::ApiRequest;
+use super::settings::{flag, list, string, truth};
+use crate::container::attach::KeyFinder;
+use crate::container::id::Id;
+use crate::container::record::ContainerStatus;
+use crate::container::refusal;
+use crate::error::{Error, io_text};
+use crate::sys::session;
+use crate::text::{printed, text, text_with};
+
+/// How many commands are remembered. The oldest that has ended is forgotten first.
+const MAX_EXECS: usize = 1000;
+
+/// The size of a part of a stream.
+const PART: usize = 32 << 10;
+
+/// A command that a client has asked for.
+struct Exec {
+    number: u64,
+    container: Id,
+    line: Words,
+    /// The words of the command alone.
+    command: Vec<String>,
+    terminal: bool,
+    stdin: bool,
+    outputs: [bool; 2],
+    keys: Vec<u8>,
+    state: ExecState,
+}
+
+/// What a command does.
+enum ExecState {
+    Created,
+    Running {
+        pid: u32,
+        /// Its terminal.
+        master: Option<OwnedFd>,
+    },
+    Ended(i32),
+}
+
+/// The commands, by their IDs.
+#[derive(Default)]
+pub(super) struct ExecTable {
+    all: Mutex<BTreeMap<String, Exec>>,
+}
+
+impl ExecTable {
+    /// Does something with a command.
+    fn with<T>(&self, id: &str, act: impl FnOnce(&mut Exec) -> Answered<T>) -> Answered<T> {
+        let none = || {
+            let message = text_with("daemon.exec.none", &[("id", &printed(id))]);
+            ApiError::new(StatusCode::NOT_FOUND, message)
+        };
+        let mut all = self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        act(all.get_mut(id).ok_or_else(none)?)
+    }
+
+    fn add(&self, id: &Id, exec: Exec) {
+        let mut all = self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if all.len() >= MAX_EXECS {
+            let ended = all.iter().filter(|(_, exec)| !matches!(exec.state, ExecState::Running { .. }));
+            if let Some(oldest) = ended.min_by_key(|(_, exec)| exec.number).map(|(id, _)| id.clone()) {
+                all.remove(&oldest);
+            }
+        }
+        all.insert(id.as_str().to_owned(), exec);
+    }
+}
+
+/// Notes a command. It is not started.
+pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let body = request.json().await?;
+    let container = find(request.name()).await?;
+    match container.state.status {
+        ContainerStatus::Running => {}
+        ContainerStatus::Paused => {
+            let values = [("name", container.shown_name())];
+            let message = text_with("container.exec.paused", &values);
+            return Err(ApiError::new(StatusCode::CONFLICT, message));
+        }
+        _ => return Err(refusal::not_running(&container).into()),
+    }
+    let command = list(&body, "Cmd")?;
+    if command.is_empty() {
+        return Err(ApiError::bad(text("daemon.exec.empty")));
+    }
+    let terminal = truth(&body, "Tty")?;
+    let stdin = truth(&body, "AttachStdin")?;
+    let mut line = words(&["exec"]);
+    if stdin {
+        line.push("--interactive".into());
+    }
+    if terminal {
+        line.push("--tty".into());
+    }
+    if truth(&body, "Privileged")? {
+        line.push("--privileged".into());
+    }
+    for (name, own) in [("User", "user"), ("WorkingDir", "workdir")] {
+        line.extend(string(&body, name)?.map(|value| flag(own, value)));
+    }
+    line.extend(list(&body, "Env")?.iter().filter(|one| one.contains('=')).map(|one| flag("env", one)));
+    line.push(container.record.id.as_str().into());
+    line.extend(command.iter().map(OsString::from));
+    let id = Id::new()?;
+    let exec = Exec {
+        number: request.number,
+        container: container.record.id.clone(),
+        line,
+        command,
+        terminal,
+        stdin,
+        outputs: [truth(&body, "AttachStdout")?, truth(&body, "AttachStderr")?],
+        keys: detach_keys(string(&body, "DetachKeys")?)?,
+        state: ExecState::Created,
+    };
+    daemon.execs.add(&id, exec);
+    Ok(json_answer(StatusCode::CREATED, &json!({ "Id": id })))
+}
+
+/// A command that was started: its process, and the daemon's ends of its streams.
+struct Started {
+    child: Child,
+    /// Where its standard input is written to.
+    input: Option<File>,
+    /// Its output, each with the number of its stream.
+    outputs: Vec<(u8, File)>,
+}
+
+/// Starts a command, and gives its streams to the client.
+pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let body = request.json().await?;
+    let is_detached = truth(&body, "Detach")?;
+    let id = request.name();
+    let (mut line, terminal, outputs, keys) = daemon.execs.with(&id, |exec| match exec.state {
+        ExecState::Created => Ok((exec.line.clone(), exec.terminal, exec.outputs, exec.keys.clone())),
+        _ => Err(ApiError::new(StatusCode::CONFLICT, text_with("daemon.exec.again", &[("id", &id)]))),
+    })?;
+    if is_detached {
+        line.insert(1, "--detach".into());
+    }
+    daemon.trace.command(request.number, &typed(&line));
+    let started = spawn(&daemon, &line, terminal && !is_detached, is_detached)?;
+    let Started { mut child, input, outputs: streams } = started;
+    let master = match (&input, terminal) {
+        (Some(master), true) => master.try_clone().ok().map(OwnedFd::from),
+        _ => None,
+    };
+    daemon.execs.with(&id, |exec| {
+        exec.state = ExecState::Running { pid: child.id(), master };
+        Ok(())
+    })?;
+    if is_detached {
+        // `sandbox exec --detach` ends when the command runs.
+        let status =
+            blocking(move || child.wait().map_err(|error| ApiError::failed(io_text(&error)))).await?;
+        let code = status.code().unwrap_or(255);
+        daemon.execs.with(&id, |exec| {
+            exec.state = ExecState::Ended(code);
+            Ok(())
+        })?;
+        return match code {
+            0 => Ok(empty(StatusCode::OK)),
+            _ => Err(ApiError::failed(text_with("daemon.exec.detached", &[("status", &code.to_string())]))),
+        };
+    }
+    let (sender, parts) = mpsc::channel(8);
+    let daemon_of_end = daemon.clone();
+    // The exit status is noted before the client sees the end of its stream: it asks for it then.
+    let pumped = std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
+        pump(streams, &sender);
+        let code = child.wait().ok().map_or(255, exit_code);
+        let _ = daemon_of_end.execs.with(&id, |exec| {
+            exec.state = ExecState::Ended(code);
+            Ok(())
+        });
+        drop(sender);
+    });
+    pumped.map_err(|error| ApiError::failed(io_text(&error)))?;
+    let (answer, client) = hand_over(request.upgrade, terminal, request.version);
+    tokio::spawn(async move {
+        let Ok((reader, writer)) = client.await else { return };
+        let finder = KeyFinder::new(if terminal { keys } else { Vec::new() });
+        copy(reader, writer, input, parts, (terminal, outputs), finder).await;
+    });
+    Ok(answer)
+}
+
+fn exit_code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
+}
+
+/// Starts `sandbox exec`.
+fn spawn(daemon: &Daemon, line: &Words, terminal: bool, is_detached: bool) -> Answered<Started> {
+    let failed = |error: std::io::Error| {
+        ApiError::from(
+            Error::failed(text("daemon.command.unstarted")).call("execve(\"/proc/self/exe\")", error),
+        )
+    };
+    let mut command = sandbox(daemon, line);
+    if is_detached {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().map_err(failed)?;
+        return Ok(Started { child, input: None, outputs: Vec::new() });
+    }
+    if !terminal {
+        let mut child = command.stdin(Stdio::piped()).spawn().map_err(failed)?;
+        let file = |pipe: Option<OwnedFd>| pipe.map(File::from);
+        let input = file(child.stdin.take().map(OwnedFd::from));
+        let outputs =
+            [(1, child.stdout.take().map(OwnedFd::from)), (2, child.stderr.take().map(OwnedFd::from))];
+        let outputs = outputs.into_iter().filter_map(|(number, pipe)| Some((number, file(pipe)?))).collect();
+        return Ok(Started { child, input, outputs });
+    }
+    let made = terminal_pair().map_err(|errno| failed(errno.into()))?;
+    let (master, slave) = made;
+    let again = |slave: &OwnedFd| slave.try_clone().map(Stdio::from).map_err(failed);
+    command.stdin(again(&slave)?).stdout(again(&slave)?).stderr(again(&slave)?);
+    let child = session::with_terminal(&mut command).spawn().map_err(failed)?;
+    // Now only the child has it: its end is the end of the stream.
+    drop(command);
+    drop(slave);
+    let output = File::from(master.try_clone().map_err(failed)?);
+    Ok(Started { child, input: Some(File::from(master)), outputs: vec![(1, output)] })
+}
+
+/// A terminal for `sandbox exec`. It is raw from the beginning, so that what is typed early is neither changed nor shown twice.
+fn terminal_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
+    let mut modes = tcgetattr(&slave)?;
+    modes.make_raw();
+    tcsetattr(&slave, OptionalActions::Now, &modes)?;
+    tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 })?;
+    Ok((master, slave))
+}
+
+/// Reads the output to its end.
+fn pump(streams: Vec<(u8, File)>, sender: &mpsc::Sender<(u8, Bytes)>) {
+    std::thread::scope(|scope| {
+        for (number, mut stream) in streams {
+            scope.spawn(move || {
+                let mut buffer = vec![0; PART];
+                loop {
+                    match stream.read(&mut buffer) {
+                        // A terminal that no process has open gives EIO.
+                        Ok(0) => return,
+                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                        Err(_) => return,
+                        // Without a client, the output is read all the same: the command must not wait.
+                        Ok(length) => {
+                            let _ = sender.blocking_send((number, Bytes::copy_from_slice(&buffer[..length])));
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Copies the streams between the client and the command.
+async fn copy(
+    reader: ClientReader,
+    mut writer: ClientWriter,
+    input: Option<File>,
+    mut parts: mpsc::Receiver<(u8, Bytes)>,
+    (terminal, wanted): (bool, [bool; 2]),
+    finder: KeyFinder,
+) {
+    let output = async {
+        while let Some((stream, part)) = parts.recv().await {
+            let is_wanted = terminal || wanted[usize::from(stream) - 1];
+            if is_wanted && !writer.write(framed(terminal, stream, &part)).await {
+                break;
+            }
+        }
+        writer.finish().await;
+    };
+    let typing = send_input(reader, input, terminal, finder);
+    tokio::select! {
+        () = output => {}
+        () = typing => {}
+    }
+}
+
+/// Sends input to the command. Returns when the client is detached or has left.
+async fn send_input(reader: ClientReader, input: Option<File>, terminal: bool, mut finder: KeyFinder) {
+    let (Some(mut reader), Some(mut input)) = (reader, input) else { return std::future::pending().await };
+    // The command may not read: a thread waits for it.
+    let (sender, mut typed) = mpsc::channel::<Vec<u8>>(4);
+    let wrote = std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
+        while let Some(part) = typed.blocking_recv() {
+            if input.write_all(&part).is_err() {
+                return;
+            }
+        }
+        // Here the pipe is closed, which is the end of standard input.
+    });
+    if wrote.is_err() {
+        return;
+    }
+    let mut sender = Some(sender);
+    let mut buffer = vec![0; PART];
+    loop {
+        match reader.read(&mut buffer).await {
+            Ok(0) => {
+                if !terminal {
+                    sender = None;
+                }
+                reader.gone().await;
+                drop(sender.take());
+                return;
+            }
+            Ok(length) => {
+                let (part, is_detached) = finder.take(&buffer[..length]);
+                if let Some(sender) = &sender
+                    && !part.is_empty()
+                {
+                    let _ = sender.send(part).await;
+                }
+                if is_detached {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Another size of the terminal.
+pub(super) async fn resize(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let size = |name| Answered::Ok(request.query.number::<u16>(name)?.unwrap_or_default());
+    let size = Winsize { ws_row: size("h")?, ws_col: size("w")?, ws_xpixel: 0, ws_ypixel: 0 };
+    daemon.execs.with(&request.name(), |exec| {
+        if let ExecState::Running { master: Some(master), .. } = &exec.state {
+            let _ = tcsetwinsize(master.as_fd(), size);
+        }
+        Ok(())
+    })?;
+    Ok(empty(StatusCode::OK))
+}
+
+/// What a command does, and its exit status.
+pub(super) async fn inspect(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let id = request.name();
+    let found = daemon.execs.with(&id, |exec| {
+        let (is_running, code, pid) = match exec.state {
+            ExecState::Created => (false, None, 0),
+            ExecState::Running { pid, .. } => (true, None, pid),
+            ExecState::Ended(code) => (false, Some(code), 0),
+        };
+        let (program, arguments) =
+            exec.command.split_first().map_or(("", &[][..]), |(one, rest)| (one.as_str(), rest));
+        Ok(json!({
+            "ID": id,
+            "ContainerID": exec.container,
+            "Running": is_running,
+            "ExitCode": code,
+            "Pid": pid,
+            "OpenStdin": exec.stdin,
+            "OpenStdout": exec.outputs[0],
+            "OpenStderr": exec.outputs[1],
+            "CanRemove": !is_running,
+            "DetachKeys": "",
+            "ProcessConfig": {
+                "tty": exec.terminal, "entrypoint": program, "arguments": arguments, "privileged": false,
+            },
+        }))
+    });
+    ok(&found?)
+}

@@ -1,0 +1,355 @@
+//! The requests about images: their list, what they are, their names.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::answer::{Answered, ApiError, empty, json_answer, ok};
+use super::command::{blocking, run, words};
+use super::containers::find as find_container;
+use super::request::{ApiRequest, Filters, known_filters};
+use super::settings::{list as texts, string};
+use crate::container::store::ContainerStore;
+use crate::image::history::{self, ImageStep};
+use crate::image::inspected::inspected;
+use crate::image::manifest::read_json;
+use crate::image::pattern::is_named;
+use crate::image::reference::Reference;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::text::{text, text_with};
+use crate::value::timestamp::Timestamp;
+
+/// The filters of the list.
+const FILTERS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
+
+fn created(image: &StoredImage) -> i64 {
+    let moment = image.created.as_ref().and_then(|created| created.parse::<Timestamp>().ok());
+    moment.map_or(0, |moment| i64::try_from(moment.0 / 1_000_000_000).unwrap_or_default())
+}
+
+/// An image with all of its names.
+struct NamedImage {
+    image: StoredImage,
+    names: Vec<Reference>,
+}
+
+fn all(store: &ImageStore) -> Answered<Vec<NamedImage>> {
+    let mut found: Vec<NamedImage> = Vec::new();
+    for image in store.all()? {
+        let name = image.name.clone();
+        let place = match found.iter().position(|other| other.image.id == image.id) {
+            Some(place) => place,
+            None => {
+                found.push(NamedImage { image, names: Vec::new() });
+                found.len() - 1
+            }
+        };
+        found[place].names.extend(name);
+    }
+    found.sort_by_key(|named| std::cmp::Reverse(created(&named.image)));
+    Ok(found)
+}
+
+fn labels(store: &ImageStore, image: &StoredImage) -> BTreeMap<String, String> {
+    let read = || -> crate::error::Result<Value> { read_json(&store.document(&image.id)?, "config") };
+    let labels = read().ok().and_then(|config| config.pointer("/config/Labels").cloned());
+    serde_json::from_value(labels.unwrap_or_default()).unwrap_or_default()
+}
+
+/// The list.
+pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let mut filters = request.query.filters()?;
+    known_filters(&filters, &FILTERS)?;
+    // Before version 1.41 of the API, this was a parameter.
+    if let Some(pattern) = request.query.get("filter") {
+        filters.insert("reference".to_owned(), vec![pattern.to_owned()]);
+    }
+    let rows = blocking(move || {
+        let store = ImageStore::open()?;
+        let mut images = all(&store)?;
+        for (name, values) in &filters {
+            filter(&store, &mut images, name, values)?;
+        }
+        Ok(images.iter().map(|named| row(&store, named)).collect::<Vec<_>>())
+    });
+    ok(&rows.await?)
+}
+
+fn row(store: &ImageStore, NamedImage { image, names }: &NamedImage) -> Value {
+    let digests = names.iter().map(|name| format!("{}@{}", name.familiar_name(), image.registry_digest()));
+    let tags = names.iter().filter(|name| name.tag.is_some()).map(Reference::familiar);
+    json!({
+        "Id": image.id,
+        "ParentId": "",
+        "RepoTags": tags.collect::<Vec<_>>(),
+        "RepoDigests": digests.collect::<Vec<_>>(),
+        "Created": created(image),
+        "Size": image.size,
+        "VirtualSize": image.size,
+        "SharedSize": -1,
+        "Containers": -1,
+        "Labels": labels(store, image),
+    })
+}
+
+fn filter(store: &ImageStore, images: &mut Vec<NamedImage>, name: &str, values: &[String]) -> Answered<()> {
+    match name {
+        "dangling" => {
+            let wanted = values.iter().any(|value| ["true", "1"].contains(&value.as_str()));
+            images.retain(|named| named.names.is_empty() == wanted);
+        }
+        "reference" => {
+            for named in images.iter_mut() {
+                named.names.retain(|name| values.iter().any(|pattern| is_named(name, pattern)));
+            }
+            images.retain(|named| !named.names.is_empty());
+        }
+        "label" => images.retain(|named| {
+            let own = labels(store, &named.image);
+            values.iter().all(|value| match value.split_once('=') {
+                Some((key, value)) => own.get(key).is_some_and(|own| own == value),
+                None => own.contains_key(value),
+            })
+        }),
+        "until" => {
+            for value in values {
+                let moment = super::logs::moment(value)?.0 / 1_000_000_000;
+                images.retain(|named| i128::from(created(&named.image)) < moment);
+            }
+        }
+        _ => {
+            for value in values {
+                let other = created(&store.find(value)?);
+                images.retain(|named| match name {
+                    "before" => created(&named.image) < other,
+                    _ => created(&named.image) > other,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Everything about an image.
+pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let name = request.name();
+    let found = blocking(move || {
+        let store = ImageStore::open()?;
+        let image = store.find(&name)?;
+        let mut value = inspected(&store, &image)?;
+        let more = json!({
+            "Parent": "", "DockerVersion": "", "Container": "", "VirtualSize": image.size,
+            "GraphDriver": { "Name": "overlay2", "Data": {} }, "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
+        });
+        if let (Some(own), Some(more)) = (value.as_object_mut(), more.as_object()) {
+            for (key, value) in more {
+                own.entry(key).or_insert_with(|| value.clone());
+            }
+            // Clients take a null for a config with everything empty, and some do not expect it.
+            if own.get("Config").is_none_or(Value::is_null) {
+                own.insert("Config".to_owned(), json!({}));
+            }
+        }
+        Ok(value)
+    });
+    ok(&found.await?)
+}
+
+/// How an image was made, the last step first.
+pub(super) async fn history(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let name = request.name();
+    let rows = blocking(move || {
+        let store = ImageStore::open()?;
+        let image = store.find(&name)?;
+        let named = all(&store)?.into_iter().find(|named| named.image.id == image.id);
+        let tags: Vec<String> =
+            named.iter().flat_map(|named| &named.names).map(Reference::familiar).collect();
+        let mut steps = history::steps(&store, &image)?;
+        steps.reverse();
+        let row = |(at, ImageStep { step, layer }): (usize, &ImageStep)| {
+            let moment = step.created.as_ref().and_then(|created| created.parse::<Timestamp>().ok());
+            json!({
+                "Id": if at == 0 { image.id.to_string() } else { "<missing>".to_owned() },
+                "Created": moment.map_or(0, |moment| moment.0 / 1_000_000_000),
+                "CreatedBy": step.created_by,
+                "Comment": step.comment,
+                "Size": layer.as_ref().and_then(|layer| layer.size).unwrap_or_default(),
+                "Tags": if at == 0 { json!(tags) } else { Value::Null },
+            })
+        };
+        Ok(steps.iter().enumerate().map(row).collect::<Vec<_>>())
+    });
+    ok(&rows.await?)
+}
+
+/// Gives a further name.
+pub(super) async fn tag(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let name = full_name(&request, "repo")?;
+    let line = words(&["tag", "--", &request.name(), &name]);
+    run(&daemon, request.number, line).await?;
+    Ok(empty(StatusCode::CREATED))
+}
+
+/// The name in the parameters `repo` and `tag`.
+pub(super) fn full_name(request: &ApiRequest, parameter: &str) -> Answered<String> {
+    let Some(repository) = request.query.get(parameter) else {
+        return Err(ApiError::bad(text_with("daemon.parameter", &[("name", parameter)])));
+    };
+    Ok(match request.query.get("tag") {
+        Some(digest) if digest.contains(':') => format!("{repository}@{digest}"),
+        Some(tag) => format!("{repository}:{tag}"),
+        None => repository.to_owned(),
+    })
+}
+
+/// What a command has printed about names and images that were removed.
+fn removed(printed: &[u8]) -> Vec<Value> {
+    let printed = String::from_utf8_lossy(printed);
+    let of = |line: &str| {
+        let (what, name) = line.split_once(": ")?;
+        let key = match what.to_ascii_lowercase().as_str() {
+            "untagged" => "Untagged",
+            "deleted" => "Deleted",
+            _ => return None,
+        };
+        Some(json!({ key: name }))
+    };
+    printed.lines().filter_map(of).collect()
+}
+
+/// Removes a name, and an image without a name.
+pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let mut line = words(&["rmi"]);
+    if request.query.is("force") {
+        line.push("--force".into());
+    }
+    line.extend(words(&["--", &request.name()]));
+    let printed = run(&daemon, request.number, line).await.map_err(|mut error| {
+        if error.message.contains("unable to remove") || error.message.contains("unable to delete") {
+            error.status = StatusCode::CONFLICT;
+        }
+        error
+    })?;
+    ok(&removed(&printed))
+}
+
+/// Removes images that nobody needs.
+pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let filters: Filters = request.query.filters()?;
+    known_filters(&filters, &["dangling", "label", "label!", "until"])?;
+    if ["label", "label!", "until"].iter().any(|name| filters.contains_key(*name)) {
+        return Err(ApiError::absent(&text("daemon.what.prunefilter")));
+    }
+    let is_all = filters
+        .get("dangling")
+        .is_some_and(|values| values.iter().any(|value| ["false", "0"].contains(&value.as_str())));
+    let mut line = words(&["image", "prune", "--force"]);
+    if is_all {
+        line.push("--all".into());
+    }
+    let before = blocking(|| Ok(ImageStore::open()?.all()?)).await?;
+    let printed = run(&daemon, request.number, line).await?;
+    let after = blocking(|| Ok(ImageStore::open()?.all()?)).await?;
+    let space: u64 = before
+        .iter()
+        .filter(|image| !after.iter().any(|other| other.id == image.id))
+        .map(|image| image.size)
+        .sum();
+    ok(&json!({ "ImagesDeleted": removed(&printed), "SpaceReclaimed": space }))
+}
+
+/// Searches for images.
+pub(super) async fn search(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let Some(term) = request.query.get("term") else {
+        return Err(ApiError::bad(text_with("daemon.parameter", &[("name", "term")])));
+    };
+    let mut line = words(&["search", "--no-trunc", "--format", "json"]);
+    if let Some(limit) = request.query.number::<u8>("limit")?.filter(|limit| *limit > 0) {
+        line.push(format!("--limit={limit}").into());
+    }
+    for (name, values) in request.query.filters()? {
+        line.extend(values.iter().map(|value| OsString::from(format!("--filter={name}={value}"))));
+    }
+    line.extend(words(&["--", term]));
+    let printed = run(&daemon, request.number, line).await?;
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).ok()?;
+        let is = |name: &str| row[name] == "[OK]";
+        Some(json!({
+            "name": row["Name"],
+            "description": row["Description"],
+            "star_count": row["StarCount"].as_str().and_then(|stars| stars.parse::<u64>().ok()).unwrap_or_default(),
+            "is_official": is("IsOfficial"),
+            "is_automated": is("IsAutomated"),
+        }))
+    };
+    ok(&String::from_utf8_lossy(&printed).lines().filter_map(row).collect::<Vec<_>>())
+}
+
+/// Makes an image of a container.
+pub(super) async fn commit(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let body = request.json().await?;
+    let query = &request.query;
+    let container = find_container(query.get("container").unwrap_or_default().to_owned()).await?;
+    let mut line = words(&["commit"]);
+    for (name, own) in [("author", "author"), ("comment", "message")] {
+        line.extend(query.get(name).map(|value| super::settings::flag(own, value)));
+    }
+    for change in query.all("changes") {
+        line.extend(change.lines().map(|change| super::settings::flag("change", change)));
+    }
+    // The client may send the config of the new image.
+    for (name, instruction) in [("User", "USER"), ("WorkingDir", "WORKDIR"), ("StopSignal", "STOPSIGNAL")] {
+        line.extend(
+            string(&body, name)?
+                .map(|value| super::settings::flag("change", &format!("{instruction} {value}"))),
+        );
+    }
+    for (name, instruction) in [("Cmd", "CMD"), ("Entrypoint", "ENTRYPOINT")] {
+        let all = texts(&body, name)?;
+        if !all.is_empty() {
+            line.push(super::settings::flag("change", &format!("{instruction} {}", json!(all))));
+        }
+    }
+    line.extend(
+        texts(&body, "Env")?
+            .iter()
+            .map(|one| super::settings::flag("change", &format!("ENV {}", quoted(one)))),
+    );
+    line.extend(words(&["--", container.record.id.as_str()]));
+    if query.get("repo").is_some() {
+        line.push(full_name(&request, "repo")?.into());
+    }
+    let printed = run(&daemon, request.number, line).await?;
+    let id = String::from_utf8_lossy(&printed).trim().to_owned();
+    Ok(json_answer(StatusCode::CREATED, &json!({ "Id": id })))
+}
+
+/// A variable as a line of a Dockerfile has it.
+fn quoted(variable: &str) -> String {
+    let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+    format!("{name}={}", Value::from(value))
+}
+
+/// How many images and containers there are.
+pub(super) fn counts() -> Answered<(usize, [usize; 3])> {
+    let images = all(&ImageStore::open()?)?.len();
+    let (containers, _) = ContainerStore::open()?.all()?;
+    let count = |wanted: &[&str]| {
+        containers.iter().filter(|container| wanted.contains(&container.state.status.word())).count()
+    };
+    Ok((
+        images,
+        [count(&["running", "restarting"]), count(&["paused"]), count(&["created", "exited", "elsewhere"])],
+    ))
+}
+
+/// The images, for `system df`.
+pub(super) fn rows() -> Answered<Vec<Value>> {
+    let store = ImageStore::open()?;
+    Ok(all(&store)?.iter().map(|named| row(&store, named)).collect())
+}

@@ -1,0 +1,225 @@
+//! GET /containers/NAME/json: everything about a container, with all keys that clients read.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::Daemon;
+use super::answer::{Answered, ok};
+use super::containers::find;
+use super::request::ApiRequest;
+use crate::config::container::Namespace;
+use crate::container::listing::{self, inspected};
+use crate::container::store::KeptContainer;
+use crate::namespaces::net::Mode;
+
+/// A container.
+pub(super) async fn container(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let with_size = request.query.is("size");
+    let container = find(request.name()).await?;
+    let found = super::command::blocking(move || Ok(whole(&container, with_size)));
+    ok(&found.await?)
+}
+
+/// Adds the keys of `more` that are missing, also inside of objects.
+fn complete(value: &mut Value, more: Value) {
+    match (value, more) {
+        (Value::Object(own), Value::Object(more)) => {
+            for (name, other) in more {
+                match own.get_mut(&name) {
+                    Some(value) => complete(value, other),
+                    None => drop(own.insert(name, other)),
+                }
+            }
+        }
+        (value @ Value::Null, more) => *value = more,
+        _ => {}
+    }
+}
+
+fn whole(container: &KeptContainer, with_size: bool) -> Value {
+    let record = &container.record;
+    let mut value = inspected(container);
+    let ports = ports(container);
+    let exposed: Map<String, Value> = ports.keys().map(|port| (port.clone(), json!({}))).collect();
+    let volumes: Map<String, Value> = record
+        .volumes
+        .iter()
+        .filter(|volume| volume.is_anonymous)
+        .map(|volume| (volume.target.to_string_lossy().into_owned(), json!({})))
+        .collect();
+    let binds: Vec<String> = mounts(container)
+        .iter()
+        .filter(|mount| mount["Type"] == "bind" || mount["Name"].is_string())
+        .filter_map(|mount| {
+            let source = mount["Name"].as_str().or(mount["Source"].as_str())?;
+            let end = if mount["RW"] == false { ":ro" } else { "" };
+            Some(format!("{source}:{}{end}", mount["Destination"].as_str()?))
+        })
+        .collect();
+    let stdin = record.open_stdin;
+    let attaches = !record.stdin_stays;
+    complete(
+        &mut value,
+        json!({
+            "State": { "Status": "created" },
+            "ResolvConfPath": "",
+            "HostnamePath": "",
+            "HostsPath": "",
+            "Driver": "overlay2",
+            "Platform": "linux",
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": "",
+            "ExecIDs": null,
+            "GraphDriver": { "Name": "overlay2", "Data": {} },
+            "Config": {
+                "Hostname": "",
+                "Domainname": "",
+                "AttachStdin": stdin && attaches,
+                "AttachStdout": attaches,
+                "AttachStderr": attaches,
+                "ExposedPorts": exposed,
+                "StdinOnce": stdin && attaches,
+                "Volumes": volumes,
+                "Entrypoint": null,
+                "OnBuild": null,
+            },
+        }),
+    );
+    complete(
+        &mut value["HostConfig"],
+        json!({
+            "Binds": binds,
+            "ContainerIDFile": "",
+            "NetworkMode": network_mode(container),
+            "PortBindings": wanted_ports(container),
+            "VolumeDriver": "",
+            "VolumesFrom": null,
+            "CapAdd": null,
+            "CapDrop": null,
+            "Dns": [],
+            "DnsOptions": [],
+            "DnsSearch": [],
+            "ExtraHosts": null,
+            "GroupAdd": null,
+            "IpcMode": "private",
+            "PidMode": "",
+            "Privileged": false,
+            "PublishAllPorts": false,
+            "ReadonlyRootfs": false,
+            "SecurityOpt": null,
+            "UTSMode": "",
+            "UsernsMode": "",
+            "ShmSize": 64 << 20,
+            "Runtime": "sandbox",
+            "Isolation": "",
+            "CpuQuota": 0,
+            "CpuPeriod": 0,
+            "Devices": [],
+            "Init": null,
+            "Links": null,
+            "Ulimits": [],
+            "OomKillDisable": false,
+            "Tmpfs": {},
+            "Sysctls": {},
+            "CgroupParent": "",
+            "BlkioWeight": 0,
+            "CpusetMems": "",
+            "MemorySwappiness": null,
+        }),
+    );
+    complete(
+        &mut value["NetworkSettings"],
+        json!({
+            "Bridge": "",
+            "SandboxID": "",
+            "HairpinMode": false,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SandboxKey": "",
+            "SecondaryIPAddresses": null,
+            "SecondaryIPv6Addresses": null,
+            "EndpointID": "",
+            "Gateway": "",
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": "",
+            "IPPrefixLen": 0,
+            "IPv6Gateway": "",
+            "MacAddress": "",
+            "Networks": networks(container),
+        }),
+    );
+    value["NetworkSettings"]["Ports"] = Value::Object(ports);
+    if with_size {
+        let written = container.written_size().ok().flatten().unwrap_or_default();
+        value["SizeRw"] = written.into();
+        value["SizeRootFs"] = (written + container.lower_size()).into();
+    }
+    value
+}
+
+/// The published ports.
+pub(super) fn ports(container: &KeptContainer) -> Map<String, Value> {
+    let mut ports = Map::new();
+    for port in &container.state.ports {
+        let binding = json!({ "HostIp": port.at.ip().to_string(), "HostPort": port.at.port().to_string() });
+        let bindings = ports.entry(listing::inside(port)).or_insert_with(|| json!([]));
+        bindings.as_array_mut().into_iter().for_each(|all| all.push(binding.clone()));
+    }
+    ports
+}
+
+/// The ports that its maker has asked for.
+fn wanted_ports(container: &KeptContainer) -> Map<String, Value> {
+    let mut ports = Map::new();
+    if let Some(net) = container.record.config.environment.namespaces.net.options() {
+        for port in &net.publish {
+            let written = port.to_string();
+            let (written, protocol) = match written.strip_suffix("/udp") {
+                Some(written) => (written.to_owned(), "udp"),
+                None => (written.trim_end_matches("/tcp").to_owned(), "tcp"),
+            };
+            let (host, inside) = written.rsplit_once(':').unwrap_or(("", &written));
+            let (ip, host) = host.rsplit_once(':').unwrap_or(("", host));
+            let bindings = ports.entry(format!("{inside}/{protocol}")).or_insert_with(|| json!([]));
+            let binding = json!({ "HostIp": ip, "HostPort": host });
+            bindings.as_array_mut().into_iter().for_each(|all| all.push(binding.clone()));
+        }
+    }
+    ports
+}
+
+/// Docker's word for the network of a container.
+pub(super) fn network_mode(container: &KeptContainer) -> String {
+    match &container.record.config.environment.namespaces.net {
+        Namespace::Host => "host".to_owned(),
+        Namespace::Join { .. } => "container".to_owned(),
+        Namespace::New(net) if net.mode == Mode::Bridge => "bridge".to_owned(),
+        Namespace::New(_) => "none".to_owned(),
+    }
+}
+
+/// Its networks.
+pub(super) fn networks(container: &KeptContainer) -> Value {
+    let mode = network_mode(container);
+    if mode == "container" {
+        return json!({});
+    }
+    let endpoint = json!({
+        "IPAMConfig": null, "Links": null, "Aliases": null, "NetworkID": super::networks::id_of(&mode),
+        "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
+        "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "MacAddress": "", "DriverOpts": null, "DNSNames": null,
+    });
+    json!({ mode: endpoint })
+}
+
+/// Its volumes and the directories of the host.
+pub(super) fn mounts(container: &KeptContainer) -> Vec<Value> {
+    let mut mounts = inspected(container)["Mounts"].as_array().cloned().unwrap_or_default();
+    for mount in &mut mounts {
+        complete(mount, json!({ "Mode": "", "Propagation": "" }));
+    }
+    mounts
+}

@@ -1,0 +1,159 @@
+//! GET /containers/NAME/logs: what a container has printed. The daemon reads the files of the log itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::sync::mpsc;
+
+use super::Daemon;
+use super::answer::{Answered, ApiError, stream};
+use super::command::blocking;
+use super::containers::find;
+use super::frames::{framed, kind};
+use super::request::ApiRequest;
+use crate::container::log::LogEntry;
+use crate::container::log::read::{LogReader, Reading};
+use crate::container::store::{ContainerStore, KeptContainer};
+use crate::error::io_text;
+use crate::text::{printed, text, text_with};
+use crate::value::timestamp::Timestamp;
+use crate::value::units::Length;
+
+/// The interval at which a log is read again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The number of bytes that are sent in one part.
+const PART: usize = 32 << 10;
+
+/// A moment as clients write it: seconds since 1970 with a fraction, RFC 3339, or a length of time before now.
+pub(super) fn moment(written: &str) -> Answered<Timestamp> {
+    let (seconds, fraction) = written.split_once('.').unwrap_or((written, ""));
+    if let Ok(seconds) = seconds.parse::<i64>()
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        let nanoseconds = format!("{fraction:0<9}")[..9].parse::<i128>().unwrap_or_default();
+        return Ok(Timestamp(i128::from(seconds) * 1_000_000_000 + nanoseconds));
+    }
+    if let Ok(moment) = written.parse() {
+        return Ok(moment);
+    }
+    match written.parse::<Length>() {
+        Ok(length) => Ok(Timestamp::now().before(Duration::from_secs(length.0.into()))),
+        Err(_) => Err(ApiError::bad(text_with("daemon.time", &[("time", &printed(written))]))),
+    }
+}
+
+/// What is sent of a log.
+struct LogWishes {
+    terminal: bool,
+    outputs: [bool; 2],
+    has_times: bool,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    follows: bool,
+}
+
+impl LogWishes {
+    /// An entry as it is sent. None: it is left out.
+    fn sent(&self, entry: &LogEntry, at_line_start: &mut [bool; 2]) -> Option<Bytes> {
+        let number = entry.stream.number();
+        let at = usize::from(number) - 1;
+        let is_late = self.until.is_some_and(|until| entry.time > until);
+        if !self.outputs[at] || is_late || self.since.is_some_and(|since| entry.time < since) {
+            return None;
+        }
+        let mut line = Vec::new();
+        if self.has_times && at_line_start[at] {
+            line.extend_from_slice(format!("{} ", entry.time).as_bytes());
+        }
+        at_line_start[at] = entry.content.ends_with(b"\n");
+        line.extend_from_slice(&entry.content);
+        Some(framed(self.terminal, number, &line))
+    }
+}
+
+/// Sends a log.
+pub(super) async fn logs(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let query = &request.query;
+    let container = find(request.name()).await?;
+    let time = |name| query.get(name).filter(|written| *written != "0").map(moment).transpose();
+    let wishes = LogWishes {
+        terminal: container.record.config.process.terminal,
+        outputs: [query.is("stdout"), query.is("stderr")],
+        has_times: query.is("timestamps"),
+        since: time("since")?,
+        until: time("until")?,
+        follows: query.is("follow"),
+    };
+    if wishes.outputs == [false; 2] {
+        return Err(ApiError::bad(text("daemon.logs.none")));
+    }
+    let tail = query.get("tail").and_then(|tail| tail.parse::<u64>().ok());
+    let directory = container.directory.try_clone().map_err(|error| unread(&error))?;
+    let reader = blocking(move || LogReader::open(directory, tail).map_err(|error| unread(&error))).await?;
+    let (sender, answer) = stream(kind(wishes.terminal, request.version));
+    tokio::spawn(send(container, reader, wishes, sender));
+    Ok(answer)
+}
+
+fn unread(error: &std::io::Error) -> ApiError {
+    ApiError::failed(format!("{}: {}", text("daemon.logs.unread"), io_text(error)))
+}
+
+/// Sends a log until its end, or with `follow` until the end of the container.
+async fn send(
+    mut container: KeptContainer,
+    mut reader: LogReader,
+    wishes: LogWishes,
+    sender: mpsc::Sender<Bytes>,
+) {
+    let mut at_line_start = [true; 2];
+    let wishes = Arc::new(wishes);
+    loop {
+        let of_thread = wishes.clone();
+        let read = blocking(move || {
+            // Asked before the log is read: what the container has printed before its end is in the log then.
+            let is_over = !of_thread.follows || !runs(&container);
+            let (mut parts, mut size) = (Vec::new(), 0);
+            let mut is_empty = false;
+            while size < 16 * PART {
+                let Some(reading) = reader.read_next().map_err(|error| unread(&error))? else {
+                    is_empty = true;
+                    break;
+                };
+                if let Reading::Entry(entry) = reading
+                    && let Some(part) = of_thread.sent(&entry, &mut at_line_start)
+                {
+                    size += part.len();
+                    parts.push(part);
+                }
+            }
+            Ok((container, reader, at_line_start, parts, is_empty, is_over))
+        });
+        let Ok((of, again, starts, parts, is_empty, is_over)) = read.await else { return };
+        (container, reader, at_line_start) = (of, again, starts);
+        let mut joined = Vec::new();
+        for part in parts {
+            joined.extend_from_slice(&part);
+            if joined.len() >= PART && sender.send(Bytes::from(std::mem::take(&mut joined))).await.is_err() {
+                return;
+            }
+        }
+        if !joined.is_empty() && sender.send(Bytes::from(joined)).await.is_err() {
+            return;
+        }
+        if !is_empty {
+            continue;
+        }
+        if is_over || wishes.until.is_some_and(|until| Timestamp::now() > until) || sender.is_closed() {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn runs(container: &KeptContainer) -> bool {
+    let again = ContainerStore::open().and_then(|store| store.again(container));
+    matches!(again, Ok(Some(present)) if present.state.status.is_active())
+}

@@ -1,0 +1,63 @@
+//! The daemon: Docker's HTTP API, so that Docker's own client can be used.
+//!
+//!     docker ──HTTP──> RUN/docker.sock ──> sandbox daemon ──reads──> HOME
+//!                                               └──execve──> sandbox create, sandbox pull, ...
+//!
+//! It holds no state of a container or an image. It reads HOME by the same modules as the command line, and executes
+//! `sandbox` for what makes or changes something. So a container that was made on the command line is seen by a client of
+//! the daemon, and the other way round, and the end of the daemon ends no container.
+//!
+//! [`request`] takes a request apart, [`routes`] has the table of all of them, and [`answer`] what is sent back. [`server`]
+//! serves the connections; it is the only place, together with the streams of [`attach`] and [`exec`], that knows of tokio's
+//! sockets.
+
+mod answer;
+mod archive;
+mod attach;
+mod channel;
+mod command;
+mod containers;
+mod create;
+mod events;
+mod exec;
+mod frames;
+mod images;
+mod inspect;
+mod logs;
+mod networks;
+mod pull;
+pub mod query;
+mod request;
+mod routes;
+mod server;
+pub mod service;
+mod settings;
+mod stats;
+mod system;
+mod trace;
+mod volumes;
+mod wait;
+
+use std::path::PathBuf;
+
+use self::exec::ExecTable;
+pub use self::server::run;
+use self::trace::Trace;
+
+/// What all requests share.
+pub(crate) struct Daemon {
+    /// HOME.
+    home: PathBuf,
+    trace: Trace,
+    /// The further commands that clients have asked for. They are processes of the daemon, and end with it.
+    execs: ExecTable,
+}
+
+/// How the daemon is run.
+#[derive(Debug, Clone, Default)]
+pub struct DaemonOptions {
+    /// Where it listens: `unix:///PATH` or `tcp://127.0.0.1:PORT`. Empty: RUN/docker.sock.
+    pub hosts: Vec<service::DaemonAddress>,
+    /// Whether each request is printed.
+    pub trace: bool,
+}

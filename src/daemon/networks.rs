@@ -1,0 +1,98 @@
+//! The requests about networks. There are the three that Docker always has. Networks with a name are not there yet.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::answer::{Answered, ApiError, ok};
+use super::command::blocking;
+use super::inspect::network_mode;
+use super::request::{ApiRequest, known_filters};
+use crate::container::store::ContainerStore;
+use crate::text::{printed, text, text_with};
+
+/// The networks, each with its driver.
+const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
+
+/// The ID of a network. There is no file of it, so it is made of its name.
+pub(super) fn id_of(name: &str) -> String {
+    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hex:0<64}")
+}
+
+fn network(name: &str, driver: &str, containers: Value) -> Value {
+    json!({
+        "Name": name,
+        "Id": id_of(name),
+        "Created": "0001-01-01T00:00:00Z",
+        "Scope": "local",
+        "Driver": driver,
+        "EnableIPv4": true,
+        "EnableIPv6": false,
+        "IPAM": { "Driver": "default", "Options": null, "Config": [] },
+        "Internal": false,
+        "Attachable": false,
+        "Ingress": false,
+        "ConfigFrom": { "Network": "" },
+        "ConfigOnly": false,
+        "Containers": containers,
+        "Options": {},
+        "Labels": {},
+    })
+}
+
+/// The list.
+pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let filters = request.query.filters()?;
+    known_filters(&filters, &["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+    let has = |name: &str, driver: &str, filter: &str, value: &str| match filter {
+        "name" => name.contains(value),
+        "id" => id_of(name).starts_with(value),
+        "driver" => driver == value,
+        "scope" => value == "local",
+        "type" => value == "builtin",
+        "dangling" => value == "false" || value == "0",
+        _ => false,
+    };
+    let found = NETWORKS.iter().filter(|(name, driver)| {
+        filters.iter().all(|(filter, values)| values.iter().any(|value| has(name, driver, filter, value)))
+    });
+    ok(&found.map(|(name, driver)| network(name, driver, json!({}))).collect::<Vec<_>>())
+}
+
+/// One of them, with the containers in it.
+pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let wanted = request.name();
+    let is_it = |name: &str| name == wanted || wanted.len() >= 4 && id_of(name).starts_with(&wanted);
+    let Some((name, driver)) = NETWORKS.iter().find(|(name, _)| is_it(name)) else {
+        return Err(none(&wanted));
+    };
+    let containers = blocking(move || {
+        let mut all = ContainerStore::open()?.all()?.0;
+        all.retain(|container| container.state.status.is_active() && network_mode(container) == *name);
+        let of = |container: &crate::container::store::KeptContainer| {
+            let about = json!({
+                "Name": container.name, "EndpointID": "", "MacAddress": "", "IPv4Address": "", "IPv6Address": "",
+            });
+            (container.record.id.to_string(), about)
+        };
+        Ok(Value::Object(all.iter().map(of).collect()))
+    });
+    ok(&network(name, driver, containers.await?))
+}
+
+fn none(name: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, text_with("daemon.network.none", &[("name", &printed(name))]))
+}
+
+/// What is not there yet.
+pub(super) async fn change(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, text("daemon.network.change")))
+}
+
+/// There is nothing to remove.
+pub(super) async fn prune(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    ok(&json!({ "NetworksDeleted": null }))
+}

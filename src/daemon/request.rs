@@ -1,0 +1,253 @@
+//! A request, taken apart: its path without the version, what its query and its body say.
+
+use std::collections::BTreeMap;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
+use serde_json::Value;
+
+use super::answer::{Answered, ApiError};
+use crate::text::{printed, text_with};
+
+/// The maximum size of a body with JSON.
+const MAX_JSON: usize = 4 << 20;
+
+/// A request of which the route is known.
+pub(super) struct ApiRequest {
+    /// Its number, for the trace.
+    pub(super) number: u64,
+    /// The version of the API that it is written for.
+    pub(super) version: ApiVersion,
+    /// What stands in the path for the `*` of the route: a name.
+    pub(super) names: Vec<String>,
+    /// The query.
+    pub(super) query: RequestQuery,
+    pub(super) headers: HeaderMap,
+    /// The body, until it is read.
+    pub(super) body: Option<Incoming>,
+    /// The connection, if the client asks to take it over.
+    pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+/// A version of the API: 1.44 is (1, 44).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ApiVersion(pub(super) u32, pub(super) u32);
+
+impl ApiVersion {
+    /// The newest one.
+    pub(super) const NEWEST: ApiVersion = ApiVersion(1, 44);
+    /// The oldest one.
+    pub(super) const OLDEST: ApiVersion = ApiVersion(1, 24);
+
+    /// Reads `1.44`.
+    pub(super) fn parse(written: &str) -> Option<ApiVersion> {
+        let (major, minor) = written.split_once('.')?;
+        Some(ApiVersion(major.parse().ok()?, minor.parse().ok()?))
+    }
+
+    /// The version in front of a path, and the rest: `/v1.44/info`. A path without one is for the newest.
+    pub(super) fn of_path(path: &str) -> Answered<(ApiVersion, &str)> {
+        let first = path.strip_prefix("/v").and_then(|rest| rest.split_once('/'));
+        let Some((version, _)) =
+            first.filter(|(version, _)| version.starts_with(|c: char| c.is_ascii_digit()))
+        else {
+            return Ok((ApiVersion::NEWEST, path));
+        };
+        let rest = &path[2 + version.len()..];
+        let values = |limit: ApiVersion| {
+            [("version", printed(version)), ("limit", limit.to_string())].map(|(name, value)| (name, value))
+        };
+        let refused = |key: &str, limit: ApiVersion| {
+            let values = values(limit);
+            let values: Vec<(&str, &str)> =
+                values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            ApiError::bad(text_with(key, &values))
+        };
+        match ApiVersion::parse(version) {
+            None => Err(refused("daemon.version.form", ApiVersion::NEWEST)),
+            Some(asked) if asked > ApiVersion::NEWEST => {
+                Err(refused("daemon.version.new", ApiVersion::NEWEST))
+            }
+            Some(asked) if asked < ApiVersion::OLDEST => {
+                Err(refused("daemon.version.old", ApiVersion::OLDEST))
+            }
+            Some(asked) => Ok((asked, rest)),
+        }
+    }
+}
+
+impl std::fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl ApiRequest {
+    /// The first name in the path.
+    pub(super) fn name(&self) -> String {
+        self.names.first().cloned().unwrap_or_default()
+    }
+
+    /// The body as JSON. An empty one is null.
+    pub(super) async fn json(&mut self) -> Answered<Value> {
+        let Some(body) = self.body.take() else { return Ok(Value::Null) };
+        let bytes = match Limited::new(body, MAX_JSON).collect().await {
+            Ok(collected) => collected.to_bytes(),
+            Err(_) => {
+                return Err(ApiError::bad(text_with(
+                    "daemon.body.large",
+                    &[("size", &(MAX_JSON >> 20).to_string())],
+                )));
+            }
+        };
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::bad(text_with("daemon.body.json", &[("why", &error.to_string())])))
+    }
+
+    /// Reads the rest of the body, so that a client that still sends it gets the answer.
+    pub(super) async fn drain(body: Incoming) {
+        let mut body = body;
+        while let Some(Ok(_)) = body.frame().await {}
+    }
+
+    /// The next part of a body.
+    pub(super) async fn part(body: &mut Incoming) -> Option<Bytes> {
+        loop {
+            match body.frame().await? {
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(data);
+                    }
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// The query of a request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RequestQuery {
+    pairs: Vec<(String, String)>,
+}
+
+impl RequestQuery {
+    /// Reads `all=1&limit=2`.
+    pub(super) fn parse(written: &str) -> RequestQuery {
+        let pairs = written.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
+        });
+        RequestQuery { pairs: pairs.collect() }
+    }
+
+    /// The value of a parameter. None: there is none, or it is empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.pairs.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+        found.filter(|value| !value.is_empty())
+    }
+
+    /// All values of a parameter.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        self.pairs.iter().filter(|(own, _)| own == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// A truth value, as Docker reads it.
+    pub(super) fn is(&self, name: &str) -> bool {
+        let value = self.get(name).unwrap_or_default().to_ascii_lowercase();
+        !["", "0", "no", "false", "none"].contains(&value.as_str())
+    }
+
+    /// A number.
+    pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Answered<Option<T>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let wrong =
+            |_| ApiError::bad(text_with("daemon.number", &[("name", name), ("value", &printed(value))]));
+        value.parse().map(Some).map_err(wrong)
+    }
+
+    /// The filters: `{"label": ["a=b"]}`, or as older clients write it, `{"label": {"a=b": true}}`.
+    pub(super) fn filters(&self) -> Answered<Filters> {
+        let Some(written) = self.get("filters") else { return Ok(Filters::new()) };
+        let wrong = || ApiError::bad(text_with("daemon.filters", &[("filters", &printed(written))]));
+        let value: Value = serde_json::from_str(written).map_err(|_| wrong())?;
+        let mut filters = Filters::new();
+        for (name, values) in value.as_object().ok_or_else(wrong)? {
+            let values = match values {
+                Value::Array(all) => all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect(),
+                Value::Object(all) => all
+                    .iter()
+                    .filter(|(_, is)| is.as_bool() != Some(false))
+                    .map(|(one, _)| one.clone())
+                    .collect(),
+                _ => return Err(wrong()),
+            };
+            filters.insert(name.clone(), values);
+        }
+        Ok(filters)
+    }
+}
+
+/// Filters, by name.
+pub(super) type Filters = BTreeMap<String, Vec<String>>;
+
+/// Refuses a filter that is not known.
+pub(super) fn known_filters(filters: &Filters, known: &[&str]) -> Answered<()> {
+    match filters.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(ApiError::bad(format!("invalid filter '{}'", printed(name)))),
+        None => Ok(()),
+    }
+}
+
+/// A part of a path or a query without `%xx`.
+pub(super) fn decoded(written: &str) -> String {
+    let bytes = written.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, _, _) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_have_a_version() {
+        let read = |path| ApiVersion::of_path(path).map_err(|error| error.status.as_u16());
+        assert_eq!(read("/v1.41/info"), Ok((ApiVersion(1, 41), "/info")));
+        assert_eq!(read("/info"), Ok((ApiVersion::NEWEST, "/info")));
+        assert_eq!(read("/volumes/x"), Ok((ApiVersion::NEWEST, "/volumes/x")));
+        assert_eq!(read("/v1.45/info"), Err(400));
+        assert_eq!(read("/v1.23/info"), Err(400));
+        assert_eq!(read("/v1/info"), Err(400));
+    }
+
+    #[test]
+    fn a_query_has_two_forms_of_filters() {
+        let query = RequestQuery::parse(
+            "all=1&x=%2Fa+b&filters=%7B%22label%22%3A%5B%22a%3Db%22%5D%2C%22name%22%3A%7B%22x%22%3Atrue%7D%7D",
+        );
+        assert!(query.is("all") && !query.is("none"));
+        assert_eq!(query.get("x"), Some("/a b"));
+        let filters = query.filters().unwrap();
+        assert_eq!((&filters["label"], &filters["name"]), (&vec!["a=b".to_owned()], &vec!["x".to_owned()]));
+        assert!(RequestQuery::parse("filters=x").filters().is_err());
+    }
+}

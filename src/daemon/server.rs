@@ -1,0 +1,269 @@
+//! Serves the connections: one task for each, in one thread. Work that blocks is done by other threads.
+
+use std::io;
+use std::net::TcpListener as StdTcpListener;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SERVER};
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+use super::answer::{Answer, ApiError, with_header};
+use super::request::{ApiRequest, ApiVersion, RequestQuery};
+use super::routes::{self, FoundRoute};
+use super::service::{DaemonAddress, OwnDaemon};
+use super::trace::Trace;
+use super::{Daemon, DaemonOptions};
+use crate::container::client;
+use crate::error::{Error, Result, io_text};
+use crate::host::home::{self, HomePlace};
+use crate::sys::signal::{self, SignalSet};
+use crate::text::{text, text_with};
+
+/// How many threads do work that blocks. More requests than that wait for one of them.
+const THREADS: usize = 256;
+
+/// How long a client may take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(120);
+
+/// The maximum size of the head of a request, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+
+/// How many descriptors are left for files and children when all connections are in use.
+const SPARE: u64 = 200;
+
+/// The interval at which supervisors that have ended are reaped.
+const REAP: Duration = Duration::from_secs(2);
+
+/// A socket on which clients connect.
+enum Listening {
+    Unix(StdUnixListener),
+    Tcp(StdTcpListener),
+}
+
+/// Runs the daemon until SIGTERM or SIGINT. `ready` is called when clients can connect, with the addresses.
+///
+/// # Errors
+/// Another daemon runs for this HOME; an address cannot be used.
+pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Result<()> {
+    let ends = SignalSet::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
+    let cannot = |call: &str, error: io::Error| Error::failed(text("daemon.cannot")).call(call, error);
+    signal::block(ends).map_err(|errno| cannot("rt_sigprocmask(SIG_BLOCK)", errno.into()))?;
+    // A thread waits for the signal, so no handler is needed, which could interrupt a call of another thread.
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let waiting = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+        let _ = signal::wait_for(ends);
+        let _ = ended.send(());
+    });
+    waiting.map_err(|error| cannot("clone(CLONE_THREAD)", error))?;
+    // HOME may be a path that begins in this directory.
+    let place = HomePlace::find();
+    let home = place.instead_of.map_or(place.path, |(asked, _)| asked);
+    home::choose(&home);
+    // A container's directory of the host need not be this one, and a mounted directory could not be unmounted.
+    let _ = std::env::set_current_dir("/");
+    let addresses = match &options.hosts[..] {
+        [] => vec![DaemonAddress::default_socket()?],
+        hosts => hosts.to_vec(),
+    };
+    let own = OwnDaemon::claim(&addresses)?;
+    let mut listening = Vec::new();
+    for address in &addresses {
+        listening.push(match address {
+            DaemonAddress::Unix(path) => Listening::Unix(own.bind(path)?),
+            DaemonAddress::Tcp(at) => {
+                let bound = StdTcpListener::bind(at);
+                let call = format!("bind(<socket>, {at})");
+                Listening::Tcp(bound.map_err(|error| Error::failed(text("daemon.listen")).call(call, error))?)
+            }
+        });
+    }
+    let daemon = Arc::new(Daemon { home, trace: Trace::new(options.trace), execs: Default::default() });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .thread_stack_size(2 << 20)
+        .build()
+        .map_err(|error| cannot("epoll_create1(EPOLL_CLOEXEC)", error))?;
+    let served = runtime.block_on(async {
+        let limit = Arc::new(Semaphore::new(connections()));
+        for one in listening {
+            match one {
+                Listening::Unix(listener) => {
+                    listener.set_nonblocking(true)?;
+                    tokio::spawn(accept_unix(
+                        daemon.clone(),
+                        UnixListener::from_std(listener)?,
+                        limit.clone(),
+                    ));
+                }
+                Listening::Tcp(listener) => {
+                    listener.set_nonblocking(true)?;
+                    tokio::spawn(accept_tcp(daemon.clone(), TcpListener::from_std(listener)?, limit.clone()));
+                }
+            }
+        }
+        tokio::spawn(async {
+            loop {
+                tokio::time::sleep(REAP).await;
+                client::reap();
+            }
+        });
+        ready(&addresses);
+        let _ = end.await;
+        Ok::<(), io::Error>(())
+    });
+    // A thread that waits for a command that hangs is not waited for.
+    runtime.shutdown_background();
+    own.release();
+    served.map_err(|error| Error::failed(text("daemon.cannot")).why(io_text(&error)))
+}
+
+/// How many connections there are at most: as many as the limit of descriptors allows. Further ones wait in the kernel.
+fn connections() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = limit.unwrap_or(u64::MAX).saturating_sub(SPARE).clamp(50, 20_000);
+    usize::try_from(most).unwrap_or(50)
+}
+
+async fn accept_unix(daemon: Arc<Daemon>, listener: UnixListener, limit: Arc<Semaphore>) {
+    loop {
+        let Ok(permit) = limit.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let daemon = daemon.clone();
+                tokio::spawn(async move {
+                    serve(daemon, stream, false).await;
+                    drop(permit);
+                });
+            }
+            // The process has no descriptor left. There will be one again.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn accept_tcp(daemon: Arc<Daemon>, listener: TcpListener, limit: Arc<Semaphore>) {
+    loop {
+        let Ok(permit) = limit.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let daemon = daemon.clone();
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(async move {
+                    serve(daemon, stream, true).await;
+                    drop(permit);
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    daemon: Arc<Daemon>,
+    stream: S,
+    is_tcp: bool,
+) {
+    let service = service_fn(move |request| {
+        let daemon = daemon.clone();
+        async move { Ok::<Answer, std::convert::Infallible>(answer(daemon, request, is_tcp).await) }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
+    // A client that breaks the connection is no error of the daemon.
+    let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+}
+
+/// Answers a request.
+async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: bool) -> Answer {
+    let began = Instant::now();
+    let number = daemon.trace.number();
+    let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+    let written = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let refused = if is_tcp { foreign(&head.headers) } else { None };
+    let found = match refused {
+        Some(refused) => Err(refused),
+        None => ApiVersion::of_path(head.uri.path())
+            .and_then(|(version, path)| routes::find(&head.method, path).map(|found| (version, found))),
+    };
+    let means = found.as_ref().ok().map(|(_, found)| found.route.means);
+    daemon.trace.request(number, head.method.as_str(), &written, means);
+    let answered = match found {
+        Ok((version, FoundRoute { route, names })) => {
+            if let Some(line) = route.command_line(&names) {
+                daemon.trace.command(number, &line);
+            }
+            let query = RequestQuery::parse(head.uri.query().unwrap_or_default());
+            let request = ApiRequest {
+                number,
+                version,
+                names,
+                query,
+                headers: head.headers,
+                body: Some(body),
+                upgrade,
+            };
+            (route.handler)(daemon.clone(), request).await
+        }
+        Err(error) => {
+            ApiRequest::drain(body).await;
+            Err(error)
+        }
+    };
+    let answer = answered.unwrap_or_else(|error| error.answer());
+    daemon.trace.answer(number, answer.status(), began.elapsed());
+    with_common(answer)
+}
+
+/// The headers of each answer. Clients read the version from that of _ping.
+fn with_common(answer: Answer) -> Answer {
+    let mut answer = with_header(answer, SERVER, concat!("sandbox/", env!("CARGO_PKG_VERSION"), " (linux)"));
+    let headers = answer.headers_mut();
+    headers.insert("api-version", HeaderValue::from_static("1.44"));
+    headers.insert("ostype", HeaderValue::from_static("linux"));
+    headers.insert("docker-experimental", HeaderValue::from_static("false"));
+    answer
+}
+
+/// Whether the client asks to take the connection over.
+fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let has = |name: &str, word: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+    };
+    has("connection", "upgrade") && has("upgrade", "tcp")
+}
+
+/// Why a request over TCP is refused that a web page may have sent: a browser sends requests to 127.0.0.1 for any page, and
+/// names the page in these headers.
+fn foreign(headers: &HeaderMap) -> Option<ApiError> {
+    let refuse = |name: &str| {
+        Some(ApiError::new(StatusCode::FORBIDDEN, text_with("daemon.foreign", &[("header", name)])))
+    };
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| site != b"none" && site != b"same-origin") {
+        return refuse("Sec-Fetch-Site");
+    }
+    if headers.contains_key(ORIGIN) {
+        return refuse("Origin");
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // `docker` sends this name where the address is one of a socket. No name server has it.
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let is_own = ["127.0.0.1", "localhost", "[::1]", "api.moby.localhost"].contains(&name);
+    if is_own { None } else { refuse("Host") }
+}

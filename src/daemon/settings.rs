@@ -1,0 +1,386 @@
+//! The settings in the body of a request, as flags of `sandbox`: what `docker run` has made of its own flags is turned back.
+//!
+//! Zero, null and an empty text mean that a setting is not set. A setting that `sandbox` does not have becomes the flag of that
+//! name all the same: the command refuses it, and says why.
+
+use std::ffi::OsString;
+
+use serde_json::Value;
+
+use super::answer::{Answered, ApiError};
+use crate::text::text_with;
+
+/// The flags for some settings.
+type Flags = Vec<OsString>;
+
+/// The settings that are numbers, each with its flag.
+const NUMBERS: [(&str, &str); 13] = [
+    ("Memory", "memory"),
+    ("MemoryReservation", "memory-reservation"),
+    ("MemorySwap", "memory-swap"),
+    ("CpuShares", "cpu-shares"),
+    ("CpuPeriod", "cpu-period"),
+    ("CpuQuota", "cpu-quota"),
+    ("CpuRealtimePeriod", "cpu-rt-period"),
+    ("CpuRealtimeRuntime", "cpu-rt-runtime"),
+    ("PidsLimit", "pids-limit"),
+    ("BlkioWeight", "blkio-weight"),
+    ("KernelMemory", "kernel-memory"),
+    ("OomScoreAdj", "oom-score-adj"),
+    ("ShmSize", "shm-size"),
+];
+
+/// The settings that are texts.
+const TEXTS: [(&str, &str); 10] = [
+    ("CpusetCpus", "cpuset-cpus"),
+    ("CpusetMems", "cpuset-mems"),
+    ("CgroupParent", "cgroup-parent"),
+    ("VolumeDriver", "volume-driver"),
+    ("PidMode", "pid"),
+    ("IpcMode", "ipc"),
+    ("UTSMode", "uts"),
+    ("UsernsMode", "userns"),
+    ("CgroupnsMode", "cgroupns"),
+    ("Isolation", "isolation"),
+];
+
+/// The settings that are lists.
+const LISTS: [(&str, &str); 11] = [
+    ("Binds", "volume"),
+    ("VolumesFrom", "volumes-from"),
+    ("CapAdd", "cap-add"),
+    ("CapDrop", "cap-drop"),
+    ("Dns", "dns"),
+    ("DnsOptions", "dns-option"),
+    ("DnsSearch", "dns-search"),
+    ("ExtraHosts", "add-host"),
+    ("GroupAdd", "group-add"),
+    ("SecurityOpt", "security-opt"),
+    ("Links", "link"),
+];
+
+/// The settings that are true or false.
+const SWITCHES: [(&str, &str); 5] = [
+    ("Privileged", "privileged"),
+    ("PublishAllPorts", "publish-all"),
+    ("ReadonlyRootfs", "read-only"),
+    ("Init", "init"),
+    ("OomKillDisable", "oom-kill-disable"),
+];
+
+/// `--name=value`.
+pub(super) fn flag(name: &str, value: &str) -> OsString {
+    format!("--{name}={value}").into()
+}
+
+fn wrong(name: &str) -> ApiError {
+    ApiError::bad(text_with("daemon.setting", &[("name", name)]))
+}
+
+/// A number. None: it is not set.
+fn number(value: &Value, name: &str) -> Answered<Option<i64>> {
+    match &value[name] {
+        Value::Null => Ok(None),
+        Value::Number(number) => {
+            let number = number.as_i64().or_else(|| number.as_f64().map(|number| number as i64));
+            Ok(Some(number.ok_or_else(|| wrong(name))?).filter(|number| *number != 0))
+        }
+        _ => Err(wrong(name)),
+    }
+}
+
+/// A text. None: it is not set.
+pub(super) fn string<'a>(value: &'a Value, name: &str) -> Answered<Option<&'a str>> {
+    match &value[name] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        _ => Err(wrong(name)),
+    }
+}
+
+/// A list of texts. One text is a list too.
+pub(super) fn list(value: &Value, name: &str) -> Answered<Vec<String>> {
+    match &value[name] {
+        Value::Null => Ok(Vec::new()),
+        Value::String(one) => Ok(vec![one.clone()]),
+        Value::Array(all) => {
+            all.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(|| wrong(name))).collect()
+        }
+        _ => Err(wrong(name)),
+    }
+}
+
+/// A truth value. What is not there is false.
+pub(super) fn truth(value: &Value, name: &str) -> Answered<bool> {
+    match &value[name] {
+        Value::Null => Ok(false),
+        Value::Bool(is) => Ok(*is),
+        _ => Err(wrong(name)),
+    }
+}
+
+/// An object, as pairs with texts.
+pub(super) fn pairs(value: &Value, name: &str) -> Answered<Vec<(String, String)>> {
+    match &value[name] {
+        Value::Null => Ok(Vec::new()),
+        Value::Object(all) => all
+            .iter()
+            .map(|(key, value)| match value {
+                Value::String(text) => Ok((key.clone(), text.clone())),
+                Value::Null => Ok((key.clone(), String::new())),
+                _ => Err(wrong(name)),
+            })
+            .collect(),
+        _ => Err(wrong(name)),
+    }
+}
+
+/// The keys of an object, as `ExposedPorts` has them.
+pub(super) fn keys(value: &Value, name: &str) -> Answered<Vec<String>> {
+    match &value[name] {
+        Value::Null => Ok(Vec::new()),
+        Value::Object(all) => Ok(all.keys().cloned().collect()),
+        _ => Err(wrong(name)),
+    }
+}
+
+/// The limits and the restart policy: what `update` can change.
+pub(super) fn limits(value: &Value) -> Answered<Flags> {
+    let mut flags = Flags::new();
+    for (name, own) in &NUMBERS[..NUMBERS.len() - 1] {
+        // Without a limit of memory, docker sends -1 for the one of swap too.
+        if let Some(number) = number(value, name)? {
+            flags.push(flag(own, &number.to_string()));
+        }
+    }
+    if let Some(billionths) = number(value, "NanoCpus")? {
+        flags.push(flag("cpus", &(billionths as f64 / 1e9).to_string()));
+    }
+    if let Some(cpus) = string(value, "CpusetCpus")? {
+        flags.push(flag("cpuset-cpus", cpus));
+    }
+    if let Some(policy) = string(&value["RestartPolicy"], "Name")? {
+        let most = number(&value["RestartPolicy"], "MaximumRetryCount")?;
+        flags.push(match (policy, most) {
+            ("on-failure", Some(most)) => flag("restart", &format!("on-failure:{most}")),
+            (policy, _) => flag("restart", policy),
+        });
+    }
+    Ok(flags)
+}
+
+/// What HostConfig says.
+pub(super) fn host(value: &Value) -> Answered<Flags> {
+    let mut flags = limits(value)?;
+    if let Some(size) = number(value, "ShmSize")? {
+        flags.push(flag("shm-size", &size.to_string()));
+    }
+    for (name, own) in TEXTS {
+        match string(value, name)? {
+            // Limits have it already.
+            Some(_) if name == "CpusetCpus" => {}
+            // The default of this program too.
+            Some("default" | "private" | "shareable") if name != "VolumeDriver" => {}
+            Some("local") if name == "VolumeDriver" => {}
+            Some(text) => flags.push(flag(own, text)),
+            None => {}
+        }
+    }
+    for (name, own) in LISTS {
+        flags.extend(list(value, name)?.iter().map(|one| flag(own, one)));
+    }
+    for (name, own) in SWITCHES {
+        if truth(value, name)? {
+            flags.push(format!("--{own}").into());
+        }
+    }
+    for (name, own) in [("Tmpfs", "tmpfs"), ("Sysctls", "sysctl"), ("StorageOpt", "storage-opt")] {
+        flags.extend(pairs(value, name)?.iter().map(|(key, of)| match (name, of.as_str()) {
+            ("Tmpfs", "") => flag(own, key),
+            ("Tmpfs", of) => flag(own, &format!("{key}:{of}")),
+            (_, of) => flag(own, &format!("{key}={of}")),
+        }));
+    }
+    flags.extend(network(value)?);
+    flags.extend(published(value)?);
+    flags.extend(mounts(value)?);
+    flags.extend(objects(value)?);
+    if number(value, "MemorySwappiness")?.is_some_and(|swappiness| swappiness > 0) {
+        flags.push(flag("memory-swappiness", &value["MemorySwappiness"].to_string()));
+    }
+    match string(value, "Runtime")? {
+        None | Some("runc" | "sandbox") => {}
+        Some(other) => flags.push(flag("runtime", other)),
+    }
+    if let Some(kind) = string(&value["LogConfig"], "Type")?.filter(|kind| *kind != "json-file") {
+        flags.push(flag("log-driver", kind));
+    }
+    flags.extend(
+        pairs(&value["LogConfig"], "Config")?.iter().map(|(key, of)| flag("log-opt", &format!("{key}={of}"))),
+    );
+    if truth(value, "AutoRemove")? {
+        flags.push("--rm".into());
+    }
+    Ok(flags)
+}
+
+fn network(value: &Value) -> Answered<Flags> {
+    Ok(match string(value, "NetworkMode")? {
+        None | Some("default") => Vec::new(),
+        Some(mode @ ("none" | "bridge" | "host")) => vec![flag("network", mode)],
+        Some(mode) if mode.starts_with("container:") => vec![flag("network", mode)],
+        Some(other) => {
+            let message = text_with("daemon.network.named", &[("name", &crate::text::printed(other))]);
+            return Err(ApiError::new(hyper::StatusCode::NOT_IMPLEMENTED, message));
+        }
+    })
+}
+
+/// `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}`.
+fn published(value: &Value) -> Answered<Flags> {
+    let bindings = match &value["PortBindings"] {
+        Value::Null => return Ok(Vec::new()),
+        Value::Object(bindings) => bindings,
+        _ => return Err(wrong("PortBindings")),
+    };
+    let mut flags = Flags::new();
+    for (inside, all) in bindings {
+        let (port, protocol) = inside.split_once('/').unwrap_or((inside, "tcp"));
+        let end = if protocol == "tcp" { String::new() } else { format!("/{protocol}") };
+        let empty = vec![Value::Null];
+        let all = all.as_array().filter(|all| !all.is_empty()).unwrap_or(&empty);
+        for binding in all {
+            let of = |name| match binding {
+                Value::Null => Ok(""),
+                binding => string(binding, name).map(Option::unwrap_or_default),
+            };
+            let (ip, host) = (of("HostIp")?, of("HostPort")?);
+            let ip = if ip.contains(':') && !ip.starts_with('[') { format!("[{ip}]") } else { ip.to_owned() };
+            flags.push(match (ip.as_str(), host) {
+                ("", "" | "0") => flag("publish", &format!("{port}{end}")),
+                ("", host) => flag("publish", &format!("{host}:{port}{end}")),
+                (ip, "" | "0") => flag("publish", &format!("{ip}::{port}{end}")),
+                (ip, host) => flag("publish", &format!("{ip}:{host}:{port}{end}")),
+            });
+        }
+    }
+    Ok(flags)
+}
+
+/// `[{"Type": "volume", "Source": "data", "Target": "/data", "ReadOnly": true}]`.
+fn mounts(value: &Value) -> Answered<Flags> {
+    let all = match &value["Mounts"] {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(all) => all,
+        _ => return Err(wrong("Mounts")),
+    };
+    let mut flags = Flags::new();
+    for mount in all {
+        let mut parts = vec![format!("type={}", string(mount, "Type")?.unwrap_or("volume"))];
+        if let Some(source) = string(mount, "Source")? {
+            parts.push(format!("source={source}"));
+        }
+        parts.push(format!("target={}", string(mount, "Target")?.ok_or_else(|| wrong("Target"))?));
+        if truth(mount, "ReadOnly")? {
+            parts.push("readonly".to_owned());
+        }
+        if let Some(size) = number(&mount["TmpfsOptions"], "SizeBytes")? {
+            parts.push(format!("tmpfs-size={size}"));
+        }
+        flags.push(flag("mount", &parts.join(",")));
+    }
+    Ok(flags)
+}
+
+/// Lists of objects: devices, limits of processes, rates of disks.
+fn objects(value: &Value) -> Answered<Flags> {
+    let mut flags = Flags::new();
+    let all = |name: &'static str| match &value[name] {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(all) => Ok(all.clone()),
+        _ => Err(wrong(name)),
+    };
+    for device in all("Devices")? {
+        let of = |name| string(&device, name).map(Option::unwrap_or_default);
+        let (host, inside, rights) = (of("PathOnHost")?, of("PathInContainer")?, of("CgroupPermissions")?);
+        let inside = if inside.is_empty() { host } else { inside };
+        let rights = if rights.is_empty() { "rwm" } else { rights };
+        flags.push(flag("device", &format!("{host}:{inside}:{rights}")));
+    }
+    for rule in list(value, "DeviceCgroupRules")? {
+        flags.push(flag("device-cgroup-rule", &rule));
+    }
+    for limit in all("Ulimits")? {
+        let name = string(&limit, "Name")?.ok_or_else(|| wrong("Ulimits"))?;
+        let of = |name: &str| limit[name].as_i64().unwrap_or_default();
+        flags.push(flag("ulimit", &format!("{name}={}:{}", of("Soft"), of("Hard"))));
+    }
+    for (name, own) in [
+        ("BlkioDeviceReadBps", "device-read-bps"),
+        ("BlkioDeviceWriteBps", "device-write-bps"),
+        ("BlkioDeviceReadIOps", "device-read-iops"),
+        ("BlkioDeviceWriteIOps", "device-write-iops"),
+        ("BlkioWeightDevice", "blkio-weight-device"),
+    ] {
+        for rate in all(name)? {
+            let path = string(&rate, "Path")?.unwrap_or_default();
+            let most = rate["Rate"].as_u64().or(rate["Weight"].as_u64()).unwrap_or_default();
+            flags.push(flag(own, &format!("{path}:{most}")));
+        }
+    }
+    if !all("DeviceRequests")?.is_empty() {
+        flags.push(flag("gpus", "all"));
+    }
+    Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn flags(value: &Value) -> Vec<String> {
+        host(value).unwrap().into_iter().map(|flag| flag.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_not_set_is_no_flag() {
+        let nothing = json!({
+            "Binds": null, "NetworkMode": "default", "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            "Memory": 0, "NanoCpus": 0, "CapAdd": null, "Init": null, "MemorySwappiness": -1, "ShmSize": 0,
+            "LogConfig": {"Type": "", "Config": {}}, "IpcMode": "", "Runtime": "", "ConsoleSize": [0, 0],
+        });
+        assert_eq!(flags(&nothing), ["--restart=no"]);
+        assert!(flags(&Value::Null).is_empty());
+    }
+
+    #[test]
+    fn settings_become_flags() {
+        let settings = json!({
+            "Binds": ["data:/d:ro"], "NetworkMode": "container:web", "Memory": 64 << 20, "NanoCpus": 500_000_000,
+            "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "53/udp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
+            "Ulimits": [{"Name": "nofile", "Soft": 10, "Hard": 20}], "ReadonlyRootfs": true, "AutoRemove": true,
+            "Mounts": [{"Type": "tmpfs", "Target": "/t", "ReadOnly": true}], "Tmpfs": {"/x": "size=1m", "/y": ""},
+        });
+        let flags = flags(&settings);
+        for expected in [
+            "--volume=data:/d:ro",
+            "--network=container:web",
+            "--memory=67108864",
+            "--cpus=0.5",
+            "--publish=8080:80",
+            "--publish=127.0.0.1::53/udp",
+            "--ulimit=nofile=10:20",
+            "--read-only",
+            "--rm",
+            "--mount=type=tmpfs,target=/t,readonly",
+            "--tmpfs=/x:size=1m",
+            "--tmpfs=/y",
+        ] {
+            assert!(flags.iter().any(|flag| flag == expected), "{expected} {flags:?}");
+        }
+        assert_eq!(flags.len(), 12);
+        assert!(host(&json!({"NetworkMode": "front"})).is_err());
+        assert!(host(&json!({"Memory": "much"})).is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! GET /containers/NAME/stats: what a container uses of the machine. Docker's client computes percentages from the counters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::answer::{Answered, line, ok, stream};
+use super::command::blocking;
+use super::containers::find;
+use super::request::ApiRequest;
+use crate::container::store::{ContainerStore, KeptContainer};
+use crate::container::usage::Usage;
+use crate::value::timestamp::Timestamp;
+
+/// The time between two readings.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A tick of /proc/stat, in nanoseconds.
+const TICK: u64 = 10_000_000;
+
+/// A reading of the counters.
+struct Counters {
+    at: Timestamp,
+    usage: Usage,
+    /// The CPU time of the whole machine, in nanoseconds.
+    system: u64,
+}
+
+impl Counters {
+    fn read(container: &KeptContainer) -> Counters {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = stat.lines().next().unwrap_or_default();
+        // guest and guest_nice are in user and nice already. proc_stat(5)
+        let ticks = line.split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse::<u64>().ok());
+        Counters { at: Timestamp::now(), usage: Usage::of(container), system: ticks.sum::<u64>() * TICK }
+    }
+
+    fn cpu(&self, cpus: usize) -> Value {
+        json!({
+            "cpu_usage": { "total_usage": self.usage.cpu.unwrap_or_default(), "usage_in_kernelmode": 0, "usage_in_usermode": 0 },
+            "system_cpu_usage": self.system,
+            "online_cpus": cpus,
+            "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
+        })
+    }
+}
+
+fn value(container: &KeptContainer, before: Option<&Counters>, now: &Counters) -> Value {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let usage = &now.usage;
+    let disk = usage.disk.map(|(read, written)| {
+        json!([
+            { "major": 0, "minor": 0, "op": "read", "value": read },
+            { "major": 0, "minor": 0, "op": "write", "value": written },
+        ])
+    });
+    let mut value = json!({
+        "id": container.record.id,
+        "name": format!("/{}", container.name),
+        "read": now.at,
+        "preread": before.map_or(Timestamp::default(), |before| before.at),
+        "pids_stats": { "current": usage.pids.unwrap_or_default() },
+        "num_procs": 0,
+        "cpu_stats": now.cpu(cpus),
+        "precpu_stats": before.map_or_else(|| json!({}), |before| before.cpu(cpus)),
+        // The number is without what the kernel can drop at once, so there is nothing to subtract.
+        "memory_stats": {
+            "usage": usage.memory.unwrap_or_default(),
+            "limit": usage.memory_limit.unwrap_or_default(),
+            "stats": {},
+        },
+        "blkio_stats": { "io_service_bytes_recursive": disk },
+        "storage_stats": {},
+    });
+    if let Some((received, sent)) = usage.network {
+        value["networks"] = json!({ "eth0": {
+            "rx_bytes": received, "tx_bytes": sent, "rx_packets": 0, "tx_packets": 0, "rx_errors": 0, "tx_errors": 0,
+            "rx_dropped": 0, "tx_dropped": 0,
+        }});
+    }
+    value
+}
+
+/// Sends the counters: once, or each second.
+pub(super) async fn stats(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let mut container = find(request.name()).await?;
+    // Older clients do not send the parameter for a stream.
+    let is_stream = request.query.get("stream").is_none() || request.query.is("stream");
+    let read = |container: KeptContainer| {
+        blocking(move || {
+            let counters = Counters::read(&container);
+            Ok((container, counters))
+        })
+    };
+    let (own, mut now) = read(container).await?;
+    container = own;
+    if !is_stream {
+        let mut before = None;
+        if !request.query.is("one-shot") && container.state.status.is_active() {
+            tokio::time::sleep(INTERVAL).await;
+            before = Some(now);
+            (container, now) = read(container).await?;
+        }
+        return ok(&value(&container, before.as_ref(), &now));
+    }
+    let (sender, answer) = stream("application/json");
+    tokio::spawn(async move {
+        let mut before: Option<Counters> = None;
+        while sender.send(line(&value(&container, before.as_ref(), &now))).await.is_ok() {
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = sender.closed() => return,
+            }
+            let again = blocking(move || Ok(ContainerStore::open()?.again(&container)?));
+            let Ok(Some(present)) = again.await else { return };
+            let Ok((own, counters)) = read(present).await else { return };
+            container = own;
+            before = Some(std::mem::replace(&mut now, counters));
+        }
+    });
+    Ok(answer)
+}

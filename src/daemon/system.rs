@@ -1,0 +1,198 @@
+//! The requests about the daemon and the machine, and what is not there.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, HeaderName};
+use serde_json::{Value, json};
+
+use super::answer::{Answered, ApiError, ok, typed, with_header};
+use super::command::blocking;
+use super::request::{ApiRequest, ApiVersion};
+use super::{Daemon, containers, images, pull, volumes};
+use crate::host::home::HomePlace;
+use crate::text::text;
+use crate::value::timestamp::Timestamp;
+
+/// Docker's word for this processor.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// The first request of each command of `docker`: it reads the version from the headers, which all answers have.
+pub(super) async fn ping(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    let answer = typed(StatusCode::OK, "text/plain; charset=utf-8", b"OK".to_vec());
+    let answer = with_header(answer, CACHE_CONTROL, "no-cache, no-store, must-revalidate");
+    Ok(with_header(answer, HeaderName::from_static("builder-version"), "1"))
+}
+
+/// The versions.
+pub(super) async fn version(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    let own = env!("CARGO_PKG_VERSION");
+    let (newest, oldest) = (ApiVersion::NEWEST.to_string(), ApiVersion::OLDEST.to_string());
+    let kernel = kernel();
+    ok(&json!({
+        "Platform": { "Name": "sandbox" },
+        "Components": [{
+            "Name": "Engine",
+            "Version": own,
+            "Details": {
+                "ApiVersion": newest, "MinAPIVersion": oldest, "Arch": architecture(), "Os": "linux",
+                "KernelVersion": kernel, "GitCommit": "", "GoVersion": "", "BuildTime": "", "Experimental": "false",
+            },
+        }],
+        "Version": own,
+        "ApiVersion": newest,
+        "MinAPIVersion": oldest,
+        "GitCommit": "",
+        "GoVersion": "",
+        "Os": "linux",
+        "Arch": architecture(),
+        "KernelVersion": kernel,
+        "BuildTime": "",
+    }))
+}
+
+/// What is known about the machine.
+pub(super) async fn info(daemon: Arc<Daemon>, _: ApiRequest) -> Answered {
+    let (images, [running, paused, stopped]) = blocking(images::counts).await?;
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let memory = read("/proc/meminfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let release = read("/etc/os-release");
+    let of_release = |name: &str| {
+        let line = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    let is_v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let is_root = nix::unistd::geteuid().is_root();
+    let mut security = vec!["name=seccomp,profile=builtin", "name=cgroupns"];
+    if !is_root {
+        security.push("name=rootless");
+    }
+    let mut about = json!({
+        "ID": HomePlace::find().hash(),
+        "Containers": running + paused + stopped,
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
+        "ContainersStopped": stopped,
+        "Images": images,
+        "Driver": "overlay2",
+        "DriverStatus": [],
+        "Plugins": { "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file"] },
+        "MemoryLimit": true,
+        "SwapLimit": true,
+        "CpuCfsPeriod": true,
+        "CpuCfsQuota": true,
+        "CPUShares": true,
+        "CPUSet": true,
+        "PidsLimit": true,
+        "IPv4Forwarding": true,
+        "OomKillDisable": false,
+        "Debug": false,
+        "NFd": std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+        "NGoroutines": 0,
+        "SystemTime": Timestamp::now(),
+    });
+    let more = json!({
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": if is_v2 { "2" } else { "1" },
+        "NEventsListener": 0,
+        "KernelVersion": kernel(),
+        "OperatingSystem": of_release("PRETTY_NAME"),
+        "OSVersion": of_release("VERSION_ID"),
+        "OSType": "linux",
+        "Architecture": std::env::consts::ARCH,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": { "InsecureRegistryCIDRs": ["127.0.0.0/8"], "IndexConfigs": {}, "Mirrors": [] },
+        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
+        "MemTotal": memory.unwrap_or_default() * 1024,
+        "GenericResources": null,
+        "DockerRootDir": daemon.home,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Name": rustix::system::uname().nodename().to_string_lossy(),
+        "Labels": [],
+        "ExperimentalBuild": false,
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "Runtimes": { "sandbox": { "path": "sandbox" } },
+        "DefaultRuntime": "sandbox",
+        "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "NodeAddr": "", "ControlAvailable": false, "RemoteManagers": null },
+        "LiveRestoreEnabled": true,
+        "Isolation": "",
+        "InitBinary": "sandbox",
+        "SecurityOptions": security,
+        "Warnings": [],
+    });
+    if let (Some(about), Value::Object(more)) = (about.as_object_mut(), more) {
+        about.extend(more);
+    }
+    ok(&about)
+}
+
+/// Checks a password for a registry.
+pub(super) async fn auth(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    pull::login(&daemon, &mut request).await
+}
+
+/// How much space everything takes.
+pub(super) async fn disk_usage(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    request.query = super::request::RequestQuery::parse("all=1&size=1");
+    let rows = blocking(|| Ok((images::rows()?, volumes::rows()?)));
+    let (images, volumes) = rows.await?;
+    let size: u64 = images.iter().filter_map(|image| image["Size"].as_u64()).sum();
+    let containers = containers::rows(&daemon, &request).await?;
+    ok(&json!({
+        "LayersSize": size,
+        "Images": images,
+        "Containers": containers,
+        "Volumes": volumes,
+        "BuildCache": [],
+    }))
+}
+
+/// What is not there yet.
+pub(super) async fn build(_: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    // The client sends all of its context before it reads the answer.
+    if let Some(body) = request.body.take() {
+        ApiRequest::drain(body).await;
+    }
+    Err(ApiError::absent(&text("daemon.what.build")))
+}
+
+/// A build by BuildKit.
+pub(super) async fn buildkit(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, text("daemon.buildkit")))
+}
+
+/// There are none.
+pub(super) async fn no_plugins(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    ok(&Vec::<Value>::new())
+}
+
+/// There are none.
+pub(super) async fn no_plugin(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let message = format!("plugin \"{}\" not found", crate::text::printed(request.name()));
+    Err(ApiError::new(StatusCode::NOT_FOUND, message))
+}
+
+/// What a registry has.
+pub(super) async fn distribution(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    Err(ApiError::absent(&text("daemon.what.distribution")))
+}
+
+/// There is no swarm.
+pub(super) async fn swarm(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+    Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text("daemon.swarm")))
+}

@@ -1,0 +1,106 @@
+//! The requests about volumes.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::answer::{Answered, done, json_answer, ok};
+use super::command::{blocking, run, words};
+use super::request::{ApiRequest, known_filters};
+use super::settings::{flag, pairs, string};
+use crate::container::store::ContainerStore;
+use crate::container::volumes::{Volume, VolumeStore};
+
+/// The list.
+pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let filters = request.query.filters()?;
+    known_filters(&filters, &["dangling", "driver", "label", "name"])?;
+    let found = blocking(move || {
+        let store = VolumeStore::open()?;
+        let users = store.users(&ContainerStore::open()?)?;
+        let has = |volume: &Volume, name: &str, value: &str| match name {
+            "name" => volume.name.contains(value),
+            "driver" => value == "local",
+            "dangling" => users.contains_key(&volume.name) != ["1", "true"].contains(&value),
+            _ => match value.split_once('=') {
+                Some((key, value)) => volume.about.labels.get(key).is_some_and(|own| own == value),
+                None => volume.about.labels.contains_key(value),
+            },
+        };
+        let mut all = store.all()?;
+        all.retain(|volume| {
+            filters.iter().all(|(name, values)| values.iter().any(|value| has(volume, name, value)))
+        });
+        Ok(all.iter().map(Volume::inspected).collect::<Vec<_>>())
+    });
+    ok(&json!({ "Volumes": found.await?, "Warnings": null }))
+}
+
+/// Makes a volume. One that exists is returned.
+pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let body = request.json().await?;
+    let mut line = words(&["volume", "create"]);
+    line.extend(
+        string(&body, "Driver")?.filter(|driver| *driver != "local").map(|driver| flag("driver", driver)),
+    );
+    line.extend(pairs(&body, "Labels")?.iter().map(|(key, value)| flag("label", &format!("{key}={value}"))));
+    if let Some((option, _)) = pairs(&body, "DriverOpts")?.first() {
+        return Err(super::answer::ApiError::absent(&format!("--opt {option}")));
+    }
+    if let Some(name) = string(&body, "Name")? {
+        line.extend(words(&["--", name]));
+    }
+    let printed = run(&daemon, request.number, line).await?;
+    let name = String::from_utf8_lossy(&printed).trim().to_owned();
+    let volume = blocking(move || Ok(VolumeStore::open()?.find(&name)?.inspected())).await?;
+    Ok(json_answer(StatusCode::CREATED, &volume))
+}
+
+/// Everything about a volume.
+pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let name = request.name();
+    ok(&blocking(move || Ok(VolumeStore::open()?.find(&name)?.inspected())).await?)
+}
+
+/// Removes a volume.
+pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let mut line = words(&["volume", "rm"]);
+    if request.query.is("force") {
+        line.push("--force".into());
+    }
+    line.extend(words(&["--", &request.name()]));
+    run(&daemon, request.number, line).await?;
+    done()
+}
+
+/// Removes the volumes that no container uses.
+pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let filters = request.query.filters()?;
+    known_filters(&filters, &["all", "label", "label!"])?;
+    if filters.contains_key("label") || filters.contains_key("label!") {
+        return Err(super::answer::ApiError::absent(&crate::text::text("daemon.what.prunefilter")));
+    }
+    let is_all =
+        filters.get("all").is_some_and(|all| all.iter().any(|value| ["1", "true"].contains(&value.as_str())));
+    let removed = blocking(move || {
+        Ok(VolumeStore::open()?
+            .prune(&ContainerStore::open()?, |volume| is_all || volume.about.is_anonymous)?)
+    });
+    let (names, space) = removed.await?;
+    ok(&json!({ "VolumesDeleted": names, "SpaceReclaimed": space }))
+}
+
+/// The volumes with their sizes, for `system df`.
+pub(super) fn rows() -> Answered<Vec<Value>> {
+    let store = VolumeStore::open()?;
+    let users = store.users(&ContainerStore::open()?)?;
+    let row = |volume: &Volume| {
+        let mut row = volume.inspected();
+        let count = users.get(&volume.name).map_or(0, Vec::len);
+        row["UsageData"] = json!({ "Size": store.size(volume), "RefCount": count });
+        row
+    };
+    Ok(store.all()?.iter().map(row).collect())
+}

@@ -1,0 +1,116 @@
+//! POST /containers/NAME/wait: the end of a container.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::Daemon;
+use super::answer::{Answered, ApiError, line, ok, stream};
+use super::channel::SupervisorChannel;
+use super::command::blocking;
+use super::containers::find;
+use super::request::ApiRequest;
+use crate::container::client::SupervisorClient;
+use crate::container::explain::Explainer;
+use crate::container::message::{ClientMessage, SupervisorMessage};
+use crate::container::store::ContainerStore;
+use crate::text::{printed, text_with};
+
+/// The interval at which a container is looked for that is being removed.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a client waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    /// That it does not run.
+    NotRunning,
+    /// The end of this run or of the next one.
+    NextExit,
+    /// That it is removed.
+    Removed,
+}
+
+/// Waits for the end of a container. The head of the answer is sent at once: the client starts the container after it.
+pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let condition = match request.query.get("condition") {
+        None | Some("not-running") => Condition::NotRunning,
+        Some("next-exit") => Condition::NextExit,
+        Some("removed") => Condition::Removed,
+        Some(other) => {
+            return Err(ApiError::bad(text_with("daemon.wait", &[("condition", &printed(other))])));
+        }
+    };
+    let container = find(request.name()).await?;
+    let code = container.state.exit_code;
+    let is_active = container.state.status.is_active();
+    if condition == Condition::NotRunning && !is_active {
+        return ok(&json!({ "StatusCode": code }));
+    }
+    let id = container.record.id.clone();
+    let channel = blocking(move || {
+        container.is_here()?;
+        let id = &container.record.id;
+        Ok(match is_active {
+            true => SupervisorClient::connect(id, Explainer::default())?,
+            false => Some(SupervisorClient::summon(id, Explainer::default())?),
+        })
+    });
+    let channel = channel.await?.map(SupervisorChannel::of).transpose()?;
+    if let Some(channel) = &channel {
+        let _ = channel.send(&ClientMessage::Wait).await;
+    }
+    let (sender, answer) = stream("application/json");
+    tokio::spawn(async move {
+        let ended = async {
+            let mut status = None;
+            if let Some(channel) = channel {
+                while let Some(message) = channel.message().await {
+                    match message {
+                        SupervisorMessage::Exited { status: of } => {
+                            status = Some(of);
+                            if condition != Condition::Removed {
+                                break;
+                            }
+                        }
+                        SupervisorMessage::Refused(_) => break,
+                        _ => {}
+                    }
+                }
+            }
+            let status = settled(id.as_str().to_owned(), status, condition).await;
+            let _ = sender.send(line(&json!({ "StatusCode": status, "Error": null }))).await;
+        };
+        // A client that leaves is waited for no longer.
+        tokio::select! {
+            () = ended => {}
+            () = sender.closed() => {}
+        }
+    });
+    Ok(answer)
+}
+
+/// The exit status of a container whose supervisor has reported it, or has ended. It may have to be removed first.
+async fn settled(id: String, status: Option<i32>, condition: Condition) -> i32 {
+    if let (Some(status), true) = (status, condition != Condition::Removed) {
+        return status;
+    }
+    let mut last = status.unwrap_or_default();
+    loop {
+        let id = id.clone();
+        let found = blocking(move || Ok(ContainerStore::open()?.find(&id)?)).await;
+        match found {
+            Err(error) if error.status == StatusCode::NOT_FOUND => return last,
+            Err(_) => return last,
+            Ok(container) => {
+                let is_active = container.state.status.is_active();
+                last = status.unwrap_or(container.state.exit_code);
+                if condition != Condition::Removed && !is_active {
+                    return last;
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,281 @@
+//! The daemon with Docker's own client, where it is installed.
+//!
+//! Judged by what `docker` prints and by its exit status, and by what the command line of `sandbox` shows of the same containers.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - each subcommand of docker with each of its flags; compose files; clients that negotiate other versions.
+#![cfg(feature = "daemon")]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::daemon::RunningDaemon;
+use support::registry::DockerRegistry;
+use support::terminal::Terminal;
+use support::{skip, text, wait_until};
+
+/// Whether docker is installed.
+fn has_docker(test: &str) -> bool {
+    let found = Command::new("docker").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        skip(test, "machine: docker is not installed");
+        return false;
+    }
+    true
+}
+
+/// A daemon with an image, if docker is installed.
+fn daemon(test: &str) -> Option<RunningDaemon> {
+    has_docker(test).then(|| {
+        let daemon = RunningDaemon::start();
+        daemon.image("app:1");
+        daemon
+    })
+}
+
+#[test]
+fn docker_runs_a_command() {
+    let Some(daemon) = daemon("docker_runs_a_command") else { return };
+    assert!(
+        daemon
+            .out(&["version", "--format", "{{.Server.APIVersion}} {{.Client.APIVersion}}"])
+            .starts_with("1.44 ")
+    );
+    assert_eq!(
+        daemon.out(&["info", "--format", "{{.ContainersRunning}} {{.Images}} {{.OSType}}"]),
+        "0 1 linux"
+    );
+    let run = ["run", "--rm", "--network", "none", "app:1", "sh", "-c"];
+    let with = |script| [&run[..], &[script]].concat();
+    assert_eq!(daemon.out(&with("echo hello")), "hello");
+    let failed = daemon.docker(&with("echo out; echo err >&2; exit 7")).output().unwrap();
+    assert_eq!(
+        (failed.status.code(), &*text(&failed.stdout), &*text(&failed.stderr)),
+        (Some(7), "out\n", "err\n")
+    );
+    let mut reads = daemon.docker(&["run", "-i", "--rm", "--network", "none", "app:1", "cat"]);
+    let input = "a line\n".repeat(50_000);
+    assert_eq!(text(&support::feed(&mut reads, &input).stdout), input);
+    daemon.refused(&["run", "--rm", "--network", "none", "app:1", "nothing"], 127);
+    daemon.refused(&["run", "--rm", "--network", "none", "app:1", "/etc"], 126);
+    daemon.refused(&["run", "--rm", "--gpus", "all", "app:1", "true"], 125);
+    assert_eq!(daemon.out(&["ps", "-aq"]), "");
+    daemon.out(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        "-p",
+        "127.0.0.1::80",
+        "app:1",
+        "sleep",
+        "600",
+    ]);
+    let port = daemon.out(&["port", "web", "80"]);
+    assert!(
+        port.starts_with("127.0.0.1:") && daemon.out(&["ps"]).contains(&format!("{port}->80/tcp")),
+        "{port}"
+    );
+    daemon.out(&["rm", "-f", "web"]);
+}
+
+#[test]
+fn docker_has_a_terminal() {
+    let Some(daemon) = daemon("docker_has_a_terminal") else { return };
+    let socket = format!("unix://{}", daemon.socket().display());
+    let words = |more: &[&'static str]| -> Vec<String> {
+        let own = ["--config", daemon.home.around().to_str().unwrap(), "-H", &socket];
+        own.iter().copied().chain(more.iter().copied()).map(str::to_owned).collect()
+    };
+    let start = |words: &[String]| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Terminal::of(Path::new("docker"), &words)
+    };
+    let mut terminal = start(&words(&[
+        "run",
+        "-it",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        "-e",
+        "PS1=prompt> ",
+        "app:1",
+        "sh",
+    ]));
+    terminal.wait_for("prompt> ");
+    terminal.press("tty; echo $((6*7))\r");
+    terminal.wait_for("/dev/pts/0");
+    terminal.wait_for("42");
+    // Another command in it, with a terminal of its own.
+    let mut second = start(&words(&["exec", "-it", "-e", "PS1=second> ", "web", "sh"]));
+    second.wait_for("second> ");
+    second.press("exit 3\r");
+    assert_eq!(second.end().0.code(), Some(3));
+    // The keys that detach: the container runs on.
+    terminal.press("\x10\x11");
+    assert_eq!(terminal.end().0.code(), Some(0));
+    assert_eq!(daemon.home.status("web"), "running");
+    let mut again = start(&words(&["attach", "web"]));
+    // Before the client has set the terminal to raw mode, the line would not be the container's.
+    wait_until("the client is attached", || {
+        !again.modes().local_flags.contains(nix::sys::termios::LocalFlags::ICANON)
+    });
+    again.press("exit 5\r");
+    assert_eq!(again.end().0.code(), Some(5));
+    assert_eq!(daemon.home.status("web"), "exited");
+}
+
+#[test]
+fn docker_shows_what_containers_do() {
+    let Some(daemon) = daemon("docker_shows_what_containers_do") else { return };
+    let script = "echo one; while ! test -e /tmp/go; do sleep 0.05; done; echo two; exec sleep 600";
+    let id = daemon.out(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        "-l",
+        "a=b",
+        "-e",
+        "X=y",
+        "app:1",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(daemon.out(&["ps", "--format", "{{.Names}} {{.Image}} {{.State}}"]), "web app:1 running");
+    assert_eq!(
+        daemon.out(&["ps", "-q", "--no-trunc", "--filter", "label=a=b", "--filter", "status=running"]),
+        id
+    );
+    assert_eq!(daemon.out(&["ps", "-q", "--filter", "name=none"]), "");
+    assert!(daemon.out(&["ps", "--format", "{{.Status}}"]).starts_with("Up "));
+    assert_eq!(
+        daemon
+            .out(&["inspect", "-f", "{{.Config.Labels.a}} {{.State.Running}} {{index .Config.Env 0}}", "web"])
+            .split(' ')
+            .count(),
+        3
+    );
+    // The log is followed to the end of the container.
+    let follow = daemon.docker(&["logs", "-f", "web"]).stdout(Stdio::piped()).spawn().unwrap();
+    assert_eq!(daemon.out(&["exec", "web", "sh", "-c", "echo in >/tmp/go; cat /tmp/go"]), "in");
+    wait_until("the log has both lines", || daemon.out(&["logs", "web"]) == "one\ntwo");
+    assert_eq!(daemon.out(&["logs", "--tail", "1", "web"]), "two");
+    assert!(daemon.out(&["top", "web"]).contains("sleep 600"));
+    assert!(
+        daemon.out(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "web"]).starts_with("web ")
+    );
+    assert_eq!(daemon.out(&["port", "web"]), "");
+    let file = daemon.home.around().join("copy");
+    daemon.out(&["cp", "web:/etc/hello", file.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "hello\n");
+    daemon.out(&["cp", file.to_str().unwrap(), "web:/tmp/back"]);
+    assert_eq!(daemon.out(&["exec", "web", "cat", "/tmp/back"]), "hello");
+    assert!(daemon.out(&["diff", "web"]).contains("A /tmp/back"));
+    let waiting = daemon.docker(&["wait", "web"]).stdout(Stdio::piped()).spawn().unwrap();
+    daemon.out(&["stop", "-t", "0", "web"]);
+    assert_eq!(text(&waiting.wait_with_output().unwrap().stdout), "137\n");
+    assert_eq!(text(&follow.wait_with_output().unwrap().stdout), "one\ntwo\n");
+    assert!(daemon.out(&["ps", "-a", "--format", "{{.Status}}"]).starts_with("Exited (137)"));
+    daemon.out(&["rename", "web", "db"]);
+    daemon.out(&["start", "db"]);
+    assert!(daemon.refused(&["rm", "db"], 1).contains("cannot remove a running container"));
+    daemon.out(&["restart", "-t", "0", "db"]);
+    daemon.out(&["kill", "db"]);
+    daemon.out(&["rm", "db"]);
+    // The client sends whole seconds.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let soon = (now.as_secs() + 1).to_string();
+    let events = daemon.out(&["events", "--since", "0", "--until", &soon, "--format", "{{.Action}}"]);
+    for action in ["create", "start", "die", "rename", "kill", "destroy"] {
+        assert!(events.lines().any(|line| line == action), "{action} {events}");
+    }
+    assert!(daemon.refused(&["inspect", "db"], 1).contains("No such object: db"));
+}
+
+#[test]
+fn docker_has_images() {
+    let Some(daemon) = daemon("docker_has_images") else { return };
+    assert_eq!(daemon.out(&["images", "--format", "{{.Repository}}:{{.Tag}}"]), "app:1");
+    daemon.out(&["tag", "app:1", "team/tool:2"]);
+    assert_eq!(daemon.out(&["images", "-q", "team/*"]), daemon.out(&["images", "-q", "app"]));
+    assert_eq!(
+        daemon.out(&["image", "inspect", "-f", "{{.Config.Labels.maker}} {{.Os}}", "team/tool:2"]),
+        "test linux"
+    );
+    assert!(!daemon.out(&["history", "-q", "app:1"]).is_empty());
+    let archive = daemon.home.around().join("app.tar");
+    daemon.out(&["save", "-o", archive.to_str().unwrap(), "app:1"]);
+    assert!(daemon.out(&["rmi", "app:1"]).contains("Untagged: app:1"));
+    assert!(daemon.out(&["load", "-i", archive.to_str().unwrap()]).contains("Loaded image: app:1"));
+    daemon.out(&["create", "--name", "web", "--network", "none", "app:1"]);
+    assert!(daemon.refused(&["rmi", "app:1", "team/tool:2"], 1).contains("conflict"));
+    let id = daemon.out(&["commit", "-m", "why", "web", "made:1"]);
+    assert_eq!(daemon.out(&["images", "-q", "--no-trunc", "made"]), id);
+    daemon.out(&["rm", "web"]);
+    assert!(
+        daemon.refused(&["run", "--rm", "--pull", "never", "none:1"], 125).contains("No such image: none:1")
+    );
+    daemon.out(&["volume", "create", "data"]);
+    assert_eq!(daemon.out(&["volume", "ls", "-q"]), "data");
+    daemon.out(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-v",
+        "data:/d",
+        "team/tool:2",
+        "sh",
+        "-c",
+        "echo kept >/d/file",
+    ]);
+    assert_eq!(
+        daemon.out(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "-v",
+            "data:/d:ro",
+            "team/tool:2",
+            "cat",
+            "/d/file"
+        ]),
+        "kept"
+    );
+    daemon.out(&["volume", "rm", "data"]);
+    assert_eq!(daemon.out(&["network", "ls", "--format", "{{.Name}}"]), "bridge\nhost\nnone");
+    assert!(daemon.refused(&["network", "create", "front"], 1).contains("not implemented"));
+    assert!(daemon.out(&["system", "df"]).contains("Images"));
+}
+
+#[test]
+fn docker_pulls_and_pushes() {
+    let test = "docker_pulls_and_pushes";
+    if Command::new("docker-registry").arg("--version").output().is_err() {
+        return skip(test, "docker-registry is not installed");
+    }
+    let Some(daemon) = daemon(test) else { return };
+    let registry = DockerRegistry::start(&daemon.home.around().join("registry"), "", "");
+    let name = registry.name("team/app:1");
+    daemon.out(&["tag", "app:1", &name]);
+    assert!(daemon.out(&["push", &name]).contains("digest: sha256:"));
+    daemon.out(&["rmi", &name]);
+    assert!(daemon.out(&["pull", &name]).contains("Status: Downloaded newer image"));
+    assert!(daemon.out(&["pull", &name]).contains("Status: Image is up to date"));
+    assert_eq!(daemon.out(&["run", "--rm", "--network", "none", &name, "cat", "/etc/hello"]), "hello");
+    let none = daemon.refused(&["pull", &registry.name("team/none:1")], 1);
+    assert!(none.contains("Error response from daemon"), "{none}");
+    daemon.out(&["rmi", &name]);
+    // `run` pulls by itself.
+    assert_eq!(daemon.out(&["run", "--rm", "--network", "none", &name, "echo", "here"]), "here");
+}
