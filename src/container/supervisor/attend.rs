@@ -189,7 +189,8 @@ impl<'a> Attended<'a> {
         };
         control.receive(takes_input, |client, packet| match packet {
             Packet::Data(_, _) if !client.has_stdin => {}
-            Packet::Data(_, []) => *input_ends |= !stdin_stays,
+            // A terminal has no end: another client can type into it later.
+            Packet::Data(_, []) => *input_ends |= !stdin_stays && !has_terminal,
             Packet::Data(_, data) if input.is_some() && !*input_ends => unwritten.extend_from_slice(data),
             // The command does not read: as if it were /dev/null.
             Packet::Data(..) => {}
@@ -252,7 +253,7 @@ impl<'a> Attended<'a> {
         });
         // The last client with standard input has left, without its end.
         let has_stdin = control.clients.iter().any(|client| client.has_stdin);
-        *input_ends |= had_stdin && !has_stdin && !stdin_stays;
+        *input_ends |= had_stdin && !has_stdin && !stdin_stays && !has_terminal;
         self.had_stdin = has_stdin;
     }
 
