@@ -112,9 +112,8 @@ impl Streaming {
         input: Option<Incoming>,
     ) -> Answered<Streaming> {
         let mut streaming = Streaming::begin(daemon, number, words, input)?;
-        match streaming.parts.recv().await {
-            Some(first) => streaming.first = Some(first?),
-            None => {}
+        if let Some(first) = streaming.parts.recv().await {
+            streaming.first = Some(first?);
         }
         Ok(streaming)
     }

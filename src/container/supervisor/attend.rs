@@ -326,8 +326,7 @@ impl<'a> Attended<'a> {
                 }
             }
         }
-        // A terminal has no end of its input that can be sent: the command has it open.
-        if self.input_ends && !self.has_terminal {
+        if self.input_ends {
             self.input = None;
         }
     }
