@@ -157,8 +157,11 @@ pub(super) async fn put(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answere
     line.extend(words(&["--", "-", &place]));
     let body = request.body.take();
     let mut copying = Streaming::begin(&daemon, request.number, line, body)?;
+    let mut copied = Ok(());
     while let Some(part) = copying.next().await {
-        part?;
+        copied = copied.and(part.map(|_| ()));
     }
+    copying.drained().await;
+    copied?;
     Ok(empty(StatusCode::OK))
 }

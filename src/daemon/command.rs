@@ -101,6 +101,8 @@ pub(super) struct Streaming {
     pub(super) parts: mpsc::Receiver<Answered<Bytes>>,
     /// The first part. None: it has printed nothing.
     pub(super) first: Option<Bytes>,
+    /// The task that reads the body of the request.
+    fed: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Streaming {
@@ -112,8 +114,13 @@ impl Streaming {
         input: Option<Incoming>,
     ) -> Answered<Streaming> {
         let mut streaming = Streaming::begin(daemon, number, words, input)?;
-        if let Some(first) = streaming.parts.recv().await {
-            streaming.first = Some(first?);
+        match streaming.parts.recv().await {
+            Some(Ok(first)) => streaming.first = Some(first),
+            Some(Err(error)) => {
+                streaming.drained().await;
+                return Err(error);
+            }
+            None => {}
         }
         Ok(streaming)
     }
@@ -132,13 +139,19 @@ impl Streaming {
         }
         let mut child = command.spawn().map_err(unstarted)?;
         let (sender, parts) = mpsc::channel(8);
-        if let Some((input, stdin)) = input.zip(child.stdin.take()) {
-            feed(input, stdin);
-        }
+        let fed = input.zip(child.stdin.take()).map(|(input, stdin)| feed(input, stdin));
         let stdout = child.stdout.take();
         let pumped = thread::Builder::new().stack_size(256 << 10).spawn(move || pump(child, stdout, &sender));
         pumped.map_err(unstarted)?;
-        Ok(Streaming { parts, first: None })
+        Ok(Streaming { parts, first: None, fed })
+    }
+
+    /// Waits until the body of the request is read. An answer before that would be lost: the kernel reports an error to a
+    /// client that still sends.
+    pub(super) async fn drained(&mut self) {
+        if let Some(fed) = self.fed.take() {
+            let _ = fed.await;
+        }
     }
 
     /// The next part.
@@ -151,9 +164,9 @@ impl Streaming {
 }
 
 /// Gives the body of a request to a command.
-fn feed(mut input: Incoming, mut stdin: std::process::ChildStdin) {
+fn feed(mut input: Incoming, mut stdin: std::process::ChildStdin) -> tokio::task::JoinHandle<()> {
     let (sender, mut parts) = mpsc::channel::<Bytes>(4);
-    tokio::spawn(async move {
+    let fed = tokio::spawn(async move {
         while let Some(part) = ApiRequest::part(&mut input).await {
             if sender.send(part).await.is_err() {
                 // The command reads no more. The client still gets the answer after it has sent all.
@@ -169,6 +182,7 @@ fn feed(mut input: Incoming, mut stdin: std::process::ChildStdin) {
             }
         }
     });
+    fed
 }
 
 fn pump(mut child: Child, stdout: Option<ChildStdout>, sender: &mpsc::Sender<Answered<Bytes>>) {

@@ -231,9 +231,12 @@ async fn import(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
     let body = request.body.take();
     let mut importing = Streaming::begin(&daemon, request.number, words, body)?;
     let mut printed = Vec::new();
+    let mut imported = Ok(());
     while let Some(part) = importing.next().await {
-        printed.extend_from_slice(&part?);
+        imported = imported.and(part.map(|part| printed.extend_from_slice(&part)));
     }
+    importing.drained().await;
+    imported?;
     let id = String::from_utf8_lossy(&printed).trim().to_owned();
     Ok(json_answer(hyper::StatusCode::OK, &json!({ "status": id })))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 use serde_json::Value;
@@ -24,7 +24,9 @@ pub(super) struct ApiRequest {
     /// The query.
     pub(super) query: RequestQuery,
     pub(super) headers: HeaderMap,
-    /// The body, until it is read.
+    /// The body, if the route does not read it as it comes.
+    pub(super) whole: Answered<Bytes>,
+    /// The body of a route that does.
     pub(super) body: Option<Incoming>,
     /// The connection, if the client asks to take it over.
     pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
@@ -91,21 +93,31 @@ impl ApiRequest {
 
     /// The body as JSON. An empty one is null.
     pub(super) async fn json(&mut self) -> Answered<Value> {
-        let Some(body) = self.body.take() else { return Ok(Value::Null) };
-        let bytes = match Limited::new(body, MAX_JSON).collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(_) => {
-                return Err(ApiError::bad(text_with(
-                    "daemon.body.large",
-                    &[("size", &(MAX_JSON >> 20).to_string())],
-                )));
-            }
-        };
+        let bytes = self.whole.clone()?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes)
             .map_err(|error| ApiError::bad(text_with("daemon.body.json", &[("why", &error.to_string())])))
+    }
+
+    /// Reads a body to its end. The rest of one that is too large is read too: otherwise the kernel would report an error to a
+    /// client that still sends, in place of the answer.
+    pub(super) async fn whole(mut body: Incoming) -> Answered<Bytes> {
+        let mut whole = Vec::new();
+        while let Some(part) = body.frame().await {
+            let refused = || {
+                let values = [("size", &*(MAX_JSON >> 20).to_string())];
+                ApiError::bad(text_with("daemon.body.large", &values))
+            };
+            let Ok(frame) = part else { return Err(refused()) };
+            whole.extend_from_slice(&frame.into_data().unwrap_or_default());
+            if whole.len() > MAX_JSON {
+                ApiRequest::drain(body).await;
+                return Err(refused());
+            }
+        }
+        Ok(Bytes::from(whole))
     }
 
     /// Reads the rest of the body, so that a client that still sends it gets the answer.

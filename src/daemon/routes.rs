@@ -124,7 +124,15 @@ pub(super) struct FoundRoute {
     pub(super) names: Vec<String>,
 }
 
+/// The routes that read the body as it comes: archives.
+const STREAMED: [&str; 4] = ["/containers/*/archive", "/images/load", "/images/create", "/build"];
+
 impl Route {
+    /// Whether its handler reads the body as it comes.
+    pub(super) fn streams_body(&self) -> bool {
+        STREAMED.contains(&self.path)
+    }
+
     /// The command line that does the same.
     pub(super) fn command_line(&self, names: &[String]) -> Option<String> {
         let name = names.first().map(|name| quote(name).to_string()).unwrap_or_default();

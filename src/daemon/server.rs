@@ -203,15 +203,12 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: boo
                 daemon.trace.command(number, &line);
             }
             let query = RequestQuery::parse(head.uri.query().unwrap_or_default());
-            let request = ApiRequest {
-                number,
-                version,
-                names,
-                query,
-                headers: head.headers,
-                body: Some(body),
-                upgrade,
+            let (whole, body) = match route.streams_body() {
+                true => (Ok(hyper::body::Bytes::new()), Some(body)),
+                false => (ApiRequest::whole(body).await, None),
             };
+            let request =
+                ApiRequest { number, version, names, query, headers: head.headers, whole, body, upgrade };
             (route.handler)(daemon.clone(), request).await
         }
         Err(error) => {
