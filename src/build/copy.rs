@@ -56,29 +56,29 @@ pub struct CopyRequest<'r> {
 }
 
 /// What a source means.
-enum Found {
+enum CopySource {
     Context(ContextFile),
     Layers(PathPlace),
 }
 
-impl Found {
+impl CopySource {
     fn is_directory(&self) -> bool {
         match self {
-            Found::Context(file) => file.is_directory(),
-            Found::Layers(place) => place.kind == PlaceKind::Directory,
+            CopySource::Context(file) => file.is_directory(),
+            CopySource::Layers(place) => place.kind == PlaceKind::Directory,
         }
     }
 
     fn name(&self) -> &[u8] {
         match self {
-            Found::Context(file) => file.name(),
-            Found::Layers(place) => place.place.file_name().map_or(b"", |name| name.as_bytes()),
+            CopySource::Context(file) => file.name(),
+            CopySource::Layers(place) => place.place.file_name().map_or(b"", |name| name.as_bytes()),
         }
     }
 }
 
 /// Where files are written to: a directory that exists, and the rest of the path.
-struct Target {
+struct CopyTarget {
     existing: Vec<u8>,
     rest: Vec<u8>,
     is_directory: bool,
@@ -120,7 +120,7 @@ impl CopyRequest<'_> {
     }
 
     /// What a source means: at least one thing.
-    fn find(&self, source: &str) -> Result<Vec<Found>, ContextError> {
+    fn find(&self, source: &str) -> Result<Vec<CopySource>, ContextError> {
         let path = clean(source.as_bytes()).ok_or_else(|| outside(source))?;
         let mut all = Vec::new();
         match &self.files {
@@ -128,12 +128,12 @@ impl CopyRequest<'_> {
                 let paths = context.expand(&path).map_err(|errno| unread(source.as_bytes(), errno))?;
                 for path in paths {
                     let found = context.find(&path).map_err(|errno| unread(&path, errno))?;
-                    all.extend(found.map(Found::Context));
+                    all.extend(found.map(CopySource::Context));
                 }
             }
             SourceFiles::Layers(files) => {
                 for path in files.expand(&path)? {
-                    all.extend(files.find(&path)?.map(Found::Layers));
+                    all.extend(files.find(&path)?.map(CopySource::Layers));
                 }
             }
         }
@@ -149,7 +149,7 @@ impl CopyRequest<'_> {
     }
 
     /// Where the files are written to.
-    fn target(&self, found: &[Found]) -> Result<Target, ContextError> {
+    fn target(&self, found: &[CopySource]) -> Result<CopyTarget, ContextError> {
         let written = self.destination.as_bytes();
         let path = clean(written).unwrap_or_default();
         let reached = self.target.reach(&path)?;
@@ -158,12 +158,12 @@ impl CopyRequest<'_> {
         let is_directory = ends_as_directory
             || count > 1
             || reached.kind == PlaceKind::Directory
-            || found.iter().any(Found::is_directory);
+            || found.iter().any(CopySource::is_directory);
         if is_directory && reached.kind == PlaceKind::Other {
             let values = [("path", &*printed(&self.destination))];
             return Err(ContextError::Wrong(text_with("build.copy.file", &values)));
         }
-        Ok(Target {
+        Ok(CopyTarget {
             existing: reached.directory.as_os_str().as_bytes().to_owned(),
             rest: reached.rest.as_os_str().as_bytes().to_owned(),
             is_directory,
@@ -173,7 +173,7 @@ impl CopyRequest<'_> {
     /// The path of a file of this name. The directories above are made.
     fn place<W: Write>(
         &self,
-        target: &Target,
+        target: &CopyTarget,
         name: &[u8],
         layer: &mut CopiedLayer<W>,
     ) -> Result<Vec<u8>, ContextError> {
@@ -190,15 +190,15 @@ impl CopyRequest<'_> {
 
     fn copy<W: Write + Send>(
         &self,
-        source: &Found,
-        target: &Target,
+        source: &CopySource,
+        target: &CopyTarget,
         layer: &mut CopiedLayer<W>,
     ) -> Result<(), ContextError> {
         let base = if source.is_directory() {
             joined(&target.existing, &target.rest)
         } else {
             let place = |layer: &mut CopiedLayer<W>| self.place(target, source.name(), layer);
-            if let (Found::Context(file), SourceFiles::Context(context), true) =
+            if let (CopySource::Context(file), SourceFiles::Context(context), true) =
                 (source, &self.files, self.unpacks)
                 && let Some(archive) = archive_of(context, file)?
             {
@@ -215,7 +215,7 @@ impl CopyRequest<'_> {
         }
         let keeps_root = target.rest.is_empty();
         match (source, &self.files) {
-            (Found::Context(file), SourceFiles::Context(context)) => {
+            (CopySource::Context(file), SourceFiles::Context(context)) => {
                 context.walk(file, &mut |below, mut entry, stat, content| {
                     if below.is_empty() && entry.kind == EntryKind::Directory && keeps_root {
                         return Ok(());
@@ -230,7 +230,7 @@ impl CopyRequest<'_> {
                     layer.add(entry, inode, content).map_err(ContextError::Unwritten)
                 })
             }
-            (Found::Layers(place), SourceFiles::Layers(files)) => {
+            (CopySource::Layers(place), SourceFiles::Layers(files)) => {
                 let strip = place.place.file_name().map_or(0, |name| name.len());
                 let rest = |name: &[u8]| {
                     let rest = name.get(strip..).unwrap_or_default();

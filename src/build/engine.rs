@@ -19,7 +19,7 @@ use super::context::BuildContext;
 use super::dockerfile::{self, Dockerfile, Instruction, Placed, SourceText};
 use super::key::key_of;
 use super::options::{BuildEvent, BuildOptions, BuildStop, BuildWatch};
-use super::scope::Scope;
+use super::scope::BuildScope;
 use super::stages::{self, ResolvedStage, StageBase};
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::signals::Signals;
@@ -65,7 +65,7 @@ pub struct BuildInputs<'b> {
 }
 
 /// A build.
-pub struct Builder<'b> {
+pub struct ImageBuilder<'b> {
     pub(super) inputs: BuildInputs<'b>,
     pub(super) watch: &'b mut dyn BuildWatch,
     done: BTreeMap<usize, StepImage>,
@@ -76,18 +76,18 @@ pub struct Builder<'b> {
 }
 
 /// A stage that is being built.
-pub(super) struct Stage {
+pub(super) struct StageState {
     pub(super) number: usize,
-    pub(super) scope: Scope,
+    pub(super) scope: BuildScope,
     pub(super) current: StepImage,
     /// Whether the stage has a `CMD` of its own.
     has_command: bool,
 }
 
-impl<'b> Builder<'b> {
+impl<'b> ImageBuilder<'b> {
     /// A build that has not begun.
-    pub fn new(inputs: BuildInputs<'b>, watch: &'b mut dyn BuildWatch) -> Builder<'b> {
-        Builder { inputs, watch, done: BTreeMap::new(), step: 0, steps: 0, has_told_network: false }
+    pub fn new(inputs: BuildInputs<'b>, watch: &'b mut dyn BuildWatch) -> ImageBuilder<'b> {
+        ImageBuilder { inputs, watch, done: BTreeMap::new(), step: 0, steps: 0, has_told_network: false }
     }
 
     /// Builds the target. Returns its image.
@@ -95,7 +95,7 @@ impl<'b> Builder<'b> {
     /// # Errors
     /// A step fails. What was built before stays in the cache.
     pub fn build(&mut self) -> std::result::Result<StoredImage, BuildStop> {
-        let mut scope = Scope::new(&self.inputs.options.arguments);
+        let mut scope = BuildScope::new(&self.inputs.options.arguments);
         for placed in &self.inputs.dockerfile.arguments {
             for argument in &placed.value {
                 let expand = |word: &str| {
@@ -136,7 +136,7 @@ impl<'b> Builder<'b> {
         &mut self,
         number: usize,
         resolved: &ResolvedStage,
-        scope: Scope,
+        scope: BuildScope,
     ) -> std::result::Result<StepImage, BuildStop> {
         let stage = &self.inputs.dockerfile.stages[number];
         self.begin_step(&stage.from.text)?;
@@ -150,7 +150,7 @@ impl<'b> Builder<'b> {
         };
         self.watch.event(BuildEvent::Image(current.image.as_ref().map(|image| &image.id)));
         let triggers = configure::begin(&mut current.config);
-        let mut stage = Stage { number, scope, current, has_command: false };
+        let mut stage = StageState { number, scope, current, has_command: false };
         if !triggers.is_empty() {
             self.watch.event(BuildEvent::Triggers(triggers.len()));
             self.steps += triggers.len();
@@ -167,7 +167,11 @@ impl<'b> Builder<'b> {
     }
 
     /// An instruction of `ONBUILD` in the base image.
-    fn perform_trigger(&mut self, stage: &mut Stage, trigger: &str) -> std::result::Result<(), BuildStop> {
+    fn perform_trigger(
+        &mut self,
+        stage: &mut StageState,
+        trigger: &str,
+    ) -> std::result::Result<(), BuildStop> {
         let text = format!("FROM scratch\n{trigger}\n");
         let parsed = dockerfile::parse("ONBUILD", text.as_bytes())?;
         for step in parsed.stages.iter().flat_map(|stage| &stage.steps) {
@@ -209,7 +213,7 @@ impl<'b> Builder<'b> {
 
     fn perform(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         step: &Placed<Instruction>,
     ) -> std::result::Result<(), BuildStop> {
         match &step.value {
@@ -238,14 +242,14 @@ impl<'b> Builder<'b> {
     }
 
     /// Expands a word as a whole.
-    pub(super) fn one<T>(&self, stage: &Stage, step: &Placed<T>, word: &str) -> Result<String> {
+    pub(super) fn one<T>(&self, stage: &StageState, step: &Placed<T>, word: &str) -> Result<String> {
         let expanded = stage.scope.expand(self.source(), &stage.current.config, step, word)?;
         Ok(expanded.text)
     }
 
     fn configure(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         step: &Placed<Instruction>,
     ) -> std::result::Result<(), BuildStop> {
         let mut config = stage.current.config.clone();
@@ -265,7 +269,7 @@ impl<'b> Builder<'b> {
     /// The end of an instruction that has changed only the config.
     pub(super) fn finish_config(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         config: Value,
         what: &str,
     ) -> std::result::Result<(), BuildStop> {
@@ -289,15 +293,15 @@ impl<'b> Builder<'b> {
         for (name, value) in &self.inputs.options.labels {
             config["config"]["Labels"][name] = value.clone().into();
         }
-        let scope = Scope::new(&self.inputs.options.arguments);
-        let mut stage = Stage { number: 0, scope, current: target, has_command: false };
+        let scope = BuildScope::new(&self.inputs.options.arguments);
+        let mut stage = StageState { number: 0, scope, current: target, has_command: false };
         self.finish_config(&mut stage, config, &what)?;
         self.watch.event(BuildEvent::Image(stage.current.image.as_ref().map(|image| &image.id)));
         Ok(stage.current)
     }
 
     /// The key of a step.
-    pub(super) fn key(&self, stage: &Stage, instruction: &str, parts: Value) -> Digest {
+    pub(super) fn key(&self, stage: &StageState, instruction: &str, parts: Value) -> Digest {
         let parts = match self.inputs.options.epoch {
             Some(epoch) => json!([parts, epoch]),
             None => parts,
@@ -326,7 +330,7 @@ impl<'b> Builder<'b> {
     /// Makes the image of a step, and notes it in the cache.
     pub(super) fn finish(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         mut config: Value,
         created_by: &str,
         key: &Digest,
@@ -391,7 +395,7 @@ impl<'b> Builder<'b> {
     }
 }
 
-impl Stage {
+impl StageState {
     /// The ID of the image so far.
     pub(super) fn id(&self) -> Option<&Digest> {
         self.current.image.as_ref().map(|image| &image.id)

@@ -20,7 +20,7 @@ use super::copied::CopiedAs;
 use super::copy::{CopyRequest, SourceFiles};
 use super::dockerfile::mount::{CacheSharing, MountOwner, RunMount, RunMountKind};
 use super::dockerfile::{Instruction, Placed, RunCommand};
-use super::engine::{Builder, Stage};
+use super::engine::{ImageBuilder, StageState};
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
 use super::options::{BuildStop, SecretSource};
@@ -68,11 +68,11 @@ pub(super) struct MadeMounts {
     _locks: Vec<RunLock>,
 }
 
-impl Builder<'_> {
+impl ImageBuilder<'_> {
     /// Reads the mounts of a command, and the files of bind mounts.
     pub(super) fn mounts(
         &mut self,
-        stage: &Stage,
+        stage: &StageState,
         step: &Placed<Instruction>,
         run: &RunCommand,
     ) -> std::result::Result<Vec<StepMount>, BuildStop> {
@@ -101,7 +101,7 @@ impl Builder<'_> {
     /// Copies what a bind mount shows into an archive, and returns the digest of its content.
     fn bind_files(
         &mut self,
-        stage: &Stage,
+        stage: &StageState,
         step: &Placed<Instruction>,
         from: Option<&str>,
         source: &str,

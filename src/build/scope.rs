@@ -29,7 +29,7 @@ pub const PROXIES: [&str; 10] = [
 
 /// The variables of a stage.
 #[derive(Debug, Clone, Default)]
-pub struct Scope {
+pub struct BuildScope {
     /// The values of `--build-arg`.
     given: BTreeMap<String, String>,
     /// What is declared before the first `FROM`, and the platform.
@@ -38,9 +38,9 @@ pub struct Scope {
     declared: BTreeMap<String, Option<String>>,
 }
 
-impl Scope {
+impl BuildScope {
     /// The variables before the first `FROM`.
-    pub fn new(given: &BTreeMap<String, String>) -> Scope {
+    pub fn new(given: &BTreeMap<String, String>) -> BuildScope {
         let here = Platform::here();
         let whole = here.to_string();
         let mut global = BTreeMap::new();
@@ -50,7 +50,7 @@ impl Scope {
             global.insert(format!("{prefix}ARCH"), here.architecture.clone());
             global.insert(format!("{prefix}VARIANT"), here.variant.clone().unwrap_or_default());
         }
-        Scope { given: given.clone(), global, declared: BTreeMap::new() }
+        BuildScope { given: given.clone(), global, declared: BTreeMap::new() }
     }
 
     /// Declares a variable before the first `FROM`.
@@ -115,7 +115,7 @@ impl Scope {
 /// Expands a word with these variables.
 ///
 /// # Errors
-/// As [`Scope::expand`].
+/// As [`BuildScope::expand`].
 pub fn expand<T>(
     (source, escape): (&SourceText, char),
     placed: &Placed<T>,

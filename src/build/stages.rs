@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::dockerfile::mount::{RunMount, RunMountKind};
 use super::dockerfile::{Dockerfile, Instruction};
-use super::scope::{Scope, expand};
+use super::scope::{BuildScope, expand};
 use crate::error::Result;
 use crate::text::{printed, text, text_with};
 
@@ -34,7 +34,7 @@ pub(super) struct ResolvedStage {
 /// There is no such target; a `FROM` is wrong.
 pub(super) fn resolve(
     dockerfile: &Dockerfile,
-    scope: &Scope,
+    scope: &BuildScope,
     target: Option<&str>,
 ) -> Result<(Vec<ResolvedStage>, Vec<usize>)> {
     let source = (&dockerfile.source, dockerfile.directives.escape);

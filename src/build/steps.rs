@@ -12,7 +12,7 @@ use super::context::ContextError;
 use super::copied::{CopiedAs, CopiedLayer, copy_limited};
 use super::copy::{CopyRequest, SourceFiles, clean};
 use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript};
-use super::engine::{Builder, Stage, placed_at};
+use super::engine::{ImageBuilder, StageState, placed_at};
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
 use super::options::{BuildEvent, BuildStop};
@@ -38,11 +38,11 @@ const SCRIPTS: &str = "/run/build";
 /// The size of an archive without entries: two blocks of zeros.
 const EMPTY_ARCHIVE: u64 = 1024;
 
-impl Builder<'_> {
+impl ImageBuilder<'_> {
     /// `RUN`.
     pub(super) fn run(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         step: &Placed<Instruction>,
         run: &RunCommand,
     ) -> Stopped<()> {
@@ -171,7 +171,7 @@ impl Builder<'_> {
     /// `COPY` and `ADD`.
     pub(super) fn copy(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         step: &Placed<Instruction>,
         files: &CopyFiles,
         is_add: bool,
@@ -265,7 +265,7 @@ impl Builder<'_> {
     /// The directories of the layers of what `--from` names.
     pub(super) fn layers_of(
         &self,
-        stage: &Stage,
+        stage: &StageState,
         step: &Placed<Instruction>,
         from: &str,
     ) -> Result<Vec<PathBuf>> {
@@ -306,7 +306,7 @@ impl Builder<'_> {
     /// `WORKDIR`: the directory is made if it does not exist.
     pub(super) fn workdir(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         step: &Placed<Instruction>,
         path: &str,
     ) -> Stopped<()> {
@@ -346,7 +346,7 @@ impl Builder<'_> {
     /// The end of an instruction whose layer is written already.
     fn finish_files(
         &mut self,
-        stage: &mut Stage,
+        stage: &mut StageState,
         created_by: &str,
         content: &Digest,
         top: Option<StagedBlob>,

@@ -14,7 +14,7 @@ use super::docker::Pull;
 use super::image::{as_docker, name_from, own_maps, run::ensure, sweep_quietly};
 use super::kept::explainer;
 use crate::build::container::BuildNetwork;
-use crate::build::engine::{BuildInputs, Builder};
+use crate::build::engine::{BuildInputs, ImageBuilder};
 use crate::build::options::{BuildOptions, BuildStop, SecretSource};
 use crate::build::{dockerfile, process, source};
 use crate::error::{Error, ExitKind, Result, io_text};
@@ -67,7 +67,7 @@ pub(super) struct BuildArgs {
     quiet: bool,
     /// How the progress is printed: auto or plain
     #[arg(long, value_name = "FORM", default_value = "auto")]
-    progress: Progress,
+    progress: BuildProgress,
     /// For Docker's scripts: intermediate containers are always removed
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
     rm: Option<bool>,
@@ -96,7 +96,7 @@ enum NetworkName {
 
 /// The forms of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Progress {
+enum BuildProgress {
     /// The same as plain, for now.
     Auto,
     /// A line for each event.
@@ -164,7 +164,7 @@ fn build(
         tell: &tell,
         pull: &pull,
     };
-    let built = Builder::new(inputs, &mut output).build();
+    let built = ImageBuilder::new(inputs, &mut output).build();
     if built.is_err() {
         output.print_kept();
     }
