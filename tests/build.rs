@@ -468,3 +468,122 @@ fn two_builds_with_a_given_time_are_equal() {
     let output = home.command(&words).env("SOURCE_DATE_EPOCH", "x").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// What `docker build --help` of version 28 lists, for both of its builders.
+const DOCKERS: &str = "add-host allow annotation attest build-arg build-context builder cache-from cache-to call cgroup-parent \
+    check compress cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems disable-content-trust file force-rm iidfile isolation \
+    label load memory memory-swap metadata-file network no-cache no-cache-filter output platform progress provenance pull push \
+    quiet rm sbom secret security-opt shm-size squash ssh tag target ulimit";
+
+#[test]
+fn every_flag_of_docker_is_known() {
+    let home = KeptHome::new();
+    let mut definition = sandbox::cli::definition();
+    definition.build();
+    let build = definition.find_subcommand("build").unwrap();
+    let known: Vec<&str> = build.get_arguments().filter_map(|argument| argument.get_long()).collect();
+    let missing: Vec<&str> = DOCKERS.split_whitespace().filter(|flag| !known.contains(flag)).collect();
+    assert_eq!(missing, [""; 0]);
+    let empty = context(&home, "empty", "FROM scratch\nLABEL a=b\n", &[]);
+    let empty = empty.to_str().unwrap();
+    for (words, name) in [
+        (&["--platform", "linux/arm64"][..], "--platform"),
+        (&["-m", "64m"], "--memory"),
+        (&["-o", "type=tar,dest=x"], "--output"),
+        (&["--squash"], "--squash"),
+        (&["--cache-from", "x"], "--cache-from"),
+    ] {
+        let message = home.refused(&[&["build"], words, &[empty]].concat(), 2);
+        assert!(message.contains(&format!("{name} is not supported")), "{message}");
+    }
+    build_all_without_effect(&home, empty);
+}
+
+/// Flags of scripts for Docker that ask for what happens anyway.
+fn build_all_without_effect(home: &KeptHome, context: &str) {
+    let flags = ["--load", "--compress", "--rm", "--force-rm=true", "--squash=false", "--builder", "default"];
+    assert!(
+        build(home, &[&flags[..], &[context]].concat()).last().unwrap().starts_with("Successfully built")
+    );
+}
+
+#[test]
+fn what_dockerignore_names_is_not_in_the_context() {
+    let home = KeptHome::new();
+    base(&home, "lab", |layer| layer, json!({ "Env": [PATH] }));
+    let files = [
+        (".dockerignore", "# a comment\nsecret\n**/*.log\n!keep.log\ntree/inner\n"),
+        ("secret", "x"),
+        ("a.log", "x"),
+        ("keep.log", "x"),
+        ("tree/b.log", "x"),
+        ("tree/file", "x"),
+        ("tree/inner/file", "x"),
+    ];
+    let all = context(&home, "all", "FROM lab\nCOPY . /all/\n", &files);
+    build(&home, &["-t", "all", all.to_str().unwrap()]);
+    let listed = run(&home, &["all", "sh", "-c", "cd /all; ls -A; ls tree"]);
+    assert_eq!(listed, ".dockerignore\nDockerfile\nkeep.log\ntree\nfile");
+    // A file that is not in the context cannot be copied by its name either.
+    let one = context(&home, "all", "FROM lab\nCOPY secret /\n", &[]);
+    let message = home.refused(&["build", "--network", "none", one.to_str().unwrap()], 1);
+    assert!(message.contains("excluded by .dockerignore"), "{message}");
+    // That of the Dockerfile's own name comes first.
+    fs::write(all.join("Dockerfile.dockerignore"), "tree\n*.dockerignore\n.dockerignore\n").unwrap();
+    let file = all.join("Dockerfile");
+    fs::write(&file, "FROM lab\nCOPY . /all/\n").unwrap();
+    build(&home, &["-t", "own", "-f", file.to_str().unwrap(), all.to_str().unwrap()]);
+    let listed = run(&home, &["own", "sh", "-c", "cd /all; ls -A"]);
+    assert_eq!(listed, "Dockerfile\na.log\nkeep.log\nsecret");
+}
+
+/// Builds a Dockerfile in a context of its own, and returns what the command of the image prints.
+fn built(home: &KeptHome, name: &str, dockerfile: &str, command: &str) -> String {
+    let place = context(home, name, dockerfile, &[("file", "x"), ("tree/file", "y")]);
+    build(home, &["-t", name, place.to_str().unwrap()]);
+    run(home, &[name, "sh", "-c", command])
+}
+
+#[test]
+fn what_a_review_found_holds() {
+    let home = KeptHome::new();
+    base(&home, "lab", |layer| layer.directory("etc").file("etc/shadow", "x"), json!({ "Env": [PATH] }));
+    // Quotes of a here-document stay.
+    let quoted = "FROM lab\nARG WHO=you\nCOPY <<EOF /c.json\n{\"a\": \"$WHO\", \"b\": \"it's\"}\nEOF\n";
+    assert_eq!(built(&home, "quoted", quoted, "cat /c.json"), "{\"a\": \"you\", \"b\": \"it's\"}");
+    // Above the root is the root.
+    let above = "FROM lab\nWORKDIR /a\nCOPY file ../../b/\nWORKDIR ../../c\nRUN echo z > z\n";
+    assert_eq!(built(&home, "above", above, "cat /b/file /c/z"), "xz");
+    // A mount below the working directory, and one cache twice.
+    let mounts = "FROM lab\nWORKDIR /w\nRUN --mount=target=. cat tree/file > /got\n\
+        RUN --mount=type=cache,id=a,target=/x,sharing=locked --mount=type=cache,id=a,target=/y,sharing=locked echo 1 > /x/1; cat /y/1 >> /got\n";
+    assert_eq!(built(&home, "mounts", mounts, "cat /got"), "y1");
+    for (name, dockerfile, words) in [
+        ("host", "FROM lab\nRUN --network=host true\n", "--network host"),
+        ("mark", "FROM lab\nWORKDIR /etc/.wh.shadow\n", ".wh."),
+        ("marks", "FROM lab\nCOPY file /etc/.wh.shadow/\n", ".wh."),
+        ("text", "FROM lab\nCOPY <<.wh.shadow /etc/\nx\n.wh.shadow\n", ".wh."),
+    ] {
+        let place = context(&home, name, dockerfile, &[("file", "x")]);
+        let message = home.refused(&["build", "--network", "none", place.to_str().unwrap()], 1);
+        assert!(message.contains(words), "{name}: {message}");
+    }
+    // A secret that has no end.
+    let secret = "FROM lab\nRUN --mount=type=secret,id=s cat /run/secrets/s\n";
+    let place = context(&home, "secret", secret, &[]);
+    let words = ["build", "--network", "none", "--secret", "id=s,src=/dev/zero", place.to_str().unwrap()];
+    assert!(home.refused(&words, 1).contains("/dev/zero") || home.refused(&words, 1).contains("secret"));
+    // An archive that begins with a member for the next entry, as `git archive` writes it.
+    let mut archive = tar::Builder::new(Vec::new());
+    let long = format!("{}/file", "d".repeat(120));
+    for (path, content) in [(&*long, "deep"), ("Dockerfile", &format!("FROM lab\nCOPY {long} /deep\n"))] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    let mut command = home.command(&["build", "--network", "none", "-t", "deep", "-"]);
+    let output = feed(&mut command, archive.into_inner().unwrap());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(run(&home, &["deep", "cat", "/deep"]), "deep");
+}

@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use serde_json::{Value, json};
 use support::daemon::{RunningDaemon, exchange, frames, read_head};
 use support::kept::{KeptHome, lives};
+use support::lab::ran_with_loopback;
 use support::{random, rounds, text, wait_until};
 
 /// The body for a container that runs a script.
@@ -283,6 +284,9 @@ fn clients_that_vanish_do_no_harm() {
 
 #[test]
 fn over_tcp_no_web_page_is_answered() {
+    if ran_with_loopback("over_tcp_no_web_page_is_answered") {
+        return;
+    }
     let home = KeptHome::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let daemon = RunningDaemon::with(home, &[&format!("--host=tcp://127.0.0.1:{port}")]);

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use support::daemon::RunningDaemon;
+use support::lab::ran_with_loopback;
 use support::registry::DockerRegistry;
 use support::terminal::Terminal;
 use support::{skip, text, wait_until};
@@ -260,6 +261,9 @@ fn docker_has_images() {
 
 #[test]
 fn docker_pulls_and_pushes() {
+    if ran_with_loopback("docker_pulls_and_pushes") {
+        return;
+    }
     let test = "docker_pulls_and_pushes";
     if Command::new("docker-registry").arg("--version").output().is_err() {
         return skip(test, "docker-registry is not installed");
@@ -278,4 +282,43 @@ fn docker_pulls_and_pushes() {
     daemon.out(&["rmi", &name]);
     // `run` pulls by itself.
     assert_eq!(daemon.out(&["run", "--rm", "--network", "none", &name, "echo", "here"]), "here");
+}
+
+#[test]
+fn docker_builds() {
+    let Some(daemon) = daemon("docker_builds") else { return };
+    let context = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| std::fs::write(context.path().join(name), content).unwrap();
+    write("file", "from the context");
+    write(
+        "Dockerfile",
+        "FROM app:1\nARG WHO=nobody\nCOPY file /file\nRUN echo built for $WHO > /who\nCMD cat /file /who\n",
+    );
+    let id = context.path().join("id");
+    let path = context.path().to_str().unwrap();
+    let build = |more: &[&str]| {
+        let mut command = daemon.docker(&[&["build", "--network", "none"], more, &[path]].concat());
+        command.env("DOCKER_BUILDKIT", "0").output().unwrap()
+    };
+    let first = build(&["-t", "mine:1", "--build-arg", "WHO=you", "--iidfile", id.to_str().unwrap()]);
+    let printed = text(&first.stdout);
+    assert!(first.status.success(), "{printed} {}", text(&first.stderr));
+    for line in ["Step 1/5 : FROM app:1", "Successfully built ", "Successfully tagged mine:1"] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    assert_eq!(
+        std::fs::read_to_string(&id).unwrap(),
+        daemon.out(&["image", "inspect", "--format", "{{.Id}}", "mine:1"])
+    );
+    assert_eq!(daemon.out(&["run", "--rm", "--network", "none", "mine:1"]), "from the contextbuilt for you");
+    assert!(text(&build(&["--build-arg", "WHO=you"]).stdout).contains("Using cache"));
+    write("Dockerfile", "FROM app:1\nRUN echo no >&2; exit 3\n");
+    let failed = build(&[]);
+    assert_eq!(failed.status.code(), Some(3), "{}", text(&failed.stderr));
+    assert!(text(&failed.stderr).contains("returned a non-zero code: 3"), "{}", text(&failed.stderr));
+    write("Dockerfile", "FROM app:1\nRUM true\n");
+    let wrong = build(&[]);
+    assert!(!wrong.status.success() && text(&wrong.stderr).contains("RUM"), "{}", text(&wrong.stderr));
+    let refused = build(&["--memory", "64m"]);
+    assert!(text(&refused.stderr).contains("--memory is not supported"), "{}", text(&refused.stderr));
 }

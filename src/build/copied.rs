@@ -4,13 +4,16 @@
 //! content, modes, owners and attributes, but no times, because a checkout of the same files has other times.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use super::context::ContextError;
 use super::layer_files::each_entry;
 use crate::image::digest::{Digest, Digester};
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::tar_writer::ArchiveWriter;
+use crate::text::{printed, text_with};
 
 /// The owner and the mode that copied files get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,6 +134,11 @@ impl<W: Write> CopiedLayer<W> {
     }
 
     fn put(&mut self, entry: &ArchiveEntry, content: &mut dyn Read) -> io::Result<()> {
+        // In a layer, such a name means that a file is deleted.
+        if let Some(part) = entry.name.split(|byte| *byte == b'/').find(|part| part.starts_with(b".wh.")) {
+            let name = printed(OsStr::from_bytes(part));
+            return Err(io::Error::other(text_with("build.copy.whiteout", &[("name", &name)])));
+        }
         if entry.kind == EntryKind::Directory {
             self.directories.insert(entry.name.clone());
         }

@@ -151,7 +151,7 @@ impl CopyRequest<'_> {
     /// Where the files are written to.
     fn target(&self, found: &[CopySource]) -> Result<CopyTarget, ContextError> {
         let written = self.destination.as_bytes();
-        let path = clean(written).unwrap_or_default();
+        let path = clean_inside(written);
         let reached = self.target.reach(&path)?;
         let ends_as_directory = written.ends_with(b"/") || written.ends_with(b"/.") || path.is_empty();
         let count = found.len() + self.texts.len();
@@ -276,6 +276,19 @@ pub fn clean(path: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(parts.join(&b'/'))
+}
+
+/// The same for a path in an image, where `..` of the root is the root.
+pub fn clean_inside(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join(&b'/')
 }
 
 fn outside(source: &str) -> ContextError {

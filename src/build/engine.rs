@@ -19,7 +19,7 @@ use super::context::BuildContext;
 use super::dockerfile::{self, Dockerfile, Instruction, Placed, SourceText};
 use super::key::key_of;
 use super::options::{BuildEvent, BuildOptions, BuildStop, BuildWatch};
-use super::scope::BuildScope;
+use super::scope::{BuildScope, expand_content};
 use super::stages::{self, ResolvedStage, StageBase};
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::signals::Signals;
@@ -245,6 +245,12 @@ impl<'b> ImageBuilder<'b> {
     pub(super) fn one<T>(&self, stage: &StageState, step: &Placed<T>, word: &str) -> Result<String> {
         let expanded = stage.scope.expand(self.source(), &stage.current.config, step, word)?;
         Ok(expanded.text)
+    }
+
+    /// Expands the content of a here-document.
+    pub(super) fn content<T>(&self, stage: &StageState, step: &Placed<T>, content: &str) -> Result<String> {
+        let value = |name: &str| stage.scope.value(&stage.current.config, name);
+        Ok(expand_content(self.source(), step, content, &value)?.text)
     }
 
     fn configure(

@@ -7,9 +7,9 @@
 //! | `tmpfs` | an empty filesystem in memory |
 //! | `secret` | a file of `--secret`. It is no part of the key of the cache either |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub(super) struct MadeMounts {
     pub(super) env: BTreeMap<String, String>,
     /// The directories that no other build may use meanwhile.
     _locks: Vec<RunLock>,
+    /// Those that are locked.
+    locked: BTreeSet<PathBuf>,
 }
 
 impl ImageBuilder<'_> {
@@ -211,13 +213,15 @@ impl ImageBuilder<'_> {
             own(&files, owner.mode.unwrap_or(CACHE_MODE), owner)
                 .map_err(|error| self.inputs.ingest.unwritten(&error))?;
         }
-        if sharing == CacheSharing::Shared {
+        // Another mount of the same step may have the lock.
+        if sharing == CacheSharing::Shared || made.locked.contains(&directory) {
             return Ok(files);
         }
         loop {
             match RunLock::of_directory(&directory) {
                 Ok(lock) => {
                     made._locks.push(lock);
+                    made.locked.insert(directory);
                     return Ok(files);
                 }
                 Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
@@ -248,12 +252,19 @@ impl ImageBuilder<'_> {
                 Ok(std::env::var_os(name).map(|value| value.as_bytes().to_owned()))
             }
             Some(SecretSource::File(path)) => {
-                let about = fs::metadata(path).map_err(|error| unread(io_text(&error)))?;
-                if about.is_dir() || about.len() > MAX_SECRET {
+                let cannot = |error: std::io::Error| unread(io_text(&error));
+                // A named pipe without a writer would be waited for.
+                let flags = nix::libc::O_NONBLOCK;
+                let file =
+                    fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
+                let mut content = Vec::new();
+                let is_file = file.metadata().map_err(cannot)?.is_file();
+                let read = file.take(MAX_SECRET + 1).read_to_end(&mut content);
+                if !is_file || content.len() as u64 > MAX_SECRET {
                     let most = (MAX_SECRET >> 10).to_string();
                     return Err(unread(text_with("build.secret.large", &[("most", &most)])));
                 }
-                fs::read(path).map(Some).map_err(|error| unread(io_text(&error)))
+                read.map(|_| Some(content)).map_err(cannot)
             }
         }
     }

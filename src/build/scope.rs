@@ -125,6 +125,20 @@ pub fn expand<T>(
     words::expand(word, escape, lookup).map_err(|error| source.error(&placed.place_of(word), error.what))
 }
 
+/// Expands the content of a here-document.
+///
+/// # Errors
+/// As [`BuildScope::expand`].
+pub fn expand_content<T>(
+    (source, escape): (&SourceText, char),
+    placed: &Placed<T>,
+    content: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expanded> {
+    words::expand_content(content, escape, lookup)
+        .map_err(|error| source.error(&placed.place_of(content), error.what))
+}
+
 /// The environment in a config.
 pub fn environment(config: &Value) -> BTreeMap<String, String> {
     let all = config["config"]["Env"].as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -128,7 +128,9 @@ fn from_input(file: Option<&Path>, store: &ImageStore, maps: Option<&IdMaps>) ->
     let is_header = || {
         // The header alone decides. What follows is not there yet.
         let mut entries = ArchiveEntries::new(&start[..]);
-        start.len() == HEADER && matches!(entries.next_entry(), Ok(Some(_)))
+        let is_entry = start.len() == HEADER && matches!(entries.next_entry(), Ok(Some(_)));
+        // A first member for the next entry has more than its header.
+        is_entry || start.get(257..262) == Some(b"ustar")
     };
     let is_archive = Compression::of(&start) != Compression::None || is_header();
     let workspace = LayerWorkspace::make(store, maps)?;

@@ -10,7 +10,7 @@ use super::configure;
 use super::container::{self, BuildNetwork, RunTask};
 use super::context::ContextError;
 use super::copied::{CopiedAs, CopiedLayer, copy_limited};
-use super::copy::{CopyRequest, SourceFiles, clean};
+use super::copy::{CopyRequest, SourceFiles, clean_inside};
 use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript};
 use super::engine::{ImageBuilder, StageState, placed_at};
 use super::ignore::IgnoreRules;
@@ -73,6 +73,10 @@ impl ImageBuilder<'_> {
         let network = match run.network {
             None | Some(RunNetwork::Default) => self.inputs.options.network,
             Some(RunNetwork::None) => BuildNetwork::None,
+            // The processes of this machine that listen on its loopback device are not for every Dockerfile.
+            Some(RunNetwork::Host) if self.inputs.options.network != BuildNetwork::Host => {
+                return Err(wrong(text("build.run.network")).into());
+            }
             Some(RunNetwork::Host) => BuildNetwork::Host,
         };
         let of_mounts: Vec<_> = mounts.iter().map(|mount| mount.key.clone()).collect();
@@ -227,7 +231,7 @@ impl ImageBuilder<'_> {
         let mut texts = Vec::new();
         for heredoc in &files.heredocs {
             let content = match heredoc.expand {
-                true => self.one(stage, step, &heredoc.content)?,
+                true => self.content(stage, step, &heredoc.content)?,
                 false => heredoc.content.clone(),
             };
             texts.push((heredoc.name.clone(), content));
@@ -272,7 +276,11 @@ impl ImageBuilder<'_> {
         let source = &self.inputs.dockerfile.source;
         let found = stages::source_of(self.inputs.dockerfile, stage.number, from);
         let image = match found.map_err(|what| source.error(&step.place_of(from), what))? {
-            StageBase::Stage(number) => self.stage_image(number).cloned(),
+            StageBase::Stage(number) => {
+                let built = self.stage_image(number).cloned();
+                let unbuilt = || text_with("build.copy.unbuilt", &[("stage", &printed(from))]);
+                Some(built.ok_or_else(|| source.error(&step.place_of(from), unbuilt()))?)
+            }
             StageBase::Image(name) => {
                 let found = self.base(&name, None);
                 Some(found.map_err(|error| placed_at(source, &step.place_of(from), error))?)
@@ -313,7 +321,7 @@ impl ImageBuilder<'_> {
         let written = self.one(stage, step, path)?;
         let own = stage.current.config["config"]["WorkingDir"].as_str().unwrap_or("/").to_owned();
         let whole = if written.starts_with('/') { written } else { format!("{own}/{written}") };
-        let path = clean(whole.as_bytes()).unwrap_or_default();
+        let path = clean_inside(whole.as_bytes());
         let shown = format!("/{}", String::from_utf8_lossy(&path));
         let created_by = configure::no_operation(&stage.current.config, &format!("WORKDIR {shown}"));
         let mut config = stage.current.config.clone();

@@ -295,6 +295,21 @@ pub fn is_filter(filter: &str, value: &str) -> bool {
 /// Docker's words for what a container does.
 const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
 
+/// Whether a filter is met, which may have several values. Those of `label` must all be met, as in Docker. Of any other filter
+/// one is enough, and without a value it asks for nothing.
+pub fn is_met<'v>(
+    filter: &str,
+    values: impl IntoIterator<Item = &'v str>,
+    has: impl Fn(&str) -> bool,
+) -> bool {
+    let mut met = values.into_iter().map(has).peekable();
+    if filter == "label" {
+        met.all(|is_met| is_met)
+    } else {
+        met.peek().is_none() || met.any(|is_met| is_met)
+    }
+}
+
 /// Whether a container has what a filter of `ps` asks for. None: there is no such filter.
 pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool> {
     let KeptContainer { name, record, state, .. } = container;

@@ -1,6 +1,6 @@
 //! What the daemon answers: JSON, a stream, nothing, or an error with a message.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,7 +16,7 @@ use crate::error::{Error, ExitKind};
 use crate::text::text_with;
 
 /// The body of an answer.
-pub(super) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// An answer.
 pub(super) type Answer = Response<AnswerBody>;
@@ -133,12 +133,12 @@ pub(super) fn ok(value: &impl Serialize) -> Answered {
 
 /// An answer with these bytes.
 pub(super) fn typed(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Answer {
-    with_type(status, kind, Full::new(Bytes::from(bytes)).boxed_unsync())
+    with_type(status, kind, Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync())
 }
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Empty::new().boxed_unsync());
+    let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
     *answer.status_mut() = status;
     answer
 }
@@ -151,7 +151,15 @@ pub(super) fn done() -> Answered {
 /// An answer that goes on, and where its parts are sent. Its headers are sent at once.
 pub(super) fn stream(kind: &'static str) -> (mpsc::Sender<Bytes>, Answer) {
     let (sender, receiver) = mpsc::channel(PARTS);
-    (sender, with_type(StatusCode::OK, kind, ChannelBody { receiver }.boxed_unsync()))
+    (sender, with_type(StatusCode::OK, kind, ChannelBody { receiver, part: Ok }.boxed_unsync()))
+}
+
+/// The same for what is of use only as a whole, such as an archive. After an error the connection ends without the end of the
+/// body, so that the client knows that something is missing.
+pub(super) fn whole_stream(kind: &'static str) -> (mpsc::Sender<io::Result<Bytes>>, Answer) {
+    let (sender, receiver) = mpsc::channel(PARTS);
+    let body = ChannelBody { receiver, part: |part| part };
+    (sender, with_type(StatusCode::OK, kind, body.boxed_unsync()))
 }
 
 /// The same answer with a header.
@@ -170,19 +178,21 @@ fn with_type(status: StatusCode, kind: &'static str, body: AnswerBody) -> Answer
 }
 
 /// A body whose parts come from a channel. It ends when all senders are dropped.
-struct ChannelBody {
-    receiver: mpsc::Receiver<Bytes>,
+struct ChannelBody<T> {
+    receiver: mpsc::Receiver<T>,
+    part: fn(T) -> io::Result<Bytes>,
 }
 
-impl Body for ChannelBody {
+impl<T> Body for ChannelBody<T> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.receiver.poll_recv(context).map(|part| part.map(|part| Ok(Frame::data(part))))
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let of = self.part;
+        self.receiver.poll_recv(context).map(|part| part.map(|part| of(part).map(Frame::data)))
     }
 }
 

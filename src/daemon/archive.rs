@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::Daemon;
-use super::answer::{Answer, Answered, ApiError, empty, line, stream, with_header};
+use super::answer::{Answer, Answered, ApiError, empty, line, stream, whole_stream, with_header};
 use super::command::{Streaming, Words, words};
 use super::containers::find;
 use super::request::ApiRequest;
@@ -33,10 +33,10 @@ async fn sent(daemon: &Daemon, number: u64, line: Words) -> Answered {
 }
 
 fn forward(mut streaming: Streaming) -> Answer {
-    let (sender, answer) = stream("application/x-tar");
+    let (sender, answer) = whole_stream("application/x-tar");
     tokio::spawn(async move {
-        // An error in the middle ends the stream. The archive is incomplete then, and the client sees that.
-        while let Some(Ok(part)) = streaming.next().await {
+        while let Some(part) = streaming.next().await {
+            let part = part.map_err(|error| std::io::Error::other(error.message));
             if sender.send(part).await.is_err() {
                 return;
             }
@@ -72,17 +72,43 @@ pub(super) async fn load(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answer
     let mut loading = Streaming::start(&daemon, request.number, words(&["load", "--quiet"]), body).await?;
     let (sender, answer) = stream("application/json");
     tokio::spawn(async move {
+        let mut lines = WholeLines::default();
         while let Some(part) = loading.next().await {
-            let value = match part {
-                Ok(part) => json!({ "stream": String::from_utf8_lossy(&part) }),
-                Err(error) => error_line(&error),
+            let values = match part {
+                Ok(part) => lines.of(&part),
+                Err(error) => vec![error_line(&error)],
             };
-            if sender.send(line(&value)).await.is_err() {
-                return;
+            for value in values {
+                if sender.send(line(&value)).await.is_err() {
+                    return;
+                }
             }
         }
     });
     Ok(answer)
+}
+
+/// The lines of an output that comes in parts. A part may end in the middle of a line, or of a character.
+#[derive(Debug, Default)]
+pub(super) struct WholeLines {
+    rest: Vec<u8>,
+}
+
+impl WholeLines {
+    /// The lines that this part ends, each as the client prints it.
+    pub(super) fn of(&mut self, part: &[u8]) -> Vec<Value> {
+        self.rest.extend_from_slice(part);
+        let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole: Vec<u8> = self.rest.drain(..end).collect();
+        let lines = whole.split_inclusive(|byte| *byte == b'\n');
+        lines.map(|line| json!({ "stream": String::from_utf8_lossy(line) })).collect()
+    }
+
+    /// The last line, if it has no end.
+    pub(super) fn end(self) -> Option<Value> {
+        let rest = String::from_utf8_lossy(&self.rest).into_owned();
+        (!rest.is_empty()).then(|| json!({ "stream": rest }))
+    }
 }
 
 /// An error after the answer has begun. Clients read `errorDetail` alone.
@@ -149,13 +175,22 @@ pub(super) async fn get(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
 
 /// Copies an archive into a directory of a container.
 pub(super) async fn put(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
-    let place = place(&request).await?;
+    let body = request.body.take();
+    let place = match place(&request).await {
+        Ok(place) => place,
+        Err(error) => {
+            // The client sends all before it reads the answer.
+            if let Some(body) = body {
+                ApiRequest::drain(body).await;
+            }
+            return Err(error);
+        }
+    };
     let mut line = words(&["cp"]);
     if request.query.is("copyUIDGID") {
         line.push("--archive".into());
     }
     line.extend(words(&["--", "-", &place]));
-    let body = request.body.take();
     let mut copying = Streaming::begin(&daemon, request.number, line, body)?;
     let mut copied = Ok(());
     while let Some(part) = copying.next().await {

@@ -3,17 +3,20 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 
 use hyper::body::{Bytes, Incoming};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::mpsc;
 
 use super::Daemon;
 use super::answer::{Answered, ApiError};
 use super::request::ApiRequest;
 use crate::error::ExitKind;
+use crate::sys::signal::restore_before;
 use crate::text::text;
 use crate::value::shell::quote;
 
@@ -47,6 +50,8 @@ pub(super) fn sandbox(daemon: &Daemon, words: &Words) -> Command {
         .args(words);
     // Messages are not wrapped at the width of a terminal that the daemon does not have.
     command.env_remove("COLUMNS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The daemon has SIGTERM, SIGINT and SIGHUP blocked. A command of a container must not inherit that.
+    restore_before(&mut command);
     command
 }
 
@@ -139,7 +144,9 @@ impl Streaming {
         }
         let mut child = command.spawn().map_err(unstarted)?;
         let (sender, parts) = mpsc::channel(8);
-        let fed = input.zip(child.stdin.take()).map(|(input, stdin)| feed(input, stdin));
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        let process = process.map_err(|errno| unstarted(errno.into()))?;
+        let fed = input.zip(child.stdin.take()).map(|(input, stdin)| feed(input, stdin, process));
         let stdout = child.stdout.take();
         let pumped = thread::Builder::new().stack_size(256 << 10).spawn(move || pump(child, stdout, &sender));
         pumped.map_err(unstarted)?;
@@ -163,11 +170,24 @@ impl Streaming {
     }
 }
 
-/// Gives the body of a request to a command.
-fn feed(mut input: Incoming, mut stdin: std::process::ChildStdin) -> tokio::task::JoinHandle<()> {
+/// Gives the body of a request to a command. If the client leaves in the middle, the command is killed: for it, half of an
+/// archive would look like a whole one.
+fn feed(
+    mut input: Incoming,
+    mut stdin: std::process::ChildStdin,
+    process: OwnedFd,
+) -> tokio::task::JoinHandle<()> {
     let (sender, mut parts) = mpsc::channel::<Bytes>(4);
     let fed = tokio::spawn(async move {
-        while let Some(part) = ApiRequest::part(&mut input).await {
+        loop {
+            let part = match ApiRequest::part(&mut input).await {
+                Ok(Some(part)) => part,
+                Ok(None) => return,
+                Err(_) => {
+                    let _ = pidfd_send_signal(&process, Signal::KILL);
+                    return;
+                }
+            };
             if sender.send(part).await.is_err() {
                 // The command reads no more. The client still gets the answer after it has sent all.
                 ApiRequest::drain(input).await;

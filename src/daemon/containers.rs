@@ -96,7 +96,9 @@ fn filtered(all: Vec<KeptContainer>, filters: &Filters) -> Answered<Vec<KeptCont
     Ok(all
         .into_iter()
         .filter(|container| {
-            filters.iter().all(|(name, values)| values.iter().any(|value| has(container, name, value)))
+            filters.iter().all(|(name, values)| {
+                listing::is_met(name, values.iter().map(String::as_str), |value| has(container, name, value))
+            })
         })
         .collect())
 }

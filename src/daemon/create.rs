@@ -63,6 +63,9 @@ pub(super) fn command_line(
     line.extend(name.map(|name| flag("name", name)));
     line.extend(platform.map(|platform| flag("platform", platform)));
     line.extend(host(&body["HostConfig"])?);
+    if truth(body, "NetworkDisabled")? {
+        line.push(flag("network", "none"));
+    }
     for (name, own) in [
         ("Hostname", "hostname"),
         ("Domainname", "domainname"),
@@ -85,9 +88,13 @@ pub(super) fn command_line(
     }
     // A variable without a value is removed, as docker's client asks for it.
     line.extend(list(body, "Env")?.iter().filter(|one| one.contains('=')).map(|one| flag("env", one)));
-    line.extend(pairs(body, "Labels")?.iter().map(|(key, value)| flag("label", &format!("{key}={value}"))));
+    let labels = pairs(body, "Labels")?;
+    without(labels.iter().map(|(key, _)| key), '=', "Labels")?;
+    line.extend(labels.iter().map(|(key, value)| flag("label", &format!("{key}={value}"))));
     line.extend(keys(body, "ExposedPorts")?.iter().map(|port| flag("expose", port)));
-    line.extend(keys(body, "Volumes")?.iter().map(|path| flag("volume", path)));
+    let volumes = keys(body, "Volumes")?;
+    without(&volumes, ':', "Volumes")?;
+    line.extend(volumes.iter().map(|path| flag("volume", path)));
     named_networks(body)?;
     if let Value::Array(test) = &body["Healthcheck"]["Test"]
         && !test.is_empty()
@@ -101,9 +108,31 @@ pub(super) fn command_line(
         line.push(flag("entrypoint", first));
         command.splice(0..0, rest.iter().cloned());
     }
-    line.push(string(body, "Image")?.unwrap_or_default().into());
+    let image = string(body, "Image")?.unwrap_or_default();
+    // On a command line, a word with such an end is the file of a spec.
+    let is_spec = |name: &str| [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+    let image = if is_spec(image) { with_tag(image) } else { image.to_owned() };
+    if is_spec(&image) {
+        return Err(ApiError::bad(text_with(
+            "daemon.image.spec",
+            &[("name", &crate::text::printed(&image))],
+        )));
+    }
+    line.push(image.into());
     line.extend(command.into_iter().map(OsString::from));
     Ok(line)
+}
+
+/// Refuses values with a character that separates the parts of a flag.
+pub(super) fn without<'v>(
+    values: impl IntoIterator<Item = &'v String>,
+    separator: char,
+    name: &'static str,
+) -> Answered<()> {
+    match values.into_iter().any(|value| value.contains(separator)) {
+        true => Err(ApiError::bad(text_with("daemon.setting", &[("name", name)]))),
+        false => Ok(()),
+    }
 }
 
 /// Refuses networks that have a name.

@@ -9,6 +9,7 @@ use super::command::blocking;
 use super::logs::moment;
 use super::request::{ApiRequest, Filters, known_filters};
 use crate::container::events::{Event, EventReader, EventReading};
+use crate::container::listing::is_met;
 use crate::container::store::ContainerStore;
 use crate::error::io_text;
 use crate::value::timestamp::Timestamp;
@@ -101,5 +102,7 @@ fn fits(event: &Event, filters: &Filters) -> bool {
         "scope" => value == "local",
         _ => false,
     };
-    filters.iter().all(|(name, values)| values.iter().any(|value| has(name, value)))
+    filters
+        .iter()
+        .all(|(name, values)| is_met(name, values.iter().map(String::as_str), |value| has(name, value)))
 }

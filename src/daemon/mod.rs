@@ -14,6 +14,7 @@
 mod answer;
 mod archive;
 mod attach;
+mod build;
 mod channel;
 mod command;
 mod containers;

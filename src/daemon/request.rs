@@ -126,18 +126,17 @@ impl ApiRequest {
         while let Some(Ok(_)) = body.frame().await {}
     }
 
-    /// The next part of a body.
-    pub(super) async fn part(body: &mut Incoming) -> Option<Bytes> {
-        loop {
-            match body.frame().await? {
-                Ok(frame) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Some(data);
-                    }
-                }
-                Err(_) => return None,
+    /// The next part of a body. None: it has ended.
+    ///
+    /// # Errors
+    /// The client has left in the middle.
+    pub(super) async fn part(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
             }
         }
+        Ok(None)
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::{Method, StatusCode};
 use super::answer::{Answered, ApiError};
 use super::request::{ApiRequest, decoded};
 use super::{
-    Daemon, archive, attach, containers, create, events, exec, images, inspect, logs, networks, pull,
+    Daemon, archive, attach, build, containers, create, events, exec, images, inspect, logs, networks, pull,
 };
 use super::{stats, system, volumes, wait};
 use crate::text::text;
@@ -90,7 +90,7 @@ routes! {
     POST "/images/**/push" "daemon.means.push" "" pull::push;
     DELETE "/images/**" "daemon.means.rmi" "" images::remove;
     POST "/commit" "daemon.means.commit" "" images::commit;
-    POST "/build" "daemon.means.build" "" system::build;
+    POST "/build" "daemon.means.build" "" build::build;
     POST "/session" "daemon.means.buildkit" "" system::buildkit;
     POST "/grpc" "daemon.means.buildkit" "" system::buildkit;
     GET "/volumes" "daemon.means.volumes" "sandbox volume ls" volumes::list;

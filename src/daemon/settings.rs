@@ -277,6 +277,11 @@ fn mounts(value: &Value) -> Answered<Flags> {
     let mut flags = Flags::new();
     for mount in all {
         let mut parts = vec![format!("type={}", string(mount, "Type")?.unwrap_or("volume"))];
+        for part in ["Source", "Target"] {
+            if string(mount, part)?.is_some_and(|path| path.contains(',')) {
+                return Err(wrong(part));
+            }
+        }
         if let Some(source) = string(mount, "Source")? {
             parts.push(format!("source={source}"));
         }

@@ -162,15 +162,6 @@ pub(super) async fn disk_usage(daemon: Arc<Daemon>, mut request: ApiRequest) -> 
     }))
 }
 
-/// What is not there yet.
-pub(super) async fn build(_: Arc<Daemon>, mut request: ApiRequest) -> Answered {
-    // The client sends all of its context before it reads the answer.
-    if let Some(body) = request.body.take() {
-        ApiRequest::drain(body).await;
-    }
-    Err(ApiError::absent(&text("daemon.what.build")))
-}
-
 /// A build by BuildKit.
 pub(super) async fn buildkit(_: Arc<Daemon>, _: ApiRequest) -> Answered {
     Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, text("daemon.buildkit")))

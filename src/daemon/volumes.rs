@@ -10,6 +10,7 @@ use super::answer::{Answered, done, json_answer, ok};
 use super::command::{blocking, run, words};
 use super::request::{ApiRequest, known_filters};
 use super::settings::{flag, pairs, string};
+use crate::container::listing::is_met;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::{Volume, VolumeStore};
 
@@ -31,7 +32,9 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         };
         let mut all = store.all()?;
         all.retain(|volume| {
-            filters.iter().all(|(name, values)| values.iter().any(|value| has(volume, name, value)))
+            filters.iter().all(|(name, values)| {
+                is_met(name, values.iter().map(String::as_str), |value| has(volume, name, value))
+            })
         });
         Ok(all.iter().map(Volume::inspected).collect::<Vec<_>>())
     });

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::StatusCode;
 use serde_json::json;
 
 use super::Daemon;
@@ -16,7 +15,7 @@ use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;
 use crate::container::message::{ClientMessage, SupervisorMessage};
 use crate::container::store::ContainerStore;
-use crate::text::{printed, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The interval at which a container is looked for that is being removed.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -79,8 +78,11 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
                     }
                 }
             }
-            let status = settled(id.as_str().to_owned(), status, condition).await;
-            let _ = sender.send(line(&json!({ "StatusCode": status, "Error": null }))).await;
+            let answer = match settled(id.as_str().to_owned(), status, condition).await {
+                Some(status) => json!({ "StatusCode": status, "Error": null }),
+                None => json!({ "StatusCode": 125, "Error": { "Message": text("daemon.wait.unknown") } }),
+            };
+            let _ = sender.send(line(&answer)).await;
         };
         // A client that leaves is waited for no longer.
         tokio::select! {
@@ -91,21 +93,21 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     Ok(answer)
 }
 
-/// The exit status of a container whose supervisor has reported it, or has ended. It may have to be removed first.
-async fn settled(id: String, status: Option<i32>, condition: Condition) -> i32 {
-    if let (Some(status), true) = (status, condition != Condition::Removed) {
+/// The exit status of a container whose supervisor has reported it, or has ended. It may have to be removed first. None: nothing
+/// says it any more.
+async fn settled(id: String, status: Option<i32>, condition: Condition) -> Option<i32> {
+    if status.is_some() && condition != Condition::Removed {
         return status;
     }
-    let mut last = status.unwrap_or_default();
+    let mut last = status;
     loop {
         let id = id.clone();
         let found = blocking(move || Ok(ContainerStore::open()?.find(&id)?)).await;
         match found {
-            Err(error) if error.status == StatusCode::NOT_FOUND => return last,
             Err(_) => return last,
             Ok(container) => {
                 let is_active = container.state.status.is_active();
-                last = status.unwrap_or(container.state.exit_code);
+                last = status.or(Some(container.state.exit_code));
                 if condition != Condition::Removed && !is_active {
                     return last;
                 }

@@ -237,8 +237,11 @@ impl MountFields {
         if target.is_none() && !matches!(kind, RunMountKind::Secret { .. }) {
             return Err(text("dockerfile.mount.target"));
         }
-        if target.as_ref().is_some_and(|target| target.split('/').all(|part| part.is_empty() || part == "."))
-        {
+        // A relative one begins in the working directory.
+        let is_root = |target: &String| {
+            target.starts_with('/') && target.split('/').all(|part| part.is_empty() || part == ".")
+        };
+        if target.as_ref().is_some_and(is_root) {
             return Err(text("dockerfile.mount.root"));
         }
         Ok(RunMount { kind, target, read_only: read_only.unwrap_or(is_read_only) })

@@ -57,7 +57,28 @@ pub fn expand(
     escape: char,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Expanded, WordError> {
-    let mut expander = Expander { text, at: 0, escape, lookup, depth: 0, out: Expanded::default() };
+    expand_with(text, escape, true, lookup)
+}
+
+/// Expands the content of a here-document, in which quotes are characters like others.
+///
+/// # Errors
+/// As [`expand`].
+pub fn expand_content(
+    text: &str,
+    escape: char,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expanded, WordError> {
+    expand_with(text, escape, false, lookup)
+}
+
+fn expand_with(
+    text: &str,
+    escape: char,
+    quotes: bool,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expanded, WordError> {
+    let mut expander = Expander { text, at: 0, escape, quotes, lookup, depth: 0, out: Expanded::default() };
     let result = expander.until(None, false)?;
     let text = result.text.clone();
     Ok(Expanded { text, words: result.words(), ..expander.out })
@@ -100,6 +121,8 @@ struct Expander<'a> {
     text: &'a str,
     at: usize,
     escape: char,
+    /// Whether quotes have their meaning.
+    quotes: bool,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     depth: usize,
     out: Expanded,
@@ -141,8 +164,8 @@ impl Expander<'_> {
                     self.next();
                     return Ok(out);
                 }
-                '\'' => out.push_whole(&self.single_quoted()?),
-                '"' => out.push_whole(&self.double_quoted(keep)?),
+                '\'' if self.quotes => out.push_whole(&self.single_quoted()?),
+                '"' if self.quotes => out.push_whole(&self.double_quoted(keep)?),
                 '$' => self.variable()?.chars().for_each(|character| out.push(character)),
                 _ if next == self.escape => {
                     self.next();

@@ -2,6 +2,7 @@
 
 pub(super) mod builder;
 mod classic;
+mod refused;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::classic::ClassicOutput;
+use self::refused::RefusedFlags;
 use super::docker::Pull;
 use super::image::{as_docker, name_from, own_maps, run::ensure, sweep_quietly};
 use super::kept::explainer;
@@ -77,6 +79,8 @@ pub(super) struct BuildArgs {
     /// Print each step: the file that is read or written, the process that is started, whether the cache has the step, and why
     #[arg(long)]
     explain: bool,
+    #[command(flatten)]
+    refused: RefusedFlags,
 }
 
 /// The variable with the time of the image, as reproducible-builds.org defines it.
@@ -117,6 +121,7 @@ pub(super) fn build_step() -> Result<u8> {
 /// Builds.
 pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
     decide(color, Stream::Err);
+    args.refused.check()?;
     let names = args.tag.iter().map(|name| name_from(name)).collect::<Result<Vec<Reference>>>()?;
     let options = options(args)?;
     let (store, note) = ImageStore::make().map_err(as_docker)?;
@@ -167,6 +172,11 @@ fn build(
     let built = ImageBuilder::new(inputs, &mut output).build();
     if built.is_err() {
         output.print_kept();
+        // A process of the build may have got the signal first, and its end is no reason.
+        if let Some(arrived) = signals.next_end() {
+            let error = Error::new(ExitKind::Interrupted(arrived.number), text("build.interrupted"));
+            return Err(error.into());
+        }
     }
     let image = built?;
     tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.index");

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{ExplainArg, as_docker, format_of, print_now, read_time, unfilled};
 use crate::container::events::{EVENTS, Event, EventReading};
+use crate::container::listing::is_met;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::host::storage;
@@ -111,9 +112,9 @@ fn line(event: &Event, format: &OutputFormat) -> Result<String> {
     format.rows(&[], &[], &[value]).map_err(|why| unfilled(&why))
 }
 
-/// Whether an event has what the filters ask for. Values of one name are alternatives.
+/// Whether an event has what the filters ask for.
 fn has_all(event: &Event, filters: &[(&str, &str)]) -> bool {
-    let is_met = |name: &str, value: &str| match name {
+    let has = |name: &str, value: &str| match name {
         "container" => {
             event.id.starts_with(value)
                 || event.actor.attributes.get("name").is_some_and(|name| name == value)
@@ -122,5 +123,8 @@ fn has_all(event: &Event, filters: &[(&str, &str)]) -> bool {
         "image" => event.from == value,
         _ => event.kind == value,
     };
-    filters.iter().all(|(name, _)| filters.iter().any(|(other, value)| name == other && is_met(other, value)))
+    filters.iter().all(|(name, _)| {
+        let values = filters.iter().filter(|(other, _)| name == other).map(|(_, value)| *value);
+        is_met(name, values, |value| has(name, value))
+    })
 }

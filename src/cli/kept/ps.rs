@@ -90,12 +90,11 @@ pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
     if !args.all && last.is_none() && !has_status {
         all.retain(|container| container.state.status.is_active());
     }
-    // Values of one name are alternatives, as in Docker.
     all.retain(|container| {
-        let is_met = |name: &str, value: &str| listing::has(container, name, value).unwrap_or(false);
-        filters
-            .iter()
-            .all(|(name, _)| filters.iter().any(|(other, value)| name == other && is_met(other, value)))
+        filters.iter().all(|(name, _)| {
+            let values = filters.iter().filter(|(other, _)| name == other).map(|(_, value)| *value);
+            listing::is_met(name, values, |value| listing::has(container, name, value).unwrap_or(false))
+        })
     });
     all.truncate(last.unwrap_or(usize::MAX));
     print(&all, args, &format)?;

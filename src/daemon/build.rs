@@ -1,0 +1,184 @@
+//! POST /build: an image from a Dockerfile. The body is the context, and `sandbox build` reads it from standard input.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Daemon;
+use super::answer::{Answered, ApiError, line, stream};
+use super::archive::{WholeLines, error_line};
+use super::command::{Streaming, Words, blocking, words};
+use super::request::{ApiRequest, RequestQuery};
+use super::settings::flag;
+use crate::image::store::ImageStore;
+use crate::text::{text, text_with};
+
+/// The parameters that ask for something if they are true, and the flags of `sandbox build` for them.
+const SWITCHES: [(&str, &str); 4] =
+    [("nocache", "--no-cache"), ("pull", "--pull"), ("q", "--quiet"), ("squash", "--squash")];
+
+/// The parameters with a value, and the flags for them. `build` refuses some of these by name. Clients send 0 for none.
+const VALUES: [(&str, &str); 12] = [
+    ("t", "tag"),
+    ("dockerfile", "file"),
+    ("target", "target"),
+    ("networkmode", "network"),
+    ("platform", "platform"),
+    ("extrahosts", "add-host"),
+    ("memory", "memory"),
+    ("memswap", "memory-swap"),
+    ("cpushares", "cpu-shares"),
+    ("cpusetcpus", "cpuset-cpus"),
+    ("cpuquota", "cpu-quota"),
+    ("shmsize", "shm-size"),
+];
+
+/// Parameters whose value is a map as JSON, and the flags for each of its entries.
+const MAPS: [(&str, &str); 2] = [("buildargs", "build-arg"), ("labels", "label")];
+
+/// The command line of a request.
+fn command_line(query: &RequestQuery) -> Answered<Words> {
+    if query.get("version") == Some("2") {
+        return Err(ApiError::new(hyper::StatusCode::NOT_IMPLEMENTED, text("daemon.buildkit")));
+    }
+    if query.get("remote").is_some_and(|remote| !remote.is_empty()) {
+        return Err(ApiError::absent(&text("daemon.what.remote")));
+    }
+    let mut all = words(&["build"]);
+    all.extend(SWITCHES.iter().filter(|(name, _)| query.is(name)).map(|(_, flag)| (*flag).into()));
+    for (name, own) in VALUES {
+        let given = query.all(name).into_iter().filter(|value| !["", "0"].contains(&value.as_str()));
+        all.extend(given.map(|value| flag(own, &value)));
+    }
+    for (name, own) in MAPS {
+        let written = query.get(name).filter(|written| !written.is_empty());
+        let Some(written) = written else { continue };
+        let wrong = || ApiError::bad(text_with("daemon.parameter.map", &[("name", name)]));
+        let map: serde_json::Map<String, Value> = serde_json::from_str(written).map_err(|_| wrong())?;
+        for (key, value) in map {
+            match value {
+                Value::String(value) => all.push(flag(own, &format!("{key}={value}"))),
+                // A variable that the client does not have.
+                Value::Null => {}
+                _ => return Err(wrong()),
+            }
+        }
+    }
+    all.extend(words(&["--", "-"]));
+    Ok(all)
+}
+
+/// Builds an image.
+pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    let body = request.body.take();
+    let all = match command_line(&request.query) {
+        Ok(all) => all,
+        Err(error) => {
+            // The client sends all of its context before it reads the answer.
+            if let Some(body) = body {
+                ApiRequest::drain(body).await;
+            }
+            return Err(error);
+        }
+    };
+    let mut building = Streaming::start(&daemon, request.number, all, body).await?;
+    let (sender, answer) = stream("application/json");
+    tokio::spawn(async move {
+        let (mut lines, mut end) = (WholeLines::default(), String::new());
+        while let Some(part) = building.next().await {
+            let values = match part {
+                Ok(part) => {
+                    let values = lines.of(&part);
+                    let named = values.iter().filter_map(|value| named(value["stream"].as_str()?)).last();
+                    end = named.unwrap_or(end);
+                    values
+                }
+                Err(error) => {
+                    end.clear();
+                    of_failure(&error)
+                }
+            };
+            for value in values {
+                if sender.send(line(&value)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        if let Some(rest) = lines.end() {
+            let _ = sender.send(line(&rest)).await;
+        }
+        if let Some(id) = built(end).await {
+            let _ = sender.send(line(&json!({ "aux": { "ID": id } }))).await;
+        }
+    });
+    Ok(answer)
+}
+
+/// The image that a line names: by its short ID, or with `-q` by its ID.
+fn named(line: &str) -> Option<String> {
+    let short = line.strip_prefix("Successfully built ");
+    let named = short.or_else(|| Some(line).filter(|line| line.starts_with("sha256:")))?;
+    Some(named.trim().to_owned())
+}
+
+/// The ID of the image that was built.
+async fn built(named: String) -> Option<String> {
+    if named.is_empty() {
+        return None;
+    }
+    blocking(move || Ok(ImageStore::open()?.find(&named)?.id.to_string())).await.ok()
+}
+
+/// A command that failed: what it has printed to standard error, and Docker's sentence.
+fn of_failure(error: &ApiError) -> Vec<Value> {
+    let message = &error.message;
+    let Some(at) = message.rfind("The command '") else { return vec![error_line(error)] };
+    let (printed, sentence) = message.split_at(at);
+    let code = sentence.split_once("returned a non-zero code: ").map(|(_, rest)| rest);
+    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let code: Option<u8> = code.and_then(|rest| digits(rest).parse().ok());
+    let mut values = Vec::new();
+    if !printed.is_empty() {
+        values.push(json!({ "stream": format!("{}\n", printed.trim_end_matches([':', ' '])) }));
+    }
+    values.push(match code {
+        Some(code) => {
+            let end = sentence.find("code: ").map_or(sentence.len(), |at| at + 6 + code.to_string().len());
+            let sentence = &sentence[..end];
+            json!({ "errorDetail": { "code": code, "message": sentence }, "error": sentence })
+        }
+        None => json!({ "errorDetail": { "message": sentence }, "error": sentence }),
+    });
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::command::typed;
+
+    #[test]
+    fn a_request_is_a_command_line() {
+        let of = |query: &str| command_line(&RequestQuery::parse(query)).map(|line| typed(&line));
+        let line = of(
+            "t=a%3A1&t=b&dockerfile=Dockerfile&nocache=1&buildargs=%7B%22A%22%3A%22-x%22%2C%22B%22%3Anull%7D&memory=0",
+        );
+        let expected = "sandbox build --no-cache --tag=a:1 --tag=b --file=Dockerfile --build-arg=A=-x -- -";
+        assert_eq!(line.ok().as_deref(), Some(expected));
+        assert_eq!(of("memory=64&rm=1&q=1").ok().as_deref(), Some("sandbox build --quiet --memory=64 -- -"));
+        for (wrong, status) in [("version=2", 501), ("remote=git%3A%2F%2Fx", 501), ("labels=%5B%5D", 400)] {
+            assert_eq!(of(wrong).map_err(|error| error.status.as_u16()), Err(status), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_failed_command_has_its_status() {
+        let error =
+            ApiError::failed("oh no: The command '/bin/sh -c x' returned a non-zero code: 3: f:2:1 names it");
+        let values = of_failure(&error);
+        assert_eq!(values[0]["stream"], "oh no\n");
+        assert_eq!(values[1]["errorDetail"]["code"], 3);
+        assert_eq!(values[1]["error"], "The command '/bin/sh -c x' returned a non-zero code: 3");
+        assert_eq!(of_failure(&ApiError::failed("x"))[0]["error"], "x");
+    }
+}
