@@ -89,7 +89,8 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
             let values = match part {
                 Ok(part) => {
                     let values = lines.of(&part);
-                    let named = values.iter().filter_map(|value| named(value["stream"].as_str()?)).last();
+                    let named =
+                        values.iter().filter_map(|value| named(value["stream"].as_str()?)).next_back();
                     end = named.unwrap_or(end);
                     values
                 }

@@ -19,7 +19,7 @@ use super::images::full_name;
 use super::request::ApiRequest;
 use super::settings::flag;
 use crate::error::io_text;
-use crate::host::run_directory::{self, DAEMON};
+use crate::host::run_directory::{self, DAEMON_PASSWORDS};
 use crate::host::token::token;
 use crate::image::reference::{DOCKER, Reference};
 use crate::text::text;
@@ -46,7 +46,7 @@ impl RegistryAuthFile {
         }
         let content = json!({ "auths": auths }).to_string();
         let run = run_directory::make()?;
-        let path = run.path().join(format!("{DAEMON}auth-{}-{:08x}", std::process::id(), token()));
+        let path = run.path().join(format!("{DAEMON_PASSWORDS}{}-{:08x}", std::process::id(), token()));
         let failed = |error: std::io::Error| {
             ApiError::failed(format!("{}: {}", text("daemon.auth.file"), io_text(&error)))
         };
@@ -257,7 +257,7 @@ pub(super) async fn login(daemon: &Daemon, request: &mut ApiRequest) -> Answered
     let run = run_directory::make()?;
     // `sandbox login` stores the password only if the registry accepts it. Here it is stored for nobody.
     let file = RegistryAuthFile {
-        path: run.path().join(format!("{DAEMON}auth-{}-{:08x}", std::process::id(), token())),
+        path: run.path().join(format!("{DAEMON_PASSWORDS}{}-{:08x}", std::process::id(), token())),
     };
     let mut words = words(&["login", "--password-stdin"]);
     words.push(flag("username", &user));

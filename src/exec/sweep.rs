@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::journal::{Entry, EntryOutcome, Line, run_backwards};
@@ -16,7 +16,7 @@ use crate::host::containers::{self, NameLine, VERSION, read_journal};
 use crate::host::own_run::{self, CONFIG};
 use crate::host::private_directory::{MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_directory;
-use crate::host::run_lock;
+use crate::host::run_lock::{self, RunLock};
 use crate::observe::Unread;
 use crate::plan::call::c_string;
 use crate::plan::undo::Undo;
@@ -137,8 +137,11 @@ fn names(run: &PrivateDirectory, swept: &mut Swept) -> Vec<OsString> {
 
 /// Cleans up after one run, if its owner is dead.
 pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept) {
-    if run_directory::is_ledger(name) || run_directory::is_of_daemon(name) {
+    if run_directory::is_ledger(name) {
         return;
+    }
+    if run_directory::is_of_daemon(name) {
+        return sweep_daemon(run, &name.to_string_lossy());
     }
     let result = match name.to_str().filter(|name| name.ends_with(".lock")) {
         Some(lock) => sweep_lock(run, lock),
@@ -146,6 +149,27 @@ pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept)
     };
     if let Err(why) = result {
         swept.note(run.path().join(name), why);
+    }
+}
+
+/// Removes a file of a daemon that is dead. The file with its PID and the socket of a HOME have the name of its lock, which no
+/// process has then. The passwords of a request have its PID.
+fn sweep_daemon(run: &PrivateDirectory, name: &str) {
+    if let Some(rest) = name.strip_prefix(run_directory::DAEMON_PASSWORDS) {
+        let pid = rest.split('-').next().unwrap_or_default();
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = run.remove_file(name);
+        }
+        return;
+    }
+    let of_socket = name.strip_prefix("docker-").and_then(|rest| rest.strip_suffix(".sock"));
+    let hash = of_socket
+        .or_else(|| name.strip_prefix(run_directory::DAEMON).and_then(|rest| rest.strip_suffix(".json")));
+    let Some(hash) = hash else { return };
+    let lock = format!("{}{hash}.lock", run_directory::DAEMON);
+    if let Ok(lock) = RunLock::exclusive(&lock, Duration::ZERO, || false) {
+        let _ = run.remove_file(name);
+        lock.release();
     }
 }
 

@@ -35,6 +35,9 @@ pub const LEDGER: &str = "ledger.json";
 /// How the files of a daemon in it begin, besides its sockets.
 pub const DAEMON: &str = "daemon-";
 
+/// How the files with the passwords of a request to a daemon begin. Its PID follows.
+pub const DAEMON_PASSWORDS: &str = "daemon-auth-";
+
 /// Whether a name in RUN is that of a socket of the daemon, or of the file with its PID. Its lock is a lock as any other.
 pub fn is_of_daemon(name: &OsStr) -> bool {
     let name = name.as_bytes();

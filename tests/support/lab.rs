@@ -64,12 +64,15 @@ pub fn from_lab(script: &str) -> String {
     text(&output.stdout)
 }
 
+/// Whether lo is up here.
+pub fn has_loopback() -> bool {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| TcpStream::connect(listener.local_addr()?)).is_ok()
+}
+
 /// Returns true if the test has already been run to its end in a new network namespace with lo up. This happens when
 /// lo is down here, as in the namespaces that `scripts/test` creates.
 pub fn ran_with_loopback(test: &str) -> bool {
-    let connected =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| TcpStream::connect(listener.local_addr()?));
-    if connected.is_ok() {
+    if has_loopback() {
         return false;
     }
     let own = std::env::current_exe().unwrap();

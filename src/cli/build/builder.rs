@@ -24,7 +24,7 @@ pub(in crate::cli) struct BuilderArgs {
 #[derive(Debug, Subcommand)]
 enum BuilderAction {
     /// Build an image, as `sandbox build`
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Remove what builds keep to be faster the next time
     Prune(BuilderPruneArgs),
 }
