@@ -45,7 +45,7 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let code = container.state.exit_code;
     let is_active = container.state.status.is_active();
     if condition == Condition::NotRunning && !is_active {
-        return ok(&json!({ "StatusCode": code }));
+        return ok(&json!({ "StatusCode": code, "Error": null }));
     }
     let id = container.record.id.clone();
     let channel = blocking(move || {
