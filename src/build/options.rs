@@ -58,7 +58,7 @@ pub enum BuildEvent<'e> {
     Note(String),
 }
 
-/// Who is told what happens.
+/// What gets the events of a build.
 pub trait BuildWatch {
     /// Is called for each event.
     fn event(&mut self, event: BuildEvent<'_>);

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::explain::{ExplainedStep, StepsArg};
+use super::explain::{ExplainArg, ExplainedStep};
 use super::output::Format;
 use super::target::Target;
 use crate::error::Result;
@@ -27,7 +27,7 @@ pub(super) struct CompareArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
     #[command(flatten)]
-    explain: StepsArg,
+    explain: ExplainArg,
 }
 
 const STEPS: [ExplainedStep; 3] = [
@@ -39,7 +39,7 @@ const STEPS: [ExplainedStep; 3] = [
 /// Compares two processes, and prints the result.
 pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    args.explain.tell(&STEPS);
+    args.explain.steps(&STEPS);
     // The caller's side is on the left, as in every view.
     let (left, right) = match &args.second {
         Some(second) => (args.first.open()?, second.open()?),

@@ -5,7 +5,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::explain::{ExplainedStep, StepsArg};
+use super::explain::{ExplainArg, ExplainedStep};
 use crate::config::spec::{schema, shipped};
 use crate::container::store::ContainerStore;
 use crate::error::Result;
@@ -23,14 +23,14 @@ pub(super) struct CompletionsArgs {
     #[arg(value_name = "SHELL")]
     shell: Shell,
     #[command(flatten)]
-    explain: StepsArg,
+    explain: ExplainArg,
 }
 
 const STEPS: [ExplainedStep; 1] = [("write(1, <script>)", "completions.explain")];
 
 /// Prints a completion script.
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
-    args.explain.tell(&STEPS);
+    args.explain.steps(&STEPS);
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut with_values(visible()), "sandbox", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::kept::explainer;
+use super::explain::ExplainArg;
 use crate::container::explain::Explainer;
 use crate::daemon::query::ApiQuery;
 use crate::daemon::service::{DaemonAddress, RunningDaemon};
@@ -54,24 +54,24 @@ enum DaemonAction {
         #[arg(long, hide = true)]
         background: bool,
         #[command(flatten)]
-        explain: DaemonExplainArg,
+        explain: ExplainArg,
     },
     /// Start the daemon in the background
     Start {
         #[command(flatten)]
         listen: ListenArgs,
         #[command(flatten)]
-        explain: DaemonExplainArg,
+        explain: ExplainArg,
     },
     /// Stop the daemon. The containers run on
     Stop {
         #[command(flatten)]
-        explain: DaemonExplainArg,
+        explain: ExplainArg,
     },
     /// Stop the daemon, and start it again with the same addresses. The containers run on
     Restart {
         #[command(flatten)]
-        explain: DaemonExplainArg,
+        explain: ExplainArg,
     },
     /// Print whether the daemon runs; the exit status is 0 if it does, otherwise 3
     Status {
@@ -79,7 +79,7 @@ enum DaemonAction {
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: super::output::Format,
         #[command(flatten)]
-        explain: DaemonExplainArg,
+        explain: ExplainArg,
     },
 }
 
@@ -91,15 +91,6 @@ struct ListenArgs {
     /// directory of running containers for others (may be repeated)
     #[arg(long = "host", short = 'H', value_name = "ADDRESS")]
     hosts: Vec<DaemonAddress>,
-}
-
-/// The flag of all of these commands.
-#[derive(Debug, Args)]
-#[group(skip)]
-struct DaemonExplainArg {
-    /// Print each step: the file, the socket, the process or the signal, and why
-    #[arg(long)]
-    explain: bool,
 }
 
 /// The arguments of `api`.
@@ -119,7 +110,7 @@ pub(super) struct ApiArgs {
     #[arg(long, short = 'H', value_name = "ADDRESS")]
     host: Option<DaemonAddress>,
     #[command(flatten)]
-    explain: DaemonExplainArg,
+    explain: ExplainArg,
 }
 
 /// Performs the action.
@@ -127,19 +118,19 @@ pub(super) fn run(color: Color, args: &DaemonArgs) -> Result<u8> {
     decide(color, Stream::Err);
     match &args.action {
         DaemonAction::Run { listen, trace, background, explain } => {
-            foreground(listen, *trace, *background, explainer(explain.explain))
+            foreground(listen, *trace, *background, explain.explainer())
         }
-        DaemonAction::Start { listen, explain } => start(&listen.hosts, explainer(explain.explain)),
-        DaemonAction::Stop { explain } => match stop(explainer(explain.explain))? {
+        DaemonAction::Start { listen, explain } => start(&listen.hosts, explain.explainer()),
+        DaemonAction::Stop { explain } => match stop(explain.explainer())? {
             Some(_) => Ok(0),
             None => Err(Error::new(ExitKind::Refused, text("daemon.none")).paste("sandbox daemon start")),
         },
         DaemonAction::Restart { explain } => {
-            let explain = explainer(explain.explain);
+            let explain = explain.explainer();
             let addresses = stop(explain)?.map(|found| found.addresses).unwrap_or_default();
             start(&addresses, explain)
         }
-        DaemonAction::Status { format, explain } => status(*format, explainer(explain.explain)),
+        DaemonAction::Status { format, explain } => status(*format, explain.explainer()),
     }
 }
 
@@ -265,7 +256,7 @@ fn status(format: super::output::Format, explain: Explainer) -> Result<u8> {
 /// Sends a request, and prints the answer.
 pub(super) fn api(color: Color, args: &ApiArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let explain = explainer(args.explain.explain);
+    let explain = args.explain.explainer();
     let method = args.method.to_ascii_uppercase();
     if !METHODS.contains(&method.as_str()) {
         return Err(Error::usage(text_with("daemon.api.method", &[("method", &printed(&args.method))])));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::explain::{ExplainedStep, StepsArg};
+use super::explain::{ExplainArg, ExplainedStep};
 use super::output::Format;
 use crate::diagnose::remedy;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "DIR", requires = "lessons")]
     pack: Option<PathBuf>,
     #[command(flatten)]
-    explain: StepsArg,
+    explain: ExplainArg,
 }
 
 const STEPS: [ExplainedStep; 4] = [
@@ -47,7 +47,7 @@ const STEPS: [ExplainedStep; 4] = [
 /// result.
 pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    args.explain.tell(&STEPS);
+    args.explain.steps(&STEPS);
     if args.apparmor_profile {
         return print_profile();
     }

@@ -1,14 +1,18 @@
-//! `--explain` of commands that only look, or only print: the calls by which they find out what they print, in their order.
+//! `--explain` of a command that works by itself, without the plan of a container: it prints each step before it is made.
+
+use std::fmt::Display;
 
 use clap::Args;
 
-use super::kept;
+use crate::container::explain::Explainer;
+use crate::render;
+use crate::text::text;
 
 /// The flag.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(super) struct StepsArg {
-    /// Print the steps: each file that is read, each process that is started, and why
+pub(super) struct ExplainArg {
+    /// Print each step: the file that is read or written, the process that is started, the signal that is sent, and why
     #[arg(long)]
     explain: bool,
 }
@@ -16,10 +20,31 @@ pub(super) struct StepsArg {
 /// A step: the calls, and the key of the message with their reason.
 pub(super) type ExplainedStep = (&'static str, &'static str);
 
-impl StepsArg {
-    /// Tells the steps, if they are asked for.
-    pub(super) fn tell(&self, steps: &[ExplainedStep]) {
-        let explainer = kept::explainer(self.explain);
-        steps.iter().for_each(|(call, why)| explainer.step(call, why));
+impl ExplainArg {
+    /// Whether the steps are printed.
+    pub(super) fn is_on(&self) -> bool {
+        self.explain
     }
+
+    pub(super) fn explainer(&self) -> Explainer {
+        explainer(self.explain)
+    }
+
+    /// A function that prints a step.
+    pub(super) fn tell(&self) -> impl Fn(&dyn Display, &str) + Sync + use<> {
+        let explain = self.explainer();
+        move |call, why| explain.step(call, why)
+    }
+
+    /// Prints all steps of a command that makes the same ones each time.
+    pub(super) fn steps(&self, all: &[ExplainedStep]) {
+        let explain = self.explainer();
+        all.iter().for_each(|(call, why)| explain.step(call, why));
+    }
+}
+
+/// Prints each step, if it is asked for.
+pub(super) fn explainer(is_on: bool) -> Explainer {
+    let listener: fn(&str, &str) = |call, why| render::err(&render::explain::told(call, &text(why)));
+    Explainer::new(is_on.then_some(listener))
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::explain::{ExplainedStep, StepsArg};
+use super::explain::{ExplainArg, ExplainedStep};
 use super::output::FormatArgs;
 use crate::error::{Error, Result};
 use crate::exec::sweep::{Kept, Swept};
@@ -19,7 +19,7 @@ pub(super) struct GcArgs {
     #[command(flatten)]
     output: FormatArgs,
     #[command(flatten)]
-    explain: StepsArg,
+    explain: ExplainArg,
 }
 
 const STEPS: [ExplainedStep; 4] = [
@@ -35,7 +35,7 @@ const STEPS: [ExplainedStep; 4] = [
 /// RUN could not be read, or something in it.
 pub(super) fn run(color: Color, swept: Swept, args: &GcArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    args.explain.tell(&STEPS);
+    args.explain.steps(&STEPS);
     let output = &args.output;
     let lines: String = match output.is_json() {
         true => {

@@ -1,10 +1,11 @@
 //! The flags that all features, `run` and `enter` have: what is printed about a run.
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use clap::Args;
 
-use super::kept;
+use super::explain;
 use super::watch::Narrator;
 use crate::config::spec::{Spec, yaml};
 use crate::container::explain::Explainer;
@@ -83,7 +84,7 @@ impl OutputArgs {
 
     /// Where the steps of a kept container are told.
     pub(super) fn explainer(&self) -> Explainer {
-        kept::explainer(self.explain)
+        explain::explainer(self.explain)
     }
 
     /// Prints nothing about the run.
@@ -178,4 +179,13 @@ pub(super) fn run_after(
         render::err(&(plan_text::versions(plan) + &equivalents::text_of(plan)));
     }
     Ok(ended.status())
+}
+
+/// Asks a question whose answer is yes or no. Anything but `y` or `yes` is no.
+pub(super) fn confirms(question: &str) -> bool {
+    render::out(&(text(question) + " "));
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    let _ = std::io::stdin().read_line(&mut answer);
+    ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
 }

@@ -9,7 +9,7 @@ use clap::{Arg, Args, Command};
 use clap_mangen::Man;
 
 use super::definition;
-use super::explain::{ExplainedStep, StepsArg};
+use super::explain::{ExplainArg, ExplainedStep};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::render;
@@ -26,14 +26,14 @@ pub(super) struct ManArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
-    explain: StepsArg,
+    explain: ExplainArg,
 }
 
 const STEPS: [ExplainedStep; 1] = [("write(<output>, <page>)", "man.explain")];
 
 /// Prints one manual page, or writes all of them to files.
 pub(super) fn man(args: &ManArgs) -> Result<u8> {
-    args.explain.tell(&STEPS);
+    args.explain.steps(&STEPS);
     let sandbox = built();
     if let Some(directory) = &args.dir {
         return write_all(&sandbox, directory);

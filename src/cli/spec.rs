@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::explain::{ExplainedStep, StepsArg};
+use super::explain::{ExplainArg, ExplainedStep};
 use super::output::FormatArgs;
 use super::prepare::{self, Wishes};
 use crate::config::complete::Completed;
@@ -50,7 +50,7 @@ enum Action {
         #[command(flatten)]
         output: FormatArgs,
         #[command(flatten)]
-        explain: StepsArg,
+        explain: ExplainArg,
     },
     /// Read specs and print every mistake with its line and column; the exit status is 0 if there is none
     Check {
@@ -60,7 +60,7 @@ enum Action {
         #[command(flatten)]
         output: FormatArgs,
         #[command(flatten)]
-        explain: StepsArg,
+        explain: ExplainArg,
     },
     /// Print the JSON Schema of specs, for completion in editors, or of what --format json prints
     Schema {
@@ -68,7 +68,7 @@ enum Action {
         #[arg(value_name = "WHAT", default_value = "spec")]
         what: String,
         #[command(flatten)]
-        explain: StepsArg,
+        explain: ExplainArg,
     },
 }
 
@@ -105,15 +105,15 @@ struct Checked {
 pub(super) fn run(color: Color, args: &SpecArgs) -> Result<u8> {
     match &args.action {
         Action::Init { purpose, output, explain } => {
-            explain.tell(&INIT_STEPS);
+            explain.steps(&INIT_STEPS);
             init(color, purpose.as_deref(), output)
         }
         Action::Check { files, output, explain } => {
-            explain.tell(&CHECK_STEPS);
+            explain.steps(&CHECK_STEPS);
             Ok(check(color, files, output))
         }
         Action::Schema { what, explain } => {
-            explain.tell(&SCHEMA_STEPS);
+            explain.steps(&SCHEMA_STEPS);
             print_schema(what)
         }
     }

@@ -8,9 +8,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::image::as_docker;
 use super::image::prune::{images_of_containers, is_from};
-use super::image::{ImageExplainArg, as_docker};
 use super::kept::{format_of, unfilled};
+use crate::cli::explain::ExplainArg;
 use crate::container::store::ContainerStore;
 use crate::error::Result;
 use crate::image::history;
@@ -41,7 +42,7 @@ struct DfArgs {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// A line of `system df`. The names are those of `docker system df --format json`.
@@ -89,7 +90,7 @@ fn row(kind: &'static str, total: usize, active: usize, size: u64, free: u64) ->
 }
 
 /// The images, each once. A layer that several images have takes its space once.
-fn images(explain: &ImageExplainArg) -> Result<SpaceRow> {
+fn images(explain: &ExplainArg) -> Result<SpaceRow> {
     let store = ImageStore::open()?;
     explain.tell()(&"read(<index.json>); read(<layers/*/about.json>)", "image.explain.df");
     let used = images_of_containers()?;
@@ -115,7 +116,7 @@ fn images(explain: &ImageExplainArg) -> Result<SpaceRow> {
 }
 
 /// The kept containers: their logs, and what they have written.
-fn containers(explain: &ImageExplainArg) -> Result<SpaceRow> {
+fn containers(explain: &ExplainArg) -> Result<SpaceRow> {
     explain.tell()(&"statx(<containers/*>)", "image.explain.df.containers");
     let (kept, _) = ContainerStore::open()?.all()?;
     let sizes: Vec<(bool, u64)> = kept

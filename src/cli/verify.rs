@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::explain::{ExplainedStep, StepsArg};
+use super::explain::{ExplainArg, ExplainedStep};
 use super::output::FormatArgs;
 use super::prepare::{self, Wishes};
 use super::target::Target;
@@ -43,7 +43,7 @@ pub(super) struct VerifyArgs {
     #[command(flatten)]
     output: FormatArgs,
     #[command(flatten)]
-    explain: StepsArg,
+    explain: ExplainArg,
 }
 
 const STEPS: [ExplainedStep; 4] = [
@@ -75,7 +75,7 @@ struct Verified {
 /// Compares what the kernel shows with the spec.
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    args.explain.tell(&STEPS);
+    args.explain.steps(&STEPS);
     let subject = args.target.open()?;
     let plan = match &args.spec {
         Some(spec) => plan_of_spec(spec)?,

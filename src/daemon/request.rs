@@ -19,7 +19,7 @@ pub(super) struct ApiRequest {
     pub(super) number: u64,
     /// The version of the API that it is written for.
     pub(super) version: ApiVersion,
-    /// What stands in the path for the `*` of the route: a name.
+    /// The parts of the path that match `*` in the route: names.
     pub(super) names: Vec<String>,
     /// The query.
     pub(super) query: RequestQuery,

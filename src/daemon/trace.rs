@@ -8,6 +8,10 @@ use hyper::StatusCode;
 
 use crate::text::{printed, text};
 
+/// The number of hexadecimal digits of a whole ID, and of a short one.
+const WHOLE_ID: usize = 64;
+const SHORT_ID: usize = 12;
+
 /// Where requests are printed.
 #[derive(Debug)]
 pub(super) struct Trace {
@@ -45,8 +49,38 @@ impl Trace {
 
     fn print(&self, number: u64, line: &str) {
         if self.is_on {
+            let line = with_short_ids(line);
             // A reader that has gone must not end the daemon.
             let _ = writeln!(std::io::stdout().lock(), "#{number} {line}");
         }
+    }
+}
+
+/// The text with the beginning of each whole ID in place of it, as docker prints IDs.
+fn with_short_ids(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(start) = rest.find(|character: char| character.is_ascii_hexdigit()) {
+        let length = rest[start..].bytes().take_while(u8::is_ascii_hexdigit).count();
+        let kept = if length == WHOLE_ID { SHORT_ID } else { length };
+        out.push_str(&rest[..start + kept]);
+        rest = &rest[start + length..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_ids_are_shortened() {
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            with_short_ids(&format!("GET /x/{id}/json?a={id}")),
+            "GET /x/0123456789ab/json?a=0123456789ab"
+        );
+        assert_eq!(with_short_ids("sandbox ps abc é"), "sandbox ps abc é");
+        assert_eq!(with_short_ids(&format!("{id}a")), format!("{id}a"));
     }
 }

@@ -4,7 +4,7 @@
 //! bytes ──lines──> instructions as text ──read──> typed instructions, or every mistake, each with its place
 //! ```
 //!
-//! The words of an instruction are kept as they were written, with quotes and variables. What a variable stands for is
+//! The words of an instruction are kept as they were written, with quotes and variables. The value of a variable is
 //! known only when the instruction is executed: then the builder expands them (`words`).
 //!
 //! | file | what |

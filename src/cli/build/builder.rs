@@ -1,11 +1,11 @@
 //! `sandbox builder ACTION`: the cache of builds.
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
 
 use super::BuildArgs;
-use crate::cli::image::{ImageExplainArg, as_docker, in_use, own_maps};
+use crate::cli::explain::ExplainArg;
+use crate::cli::image::{as_docker, in_use, own_maps};
+use crate::cli::output::confirms;
 use crate::error::Result;
 use crate::image::store::ImageStore;
 use crate::render;
@@ -40,7 +40,7 @@ struct BuilderPruneArgs {
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Performs the action.
@@ -53,14 +53,8 @@ pub(in crate::cli) fn run(color: Color, args: &BuilderArgs) -> Result<u8> {
 
 fn prune(color: Color, args: &BuilderPruneArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    if !args.force {
-        render::out(&(text("build.prune.ask") + " "));
-        let _ = std::io::stdout().flush();
-        let mut answer = String::new();
-        let _ = std::io::stdin().read_line(&mut answer);
-        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-            return Ok(0);
-        }
+    if !args.force && !confirms("build.prune.ask") {
+        return Ok(0);
     }
     let store = ImageStore::open().map_err(as_docker)?;
     let tell = args.explain.tell();

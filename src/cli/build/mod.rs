@@ -13,8 +13,9 @@ use clap::Args;
 use self::classic::ClassicOutput;
 use self::refused::RefusedFlags;
 use super::docker::Pull;
+use super::explain::ExplainArg;
 use super::image::{as_docker, name_from, own_maps, run::ensure, sweep_quietly};
-use super::kept::explainer;
+
 use crate::build::container::BuildNetwork;
 use crate::build::engine::{BuildInputs, ImageBuilder};
 use crate::build::options::{BuildOptions, BuildStop, SecretSource};
@@ -76,9 +77,8 @@ pub(super) struct BuildArgs {
     /// For Docker's scripts: intermediate containers are always removed
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
     force_rm: Option<bool>,
-    /// Print each step: the file that is read or written, the process that is started, whether the cache has the step, and why
-    #[arg(long)]
-    explain: bool,
+    #[command(flatten)]
+    explain: ExplainArg,
     #[command(flatten)]
     refused: RefusedFlags,
 }
@@ -147,7 +147,7 @@ fn build(
     store: &ImageStore,
     names: &[Reference],
 ) -> std::result::Result<(StoredImage, ClassicOutput), BuildStop> {
-    let explain = explainer(args.explain);
+    let explain = args.explain.explainer();
     let tell = |call: &dyn std::fmt::Display, why: &str| explain.step(call, why);
     // As long as it exists, no command removes what no image names yet.
     let ingest = store.ingest()?;

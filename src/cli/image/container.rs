@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::import::changed;
 use super::output_file::OutputFile;
-use super::{ImageExplainArg, as_docker, name_from, own_maps, print_added};
+use super::{as_docker, name_from, own_maps, print_added};
+use crate::cli::explain::ExplainArg;
 use crate::cli::kept::find;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
@@ -34,7 +35,7 @@ pub(crate) struct ChangesArgs {
     #[arg(value_name = "CONTAINER")]
     container: OsString,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// The flags of `export`.
@@ -48,7 +49,7 @@ pub(crate) struct ContainerExportArgs {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// The flags of `commit`.
@@ -71,7 +72,7 @@ pub(crate) struct CommitArgs {
     #[arg(long, short, value_name = "TEXT")]
     author: Option<String>,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 fn container(name: &OsString) -> Result<KeptContainer> {
@@ -106,7 +107,7 @@ fn unread(error: &io::Error) -> Error {
     Error::new(ExitKind::Refused, text("image.container.unread")).why(io_text(error))
 }
 
-pub(super) fn tell_reading(explain: &ImageExplainArg, directories: &[PathBuf], why: &str) {
+pub(super) fn tell_reading(explain: &ExplainArg, directories: &[PathBuf], why: &str) {
     let tell = explain.tell();
     let opened: Vec<String> =
         directories.iter().map(|path| format!("openat(\"{}\")", printed(path))).collect();

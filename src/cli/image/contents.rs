@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker};
+use super::as_docker;
+use crate::cli::explain::ExplainArg;
 use crate::error::Result;
 use crate::image::contents::{ImageContents, LayerChange, LayerFile};
 use crate::image::differences::{ImageDifference, differences};
@@ -27,7 +28,7 @@ pub(crate) struct WhichArgs {
     #[arg(value_name = "PATH")]
     path: OsString,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// The arguments of `image diff`.
@@ -41,11 +42,11 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "IMAGE")]
     other: String,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Reads the layers of an image.
-fn read(store: &ImageStore, name: &str, explain: &ImageExplainArg) -> Result<ImageContents> {
+fn read(store: &ImageStore, name: &str, explain: &ExplainArg) -> Result<ImageContents> {
     let image = store.find(name)?;
     let call = format!("read(<blobs/sha256/{}>); ...", image.descriptor.digest.hex());
     explain.tell()(&call, "image.explain.contents");

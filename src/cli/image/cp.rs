@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker};
+use super::as_docker;
+use crate::cli::explain::ExplainArg;
 use crate::cli::kept::find;
 use crate::container::layers::ContainerLayers;
 use crate::container::store::{ContainerStore, KeptContainer};
@@ -40,7 +41,7 @@ pub(crate) struct CpArgs {
     #[arg(long, short)]
     archive: bool,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// One side of a copy.

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker, name_from, own_maps, print_added};
+use super::{as_docker, name_from, own_maps, print_added};
+use crate::cli::explain::ExplainArg;
 use crate::error::Result;
 use crate::image::from_host::HostFiles;
 use crate::image::store::ImageStore;
@@ -22,7 +23,7 @@ pub(crate) struct FromHostArgs {
     #[arg(value_name = "PROGRAM", required = true)]
     programs: Vec<OsString>,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Makes the image, and prints its ID.

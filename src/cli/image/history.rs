@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::kept::{format_of, unfilled};
-use super::{ImageExplainArg, as_docker};
+use super::as_docker;
+use crate::cli::explain::ExplainArg;
 use crate::error::Result;
 use crate::image::history::{self, ImageStep};
 use crate::image::store::{ImageStore, StoredImage};
@@ -32,7 +33,7 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// A line of `history`. The names are those of `docker history --format json`.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::kept::{format_of, unfilled};
-use super::{ImageExplainArg, as_docker};
+use super::as_docker;
+use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::digest::Digest;
 use crate::image::manifest::read_json;
@@ -46,7 +47,7 @@ pub(crate) struct ImagesArgs {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// A line of `images`. The names are those of `docker images --format json`.

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{ImageExplainArg, as_docker, name_from, own_maps, print_added};
+use super::{as_docker, name_from, own_maps, print_added};
+use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::change;
 use crate::image::import::{self, NewConfig};
@@ -34,7 +35,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Makes the image, and prints its ID.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker, own_maps, print_losses, sweep_quietly};
+use super::{as_docker, own_maps, print_losses, sweep_quietly};
+use crate::cli::explain::ExplainArg;
 use crate::error::{Error, Result};
 use crate::image::archive;
 use crate::image::store::ImageStore;
@@ -25,7 +26,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Loads the images.

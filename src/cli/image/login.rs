@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use super::as_docker;
 use super::pull::RegistryArgs;
-use super::{ImageExplainArg, as_docker};
+use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::DOCKER;
 use crate::image::registry::{Login, RegistryOptions, login as registry_login};
@@ -34,7 +35,7 @@ pub(crate) struct LoginArgs {
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// The flags of `logout`.
@@ -51,7 +52,7 @@ pub(crate) struct LogoutArgs {
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// The host of what a person writes, which may be an address.

@@ -28,7 +28,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 pub(in crate::cli) use super::kept::as_docker;
-use super::kept::explainer;
 pub(in crate::cli) use super::prepare::own_maps;
 use super::prepare::{self, Layered, Wishes, maps_of};
 use crate::config::container::Config;
@@ -46,28 +45,6 @@ use crate::observe::Unread;
 use crate::render;
 use crate::rootfs::{Layers, Rootfs};
 use crate::text::{printed, text, text_with, wrap};
-
-/// The flag that all of these commands have.
-#[derive(Debug, Args)]
-#[group(skip)]
-pub(super) struct ImageExplainArg {
-    /// Print each step: the file that is read or written, the process that is started, and why
-    #[arg(long)]
-    explain: bool,
-}
-
-impl ImageExplainArg {
-    /// Whether the steps are told.
-    fn is_on(&self) -> bool {
-        self.explain
-    }
-
-    /// Tells a step.
-    pub(super) fn tell(&self) -> impl Fn(&dyn Display, &str) + Sync {
-        let explain = explainer(self.explain);
-        move |call, why| explain.step(call, why)
-    }
-}
 
 /// The arguments of `__unpack`, which a command starts for a layer.
 #[derive(Debug, Args)]

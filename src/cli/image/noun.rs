@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::as_docker;
 use super::contents::{DiffArgs, WhichArgs};
 use super::from_host::FromHostArgs;
 use super::history::HistoryArgs;
@@ -14,7 +15,7 @@ use super::push::PushArgs;
 use super::rmi::RmiArgs;
 use super::save::SaveArgs;
 use super::tag::TagArgs;
-use super::{ImageExplainArg, as_docker};
+use crate::cli::explain::ExplainArg;
 use crate::error::Result;
 use crate::image::history::{self, ImageStep};
 use crate::image::inspected::inspected;
@@ -76,7 +77,7 @@ struct NamedImages {
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Does it.

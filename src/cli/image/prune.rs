@@ -1,10 +1,10 @@
 //! `sandbox image prune`: removes images that nobody needs.
 
-use std::io::Write;
-
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker, in_use};
+use super::{as_docker, in_use};
+use crate::cli::explain::ExplainArg;
+use crate::cli::output::confirms;
 use crate::container::store::ContainerStore;
 use crate::error::Result;
 use crate::image::reference::Reference;
@@ -25,21 +25,15 @@ pub(crate) struct ImagePruneArgs {
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Removes them, and prints what Docker prints.
 pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    if !args.force {
-        let ask = if args.all { "image.prune.ask.all" } else { "image.prune.ask" };
-        render::out(&(text(ask) + " "));
-        let _ = std::io::stdout().flush();
-        let mut answer = String::new();
-        let _ = std::io::stdin().read_line(&mut answer);
-        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-            return Ok(0);
-        }
+    let ask = if args.all { "image.prune.ask.all" } else { "image.prune.ask" };
+    if !args.force && !confirms(ask) {
+        return Ok(0);
     }
     let store = ImageStore::open().map_err(as_docker)?;
     let used = images_of_containers().map_err(as_docker)?;

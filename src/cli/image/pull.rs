@@ -7,7 +7,8 @@ use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 
 use super::progress::{ProgressKind, PullProgress};
-use super::{ImageExplainArg, as_docker, in_use, own_maps, print_losses};
+use super::{as_docker, in_use, own_maps, print_losses};
+use crate::cli::explain::ExplainArg;
 use crate::cli::kept::{format_of, unfilled};
 use crate::error::{Error, Result};
 use crate::image::manifest::Platform;
@@ -40,7 +41,7 @@ pub(crate) struct PullArgs {
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// The flags of all commands that speak to a registry. They are podman's, but for the time-out.

@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::progress::{ProgressKind, PullProgress};
 use super::pull::RegistryArgs;
-use super::{ImageExplainArg, as_docker, name_from};
+use super::{as_docker, name_from};
+use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::registry::push::{PushRequest, push};
 use crate::image::store::ImageStore;
@@ -25,7 +26,7 @@ pub(crate) struct PushArgs {
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Pushes the image.

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker, in_use};
+use super::{as_docker, in_use};
+use crate::cli::explain::ExplainArg;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
@@ -22,7 +23,7 @@ pub(crate) struct RmiArgs {
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Removes the images. Each error is printed, and the others are removed all the same.

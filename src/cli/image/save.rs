@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::as_docker;
 use super::output_file::OutputFile;
-use super::{ImageExplainArg, as_docker};
+use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
 use crate::image::save;
@@ -25,7 +26,7 @@ pub(crate) struct SaveArgs {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Writes the images.

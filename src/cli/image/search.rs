@@ -3,8 +3,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::as_docker;
 use super::pull::RegistryArgs;
-use super::{ImageExplainArg, as_docker};
+use crate::cli::explain::ExplainArg;
 use crate::cli::kept::{format_of, unfilled};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::registry::search::{FoundRepository, search};
@@ -34,7 +35,7 @@ pub(crate) struct SearchArgs {
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// The columns, and their titles.

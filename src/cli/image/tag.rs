@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker, name_from};
+use super::{as_docker, name_from};
+use crate::cli::explain::ExplainArg;
 use crate::error::Result;
 use crate::image::store::ImageStore;
 use crate::render::paint::{Color, Stream, decide};
@@ -18,7 +19,7 @@ pub(crate) struct TagArgs {
     #[arg(value_name = "TARGET_IMAGE[:TAG]")]
     new: String,
     #[command(flatten)]
-    explain: ImageExplainArg,
+    explain: ExplainArg,
 }
 
 /// Gives the image a name.

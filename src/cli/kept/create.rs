@@ -11,7 +11,7 @@ use super::super::docker::DockerArgs;
 use super::super::namespaces::NamespaceArgs;
 use super::super::prepare::{self, Layered, Prepared};
 use super::super::source::{MadeSpec, SourceFlags};
-use super::ExplainArg;
+use crate::cli::explain::ExplainArg;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::{ExplainArg, as_docker, format_of, print_now, read_time, unfilled};
+use super::{as_docker, format_of, print_now, read_time, unfilled};
+use crate::cli::explain::ExplainArg;
 use crate::container::events::{EVENTS, Event, EventReading};
 use crate::container::listing::is_met;
 use crate::container::store::ContainerStore;

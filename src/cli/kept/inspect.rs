@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ExplainArg, Names, as_docker, each, find, format_of, tell_reading, unfilled};
+use super::{Names, as_docker, each, find, format_of, tell_reading, unfilled};
+use crate::cli::explain::ExplainArg;
 use crate::container::anatomy::Anatomy;
 use crate::container::listing::inspected;
 use crate::container::store::{ContainerStore, KeptContainer};

@@ -1,12 +1,13 @@
 //! `sandbox stop`, `restart`, `kill`, `pause`, `unpause`, `wait`, `rm`, `rename`, `port`, `container prune`.
 
 use std::ffi::OsString;
-use std::io::Write;
 
 use clap::Args;
 
 use super::create::read_signal;
-use super::{ExplainArg, Names, as_docker, each, each_named, find, stop_demo, tell_reading};
+use super::{Names, as_docker, each, each_named, find, stop_demo, tell_reading};
+use crate::cli::explain::ExplainArg;
+use crate::cli::output::confirms;
 use crate::container::events::EventAction;
 use crate::container::id::Id;
 use crate::container::life::{self, StopRequest};
@@ -264,14 +265,8 @@ pub(crate) fn port(color: Color, args: &PortArgs) -> Result<u8> {
 pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
     let PruneArgs { force, explain } = args;
     decide(color, Stream::Err);
-    if !force {
-        render::out(&(text("container.prune.ask") + " "));
-        let _ = std::io::stdout().flush();
-        let mut answer = String::new();
-        let _ = std::io::stdin().read_line(&mut answer);
-        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-            return Ok(0);
-        }
+    if !force && !confirms("container.prune.ask") {
+        return Ok(0);
     }
     let store = ContainerStore::open().map_err(as_docker)?;
     let (all, _) = store.all().map_err(as_docker)?;

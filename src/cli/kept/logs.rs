@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ExplainArg, as_docker, find, read_time, tell_reading};
+use super::{as_docker, find, read_time, tell_reading};
+use crate::cli::explain::ExplainArg;
 use crate::container::log::read::{LogReader, Reading};
 use crate::container::log::{LOG, LogEntry, OutputStream};
 use crate::container::store::{ContainerStore, KeptContainer};

@@ -32,27 +32,6 @@ use crate::text::{printed, printed_lines, text, text_with};
 use crate::value::timestamp::Timestamp;
 use crate::value::units::Length;
 
-/// The flag that all of these commands have.
-#[derive(Debug, Args)]
-#[group(skip)]
-pub(super) struct ExplainArg {
-    /// Print each step: the file that is written, the process that is started, the signal that is sent, and why
-    #[arg(long)]
-    explain: bool,
-}
-
-impl ExplainArg {
-    fn explainer(&self) -> Explainer {
-        explainer(self.explain)
-    }
-}
-
-/// Prints each step, if it is asked for.
-pub(super) fn explainer(is_on: bool) -> Explainer {
-    let listener: fn(&str, &str) = |call, why| render::err(&render::explain::told(call, &text(why)));
-    Explainer::new(is_on.then_some(listener))
-}
-
 /// Tells how a container was found and read.
 fn tell_reading(explain: Explainer, container: &KeptContainer) {
     if !container.name.is_empty() {

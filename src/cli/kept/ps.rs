@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{ExplainArg, as_docker, filter_of, format_of, tell_reading, unfilled};
+use super::{as_docker, filter_of, format_of, tell_reading, unfilled};
+use crate::cli::explain::ExplainArg;
 use crate::container::listing::{self, ContainerRow};
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};

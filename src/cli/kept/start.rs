@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{ExplainArg, as_docker, each, each_named, find};
+use super::{as_docker, each, each_named, find};
+use crate::cli::explain::ExplainArg;
 use crate::container::attach::{self, AttachOptions, Left};
 use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use super::{ExplainArg, as_docker, find, format_of, print_now, tell_reading, unfilled};
+use super::{as_docker, find, format_of, print_now, tell_reading, unfilled};
+use crate::cli::explain::ExplainArg;
 use crate::container::stats::StatsRow;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::container::usage::Usage;

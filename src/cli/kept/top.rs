@@ -5,7 +5,8 @@ use std::process::Command;
 
 use clap::Args;
 
-use super::{ExplainArg, as_docker, find, tell_reading};
+use super::{as_docker, find, tell_reading};
+use crate::cli::explain::ExplainArg;
 use crate::container::processes::pids;
 use crate::container::refusal;
 use crate::container::store::ContainerStore;

@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::{ExplainArg, Names, as_docker, each_named, tell_reading};
+use super::{Names, as_docker, each_named, tell_reading};
 use crate::cgroups::blkio::Blkio;
 use crate::cgroups::cpu::{Cpu, Cpus};
 use crate::cgroups::memory::Memory;
+use crate::cli::explain::ExplainArg;
 use crate::config::container::Resources;
 use crate::container::limits::{self, LimitChange, NewLimit};
 use crate::container::restart::RestartPolicy;

@@ -1,12 +1,13 @@
 //! `sandbox volume`: directories in HOME that stay when a container is removed.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{ExplainArg, as_docker, filter_of, format_of, unfilled};
+use super::{as_docker, filter_of, format_of, unfilled};
+use crate::cli::explain::ExplainArg;
+use crate::cli::output::confirms;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::{Volume, VolumeStore};
 use crate::error::{Error, Result};
@@ -211,14 +212,8 @@ fn remove(force: bool, names: &[String], explain: &ExplainArg) -> Result<u8> {
 }
 
 fn prune(is_all: bool, force: bool, explain: &ExplainArg) -> Result<u8> {
-    if !force {
-        render::out(&(text(if is_all { "volume.prune.ask.all" } else { "volume.prune.ask" }) + " "));
-        let _ = std::io::stdout().flush();
-        let mut answer = String::new();
-        let _ = std::io::stdin().read_line(&mut answer);
-        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-            return Ok(0);
-        }
+    if !force && !confirms(if is_all { "volume.prune.ask.all" } else { "volume.prune.ask" }) {
+        return Ok(0);
     }
     let store = VolumeStore::open().map_err(as_docker)?;
     let containers = ContainerStore::open().map_err(as_docker)?;

@@ -157,7 +157,7 @@ pub(super) fn fetch(
             parts.manifest.layers.iter().try_for_each(|layer| downloads.wait_for(&layer.digest))?;
             Ok(layers)
         });
-        // A download that failed says whether another attempt may succeed. One that is told to end is no reason.
+        // A download that failed says whether another attempt may succeed. The error of one that ends because of that is not the reason.
         let unpacked =
             unpacked.map_err(|error| downloads.state().failed.take().unwrap_or_else(|| error.into()));
         downloads.end();
