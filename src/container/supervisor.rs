@@ -12,10 +12,10 @@
 //! removes what is left, and notes that the container has ended.
 
 mod attend;
+mod plan;
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
@@ -23,26 +23,20 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{geteuid, setsid};
 
 use self::attend::{Attended, AttendedEnd, Noted};
+pub use self::plan::plan;
 use super::control::Control;
 use super::events::{Event, EventAction};
 use super::log::write::LogWriter;
 use super::message::{ClientMessage, Packet, SentError, SupervisorMessage, packet_of};
-use super::record::{ContainerRecord, ContainerState, ContainerStatus, ProcessPlace, RecordedProcess};
+use super::record::{ContainerState, ContainerStatus, ProcessPlace, RecordedProcess};
 use super::restart::BackOff;
 use super::store::{ContainerStore, KeptContainer};
 use super::volumes::VolumeStore;
-use crate::config::compose::{self, Ending};
-use crate::config::container::Config;
-use crate::config::facts::Machine;
 use crate::error::{Error, Result};
 use crate::exec::{self, Container, Ended, Watch};
-use crate::feature::Purpose;
-use crate::host::cgroups::CgroupParent;
-use crate::host::command;
 use crate::host::own_run::OwnRun;
 use crate::host::storage;
-use crate::observe::hierarchy::{Controller, hierarchies};
-use crate::plan::{Draft, Frame, Plan, Streams};
+use crate::observe::hierarchy::hierarchies;
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
@@ -55,18 +49,6 @@ const FIRST_CLIENT: Duration = Duration::from_secs(10);
 
 /// How long a client that does not read may take for the last output.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
-
-/// The controllers for which a container gets a cgroup also where it has no limits, so that it can be paused, its use can be
-/// counted, and limits can be set later.
-const COUNTED: [Controller; 7] = [
-    Controller::Freezer,
-    Controller::Memory,
-    Controller::Pids,
-    Controller::Cpu,
-    Controller::Cpuacct,
-    Controller::Cpuset,
-    Controller::Io,
-];
 
 /// Leaves the session, the terminal and the directory of the process that has started this one, and takes over the pipe on
 /// which it reports. No signal is ignored or blocked.
@@ -422,43 +404,6 @@ impl Supervisor {
     fn write_state(&self) -> Result<()> {
         self.store.write_state(&self.container.directory, &self.container.state)
     }
-}
-
-/// The plan of a kept container. It changes nothing.
-///
-/// # Errors
-/// The command is not found in the container (127), or cannot be executed (126).
-pub fn plan(container: &KeptContainer) -> Result<Plan> {
-    let ContainerRecord { config, open_stdin, id, .. } = &container.record;
-    let id = id.as_str();
-    let config = Config { name: Some(container.name.clone()), ..config.clone() };
-    let mut machine = Machine::with_cgroups(&config, &COUNTED);
-    if let Some(cgroups) = &mut machine.host.cgroups {
-        // The last run may have left a cgroup of this name that could not be removed.
-        let is_free = |parent: &CgroupParent| !parent.shared().join(id).exists();
-        if cgroups.parents.iter().all(is_free) {
-            id.clone_into(&mut cgroups.name);
-        }
-    }
-    let arguments = config.process.args.clone();
-    let name = arguments.first().cloned().unwrap_or_default();
-    let path = config.process.variable("PATH").unwrap_or_default();
-    // A relative path begins in the directory of the command, which this process does not have.
-    let program = match &config.process.cwd {
-        Some(directory) if name.as_bytes().contains(&b'/') => directory.join(&name).into(),
-        _ => name.clone(),
-    };
-    let found = command::resolve(&program, &compose::resolver(&config), path);
-    let streams = if *open_stdin { Streams::Pipes } else { Streams::Output };
-    let mut draft = Draft::new(Purpose::Container, Vec::new());
-    draft.frame(Frame { streams, ..Frame::default() });
-    let ending = Ending::Command { path: found.clone().unwrap_or_else(|_| name.into()), arguments };
-    let mut plan = compose::plan(&config, &machine, draft, ending, false);
-    // If the root filesystem cannot be used, no command is found in it. Then the problem of the plan is reported.
-    exec::accept(&plan)?;
-    found?;
-    plan.config = Some(config.to_json());
-    Ok(plan)
 }
 
 /// Notes what the state of the container says about its end.

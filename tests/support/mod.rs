@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
 pub mod background;
+#[cfg(feature = "images")]
+pub mod build;
 pub mod console;
 #[cfg(all(feature = "daemon", feature = "images"))]
 pub mod daemon;
