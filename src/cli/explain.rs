@@ -1,7 +1,5 @@
 //! `--explain` of a command that works by itself, without the plan of a container: it prints each step before it is made.
 
-use std::fmt::Display;
-
 use clap::Args;
 
 use crate::container::explain::Explainer;
@@ -22,6 +20,7 @@ pub(super) type ExplainedStep = (&'static str, &'static str);
 
 impl ExplainArg {
     /// Whether the steps are printed.
+    #[cfg(feature = "images")]
     pub(super) fn is_on(&self) -> bool {
         self.explain
     }
@@ -31,7 +30,8 @@ impl ExplainArg {
     }
 
     /// A function that prints a step.
-    pub(super) fn tell(&self) -> impl Fn(&dyn Display, &str) + Sync + use<> {
+    #[cfg(feature = "images")]
+    pub(super) fn tell(&self) -> impl Fn(&dyn std::fmt::Display, &str) + Sync + use<> {
         let explain = self.explainer();
         move |call, why| explain.step(call, why)
     }
