@@ -142,49 +142,32 @@ fn inspect(color: Color, named: &NamedImages) -> Result<u8> {
     Ok(status)
 }
 
-/// Prints what an image is made of, from the name down to the layers.
+/// Prints what an image is made of, from the name down to the layers, and how the digests are computed. A line with a
+/// digest is exactly as wide as a terminal of 80 columns.
 fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
-    let steps = history::steps(store, image)?;
+    let line = |key: &str, digest: &dyn std::fmt::Display| text_with(key, &[("digest", &digest.to_string())]);
     let mut lines = vec![
         image.shown(),
-        text_with("image.tree.manifest", &[("digest", &image.descriptor.digest.to_string())]),
-        text_with("image.tree.config", &[("digest", &image.id.to_string())]),
+        line("image.tree.manifest", &image.descriptor.digest),
+        line("image.tree.config", &image.id),
     ];
-    let mut below = None;
-    for (number, ImageStep { step, layer }) in (1..).zip(steps.iter().filter(|step| step.layer.is_some())) {
-        let Some(layer) = layer else { continue };
+    let steps = history::steps(store, image)?;
+    let layers = steps.iter().filter_map(|ImageStep { step, layer }| Some((step, layer.as_ref()?)));
+    for (number, (step, layer)) in (1..).zip(layers) {
         let size = layer.size.map_or_else(|| text("image.tree.packed"), human);
         let values =
             [("number", &*number.to_string()), ("size", &size), ("type", &printed(&layer.blob.media_type))];
-        lines.push(text_with("image.tree.layer", &values));
+        lines.extend([String::new(), text_with("image.tree.layer", &values)]);
         if !step.created_by.is_empty() {
-            let command = printed(&step.created_by);
-            lines.extend(
-                wrap(&command, paint::width().saturating_sub(6))
-                    .into_iter()
-                    .map(|line| format!("      {line}")),
-            );
+            let command = wrap(&printed(&step.created_by), paint::width() - 2);
+            lines.extend(command.iter().map(|line| format!("  {line}")));
         }
-        let line = |key: &str, digest: &dyn std::fmt::Display| {
-            format!("      {}", text_with(key, &[("digest", &digest.to_string())]))
-        };
         lines.push(line("image.tree.blob", &layer.blob.digest));
         lines.push(line("image.tree.diffid", &layer.diff_id));
         lines.push(line("image.tree.chainid", &layer.chain_id));
-        lines.push(format!(
-            "      {}",
-            match &below {
-                None => text("image.tree.first"),
-                Some(below) => {
-                    text_with(
-                        "image.tree.computed",
-                        &[("below", &format!("{below}")), ("own", &layer.diff_id.to_string())],
-                    )
-                }
-            }
-        ));
-        below = Some(layer.chain_id.clone());
     }
+    lines.push(String::new());
+    lines.extend(wrap(&text("image.tree.computed"), paint::width()));
     render::out(&(lines.join("\n") + "\n"));
     Ok(())
 }

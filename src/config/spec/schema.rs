@@ -42,8 +42,8 @@ pub fn schema() -> Value {
     schema
 }
 
-/// The maximum width of a comment.
-const COLUMNS: usize = 90;
+/// The maximum width of a line of comment.
+const COLUMNS: usize = 78;
 
 /// The keys that restrict a container. The file has them turned on, with their examples as values. A user who does not
 /// want one removes it.
@@ -111,7 +111,7 @@ fn is_plain(string: &str) -> bool {
 
 /// Adds a text as lines of a comment.
 fn comment(text: &str, indent: &str, out: &mut String) {
-    for line in wrap(text, COLUMNS) {
+    for line in wrap(text, COLUMNS - indent.len() - "# ".len()) {
         out.push_str(&format!("{indent}# {line}\n"));
     }
 }
