@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::daemon_service::{self, ServiceArgs};
 use super::explain::ExplainArg;
 use crate::container::explain::Explainer;
 use crate::daemon::query::ApiQuery;
@@ -81,6 +82,10 @@ enum DaemonAction {
         #[command(flatten)]
         explain: ExplainArg,
     },
+    /// Make the daemon a service of this machine: units of systemd with a socket that starts it, or a script in /etc/init.d
+    Install(ServiceArgs),
+    /// Stop that service, and remove its files
+    Uninstall(ServiceArgs),
 }
 
 /// Where the daemon listens.
@@ -131,6 +136,8 @@ pub(super) fn run(color: Color, args: &DaemonArgs) -> Result<u8> {
             start(&addresses, explain)
         }
         DaemonAction::Status { format, explain } => status(*format, explain.explainer()),
+        DaemonAction::Install(args) => daemon_service::install(args),
+        DaemonAction::Uninstall(args) => daemon_service::uninstall(args),
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) struct ExecArgs {
     /// A flag of docker exec that is refused by name
     #[arg(long, hide = true, value_name = "KEYS")]
     detach_keys: Option<OsString>,
+    /// The ID of the command in the events, for the daemon
+    #[arg(long, hide = true, value_name = "ID")]
+    exec_id: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
     /// A running container: its name (`name` in its spec), or the PID of its command. Then the command, as it is: every
@@ -116,7 +119,7 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
             Background::Copy(copy) => Some(copy),
         },
     };
-    let events = ExecEvents::of(&target, pid);
+    let events = ExecEvents::of(&target, pid, args.exec_id.take());
     events.note(EventAction::ExecCreate, |event| event.with_command(&command));
     events.note(EventAction::ExecStart, |event| event.with_command(&command));
     let spec = Spec { command, ..Spec::default() };
@@ -148,10 +151,10 @@ struct ExecEvents {
 }
 
 impl ExecEvents {
-    fn of(target: &Target, pid: i32) -> ExecEvents {
+    fn of(target: &Target, pid: i32, id: Option<String>) -> ExecEvents {
         let kept = target.kept(pid);
-        let id =
-            kept.as_ref().and_then(|_| Id::new().ok()).map_or(String::new(), |id| id.as_str().to_owned());
+        let new = || kept.as_ref().and_then(|_| Id::new().ok()).map(|id| id.as_str().to_owned());
+        let id = id.or_else(new).unwrap_or_default();
         ExecEvents { kept, id }
     }
 

@@ -11,6 +11,8 @@ mod compare;
 mod completions;
 #[cfg(feature = "daemon")]
 mod daemon;
+#[cfg(feature = "daemon")]
+mod daemon_service;
 mod docker;
 mod doctor;
 mod enter;

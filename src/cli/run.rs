@@ -170,7 +170,12 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
 
 /// Keeps the container, and starts it.
 fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
-    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays: args.detach };
+    let keeping = Keeping {
+        open_stdin: args.interactive,
+        auto_remove: args.rm,
+        stdin_stays: args.detach,
+        client: None,
+    };
     let explain = args.output.explainer();
     let (store, id, _) = create::create(spec, made, &args.kept, &keeping, explain)?;
     let container = store.find(id.as_str())?;

@@ -20,6 +20,7 @@ use rustix::io::ioctl_fionbio;
 use crate::error::{Error, Result};
 use crate::host::own_run::CONTROL;
 use crate::host::run_directory;
+use crate::sys::descriptors;
 use crate::text::{text, text_with};
 
 /// How long a supervisor may take until clients can connect.
@@ -201,7 +202,10 @@ fn start_supervisor(id: &Id, explain: Explainer) -> Result<SupervisorMessage> {
     };
     let kept = ["PATH", "LANG", "LC_ALL", "LC_MESSAGES"];
     let variables = kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    let mut child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    // The container inherits it.
+    descriptors::restore_before(&mut command);
+    let mut child = command
         .arg0("sandbox")
         .args(["__supervise", id.as_str(), "--home"])
         .arg(home)

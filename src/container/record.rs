@@ -56,6 +56,9 @@ pub struct ContainerRecord {
     /// Whether standard input stays open when the client that has sent it leaves: that of `run -d -i`.
     #[serde(default)]
     pub stdin_stays: bool,
+    /// What a client of the daemon has sent: its `HostConfig` and `Config`, as it finds them again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<serde_json::Value>,
     /// Whether it is started again when it ends.
     #[serde(default)]
     pub restart: RestartPolicy,

@@ -35,7 +35,7 @@ use crate::text::{printed, text, text_with};
 const CONFIG: &str = "config.json";
 
 /// What it does.
-const STATE: &str = "state.json";
+pub const STATE: &str = "state.json";
 
 /// How the directory of a container begins that is not complete, or is being removed.
 const UNFINISHED: &str = ".";

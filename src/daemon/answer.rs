@@ -93,6 +93,7 @@ fn status_of(kind: ExitKind, message: &str) -> StatusCode {
         "No such container",
         "No such image",
         "no such volume",
+        "the volume driver",
         "There is no such file",
         "Could not find the file",
     ]) {

@@ -24,23 +24,25 @@ use super::channel::SupervisorChannel;
 use super::command::blocking;
 use super::containers::find;
 use super::frames::{framed, kind};
-use super::request::{ApiRequest, ApiVersion, RequestQuery};
+use super::request::{ApiRequest, ApiVersion, Permit, RequestQuery};
 use crate::container::attach::{DETACH_KEYS, KeyFinder, parse_keys};
 use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;
 use crate::container::log::read::{LogReader, Reading};
 use crate::container::message::{ClientMessage, MAX_DATA, Packet, STDIN, SupervisorMessage};
 use crate::container::record::ContainerStatus;
+use crate::container::store::KeptContainer;
 use crate::error::Error;
 use crate::text::{printed, text, text_with};
+use crate::value::timestamp::Timestamp;
 
 /// The stream of standard error.
 const STDERR: u8 = 2;
 
 /// Where output goes.
 pub(super) enum ClientWriter {
-    /// The connection, which is the client's alone.
-    Taken(Box<dyn AsyncWrite + Send + Unpin>),
+    /// The connection, which is the client's alone. It counts as one until its end.
+    Taken { stream: Box<dyn AsyncWrite + Send + Unpin>, _permit: Permit },
     /// The body of an answer, for a client that has not asked for the connection.
     Body(mpsc::Sender<Bytes>),
 }
@@ -49,14 +51,14 @@ impl ClientWriter {
     /// Sends output. False: the client has left.
     pub(super) async fn write(&mut self, bytes: Bytes) -> bool {
         match self {
-            ClientWriter::Taken(stream) => stream.write_all(&bytes).await.is_ok(),
+            ClientWriter::Taken { stream, .. } => stream.write_all(&bytes).await.is_ok(),
             ClientWriter::Body(sender) => sender.send(bytes).await.is_ok(),
         }
     }
 
     /// Nothing follows.
     pub(super) async fn finish(mut self) {
-        if let ClientWriter::Taken(stream) = &mut self {
+        if let ClientWriter::Taken { stream, .. } = &mut self {
             let _ = stream.shutdown().await;
         }
     }
@@ -94,18 +96,22 @@ impl ClientInput {
 }
 
 /// The streams of a connection that a client has taken over, with what was read of it already.
-fn streams_of(connection: Upgraded) -> (ClientInput, ClientWriter) {
+fn streams_of(connection: Upgraded, permit: Permit) -> (ClientInput, ClientWriter) {
     match connection.downcast::<TokioIo<UnixStream>>() {
         Ok(parts) => {
             let stream = parts.io.into_inner();
             let socket = stream.as_fd().try_clone_to_owned().ok();
             let (reader, writer) = stream.into_split();
             let stream = Box::new(std::io::Cursor::new(parts.read_buf).chain(reader));
-            (ClientInput { stream, socket }, ClientWriter::Taken(Box::new(writer)))
+            (
+                ClientInput { stream, socket },
+                ClientWriter::Taken { stream: Box::new(writer), _permit: permit },
+            )
         }
         Err(connection) => {
             let (reader, writer) = tokio::io::split(TokioIo::new(connection));
-            (ClientInput { stream: Box::new(reader), socket: None }, ClientWriter::Taken(Box::new(writer)))
+            let input = ClientInput { stream: Box::new(reader), socket: None };
+            (input, ClientWriter::Taken { stream: Box::new(writer), _permit: permit })
         }
     }
 }
@@ -119,6 +125,7 @@ pub(super) type ClientStreams = oneshot::Receiver<(ClientReader, ClientWriter)>;
 /// The answer by which the client gets the connection, or the body of an answer.
 pub(super) fn hand_over(
     upgrade: Option<OnUpgrade>,
+    permit: Permit,
     terminal: bool,
     version: ApiVersion,
 ) -> (Answer, ClientStreams) {
@@ -131,7 +138,7 @@ pub(super) fn hand_over(
     };
     tokio::spawn(async move {
         if let Ok(connection) = upgrade.await {
-            let (reader, writer) = streams_of(connection);
+            let (reader, writer) = streams_of(connection, permit);
             let _ = give.send((Some(reader), writer));
         }
     });
@@ -164,17 +171,17 @@ pub(super) async fn attach(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let is_active = container.state.status.is_active();
     // The streams of a container that has ended are those of its next start. Only its log has the ones before.
     let before = match query.is("logs") {
-        true => logged(&container, terminal, wants)?,
-        false => Vec::new(),
+        true => Some(LoggedOutput::of(&container, terminal, wants)?),
+        false => None,
     };
     if !wants.stream {
-        let (answer, streams) = hand_over(request.upgrade, terminal, version);
+        let (answer, streams) = hand_over(request.upgrade, request.permit, terminal, version);
         tokio::spawn(async move {
             let Ok((_, mut writer)) = streams.await else { return };
-            for part in before {
-                if !writer.write(part).await {
-                    return;
-                }
+            if let Some(before) = before
+                && !before.send(&mut writer).await
+            {
+                return;
             }
             writer.finish().await;
         });
@@ -204,13 +211,13 @@ pub(super) async fn attach(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         Some(SupervisorMessage::Refused(error)) => return Err(Error::from(error).into()),
         _ => return Err(ended()),
     }
-    let (answer, streams) = hand_over(request.upgrade, terminal, version);
+    let (answer, streams) = hand_over(request.upgrade, request.permit, terminal, version);
     tokio::spawn(async move {
         let Ok((reader, mut writer)) = streams.await else { return };
-        for part in before {
-            if !writer.write(part).await {
-                return;
-            }
+        if let Some(before) = before
+            && !before.send(&mut writer).await
+        {
+            return;
         }
         let session = AttachedSession { channel, terminal, wants, stdin, runs: is_active };
         session.run(reader, writer, KeyFinder::new(if terminal { keys } else { Vec::new() })).await;
@@ -238,23 +245,61 @@ impl Wants {
 }
 
 /// What the log has already.
-fn logged(
-    container: &crate::container::store::KeptContainer,
+struct LoggedOutput {
+    reader: LogReader,
     terminal: bool,
     wants: Wants,
-) -> Answered<Vec<Bytes>> {
-    let unread = |error: std::io::Error| ApiError::failed(crate::error::io_text(&error));
-    let directory = container.directory.try_clone().map_err(unread)?;
-    let mut reader = LogReader::open(directory, None).map_err(unread)?;
-    let mut parts = Vec::new();
-    while let Some(reading) = reader.read_next().map_err(unread)? {
-        if let Reading::Entry(entry) = reading
-            && wants.has(entry.stream.number())
-        {
-            parts.push(framed(terminal, entry.stream.number(), &entry.content));
+    /// What is written later comes from the supervisor.
+    until: Timestamp,
+}
+
+/// The number of bytes that are read of a log at a time.
+const LOGGED: usize = 256 << 10;
+
+/// A pause after the head of an answer. docker-py loses what it reads together with the head.
+const AFTER_HEAD: Duration = Duration::from_millis(10);
+
+impl LoggedOutput {
+    fn of(container: &KeptContainer, terminal: bool, wants: Wants) -> Answered<LoggedOutput> {
+        let unread = |error: std::io::Error| ApiError::failed(crate::error::io_text(&error));
+        let directory = container.directory.try_clone().map_err(unread)?;
+        let reader = LogReader::open(directory, None).map_err(unread)?;
+        Ok(LoggedOutput { reader, terminal, wants, until: Timestamp::now() })
+    }
+
+    /// The next parts. None: there are none.
+    fn next(&mut self) -> Option<Vec<Bytes>> {
+        let (mut parts, mut size) = (Vec::new(), 0);
+        while size < LOGGED {
+            let Ok(Some(reading)) = self.reader.read_next() else { break };
+            if let Reading::Entry(entry) = reading
+                && self.wants.has(entry.stream.number())
+                && entry.time <= self.until
+            {
+                size += entry.content.len();
+                parts.push(framed(self.terminal, entry.stream.number(), &entry.content));
+            }
+        }
+        (!parts.is_empty()).then_some(parts)
+    }
+
+    /// Sends it, a part at a time. False: the client has left.
+    async fn send(mut self, writer: &mut ClientWriter) -> bool {
+        tokio::time::sleep(AFTER_HEAD).await;
+        loop {
+            let read = blocking(move || {
+                let parts = self.next();
+                Ok((self, parts))
+            });
+            let Ok((own, Some(parts))) = read.await else { return true };
+            self = own;
+            for part in parts {
+                if !writer.write(part).await {
+                    return false;
+                }
+            }
         }
     }
-    Ok(parts)
 }
 
 /// A client that is attached.

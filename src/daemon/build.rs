@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Daemon;
-use super::answer::{Answered, ApiError, line, stream};
+use super::answer::{Answered, ApiError, line, ok, stream};
 use super::archive::{WholeLines, error_line};
-use super::command::{Streaming, Words, blocking, words};
+use super::command::{Streaming, Words, blocking, run, words};
 use super::request::{ApiRequest, RequestQuery};
 use super::settings::flag;
 use crate::image::store::ImageStore;
@@ -47,7 +47,10 @@ fn command_line(query: &RequestQuery) -> Answered<Words> {
     let mut all = words(&["build"]);
     all.extend(SWITCHES.iter().filter(|(name, _)| query.is(name)).map(|(_, flag)| (*flag).into()));
     for (name, own) in VALUES {
-        let given = query.all(name).into_iter().filter(|value| !["", "0"].contains(&value.as_str()));
+        // Of most parameters, the first one counts.
+        let most = if ["t", "extrahosts"].contains(&name) { usize::MAX } else { 1 };
+        let given =
+            query.all(name).into_iter().take(most).filter(|value| !["", "0"].contains(&value.as_str()));
         all.extend(given.map(|value| flag(own, &value)));
     }
     for (name, own) in MAPS {
@@ -84,20 +87,22 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     let mut building = Streaming::start(&daemon, request.number, all, body).await?;
     let (sender, answer) = stream("application/json");
     tokio::spawn(async move {
-        let (mut lines, mut end) = (WholeLines::default(), String::new());
+        let mut lines = WholeLines::default();
         while let Some(part) = building.next().await {
             let values = match part {
                 Ok(part) => {
                     let values = lines.of(&part);
-                    let named =
-                        values.iter().filter_map(|value| named(value["stream"].as_str()?)).next_back();
-                    end = named.unwrap_or(end);
-                    values
+                    let mut all = Vec::new();
+                    for value in values {
+                        // The ID comes before the last lines: clients look for these at the end.
+                        if let Some(id) = built(value["stream"].as_str().and_then(named)).await {
+                            all.push(json!({ "aux": { "ID": id } }));
+                        }
+                        all.push(value);
+                    }
+                    all
                 }
-                Err(error) => {
-                    end.clear();
-                    of_failure(&error)
-                }
+                Err(error) => of_failure(&error),
             };
             for value in values {
                 if sender.send(line(&value)).await.is_err() {
@@ -108,11 +113,23 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
         if let Some(rest) = lines.end() {
             let _ = sender.send(line(&rest)).await;
         }
-        if let Some(id) = built(end).await {
-            let _ = sender.send(line(&json!({ "aux": { "ID": id } }))).await;
-        }
     });
     Ok(answer)
+}
+
+/// Removes the cache of builds.
+pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let printed = run(&daemon, request.number, words(&["builder", "prune", "--force", "--all"])).await?;
+    let printed = String::from_utf8_lossy(&printed);
+    let freed = printed.split_whitespace().next_back().and_then(bytes).unwrap_or_default();
+    ok(&json!({ "CachesDeleted": [], "SpaceReclaimed": freed }))
+}
+
+/// Reads a size as it is printed for people: `1.98MB`.
+fn bytes(written: &str) -> Option<u64> {
+    let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)];
+    let (number, unit) = units.iter().find_map(|(end, unit)| Some((written.strip_suffix(end)?, unit)))?;
+    number.parse::<f64>().ok().map(|number| (number * unit) as u64)
 }
 
 /// The image that a line names: by its short ID, or with `-q` by its ID.
@@ -123,10 +140,8 @@ fn named(line: &str) -> Option<String> {
 }
 
 /// The ID of the image that was built.
-async fn built(named: String) -> Option<String> {
-    if named.is_empty() {
-        return None;
-    }
+async fn built(named: Option<String>) -> Option<String> {
+    let named = named?;
     blocking(move || Ok(ImageStore::open()?.find(&named)?.id.to_string())).await.ok()
 }
 

@@ -65,6 +65,28 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
+/// How many commands may run at the same time. More requests than that wait for the end of one.
+const MAX_COMMANDS: usize = 128;
+
+/// The right to run one of them.
+static COMMANDS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(MAX_COMMANDS);
+
+/// Does work that may take long in a thread of its own. So the threads of [`blocking`] stay free for what is short.
+pub(super) async fn long<T: Send + 'static>(
+    work: impl FnOnce() -> Answered<T> + Send + 'static,
+) -> Answered<T> {
+    let lost = || ApiError::failed(text("daemon.panic"));
+    let permit = COMMANDS.acquire().await.map_err(|_| lost())?;
+    let (give, take) = tokio::sync::oneshot::channel();
+    let thread = thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        let done = work();
+        drop(permit);
+        let _ = give.send(done);
+    });
+    thread.map_err(unstarted)?;
+    take.await.map_err(|_| lost())?
+}
+
 /// Executes a command. Returns what it has printed.
 pub(super) async fn run(daemon: &Daemon, number: u64, words: Words) -> Answered<Vec<u8>> {
     run_with(daemon, number, words, None).await
@@ -78,8 +100,13 @@ pub(super) async fn run_with(
     input: Option<Vec<u8>>,
 ) -> Answered<Vec<u8>> {
     daemon.trace.command(number, &typed(&words));
+    run_quietly(daemon, words, input).await
+}
+
+/// The same for a command line that is not the one of the trace.
+pub(super) async fn run_quietly(daemon: &Daemon, words: Words, input: Option<Vec<u8>>) -> Answered<Vec<u8>> {
     let mut command = sandbox(daemon, &words);
-    blocking(move || {
+    long(move || {
         if input.is_some() {
             command.stdin(Stdio::piped());
         }

@@ -1,13 +1,14 @@
 //! The requests about containers that exist: their list, and what is done with them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::Daemon;
 use super::answer::{Answered, ApiError, done, empty, json_answer, ok};
-use super::command::{blocking, run, words};
+use super::command::{blocking, long, run, words};
 use super::inspect::{mounts, network_mode, networks};
 use super::request::{ApiRequest, Filters, known_filters};
 use super::settings;
@@ -145,7 +146,7 @@ pub(super) async fn start(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     if matches!(container.state.status, ContainerStatus::Running | ContainerStatus::Restarting) {
         return Ok(empty(StatusCode::NOT_MODIFIED));
     }
-    blocking(move || {
+    long(move || {
         // What was left by a supervisor that was killed may still have the ports of this container.
         crate::exec::sweep::sweep();
         Ok(life::start(&container, Explainer::default())?)
@@ -173,7 +174,7 @@ pub(super) async fn stop(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     if !container.state.status.is_active() {
         return Ok(empty(StatusCode::NOT_MODIFIED));
     }
-    blocking(move || {
+    long(move || {
         let store = ContainerStore::open()?;
         let request = StopRequest { signal, timeout, keeps: false };
         Ok(life::stop(&store, &container, request, Explainer::default())?)
@@ -200,9 +201,25 @@ pub(super) async fn restart(daemon: Arc<Daemon>, request: ApiRequest) -> Answere
 pub(super) async fn kill(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let signal = signal_of(request.query.get("signal").unwrap_or("KILL"))?;
     let container = find(request.name()).await?;
+    let id = container.record.id.clone();
     blocking(move || Ok(life::kill(&container, signal, Explainer::default())?)).await?;
+    // Nothing survives SIGKILL. So the client finds the end in the next answer, as with Docker.
+    if signal == libc::SIGKILL {
+        let deadline = tokio::time::Instant::now() + KILLED;
+        while let Ok(found) = find(id.as_str().to_owned()).await
+            && found.state.status.is_active()
+            && found.state.status != ContainerStatus::Restarting
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
     done()
 }
+
+/// How long the end of a container is waited for after SIGKILL, and the time between two looks.
+const KILLED: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Freezes the processes.
 pub(super) async fn pause(_: Arc<Daemon>, request: ApiRequest) -> Answered {
@@ -301,7 +318,7 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         Some(value) => Some(super::logs::moment(value)?),
         None => None,
     };
-    let removed = blocking(move || {
+    let removed = long(move || {
         let store = ContainerStore::open()?;
         let (mut ids, mut space) = (Vec::new(), 0);
         let label = |container: &KeptContainer, value: &String| {

@@ -3,14 +3,15 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Daemon;
 use super::answer::{Answered, ApiError};
-use super::command::{blocking, run, words};
+use super::command::{blocking, run_quietly, typed, words};
 use super::containers::created;
+use super::private_file::PrivateFile;
 use super::request::ApiRequest;
-use super::settings::{flag, host, keys, list, pairs, string, truth};
+use super::settings::{flag, host, keys, list, pairs, string, targets, truth};
 use crate::container::store::ContainerStore;
 use crate::image::store::ImageStore;
 use crate::text::text_with;
@@ -39,12 +40,32 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
             return Err(crate::container::refusal::taken(&owner.name, &owner.record.id).into());
         }
     }
-    let line = command_line(&body, name.as_deref(), request.query.get("platform"))?;
-    let printed = run(&daemon, request.number, line).await?;
+    let (mut line, variables) = command_line(&body, name.as_deref(), request.query.get("platform"))?;
+    let mut shown = line.clone();
+    shown.splice(1..1, variables.iter().map(|one| flag("env", one)));
+    daemon.trace.command(request.number, &typed(&shown));
+    let variables = PrivateFile::of_variables(&variables)?;
+    let settings = PrivateFile::of(settings(&body).to_string().as_bytes())?;
+    line.splice(1..1, variables.iter().map(|file| file.flag("env-file")));
+    line.insert(1, settings.flag("client-settings"));
+    let printed = run_quietly(&daemon, line, None).await?;
+    drop((variables, settings));
     let printed = String::from_utf8_lossy(&printed);
     let mut lines: Vec<&str> = printed.lines().collect();
     let id = lines.pop().unwrap_or_default().trim().to_owned();
     created(&id, &[])
+}
+
+/// What the client finds again in the answer of `inspect`.
+fn settings(body: &Value) -> Value {
+    let mut config = body.clone();
+    if let Some(config) = config.as_object_mut() {
+        // These are known from the container itself.
+        ["HostConfig", "NetworkingConfig", "Env", "Cmd", "Entrypoint"].iter().for_each(|name| {
+            config.remove(*name);
+        });
+    }
+    json!({ "HostConfig": body["HostConfig"], "Config": config })
 }
 
 /// A name as the client expects it in a message.
@@ -53,12 +74,12 @@ fn with_tag(image: &str) -> String {
     if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
 
-/// The command line for a body.
-pub(super) fn command_line(
+/// The command line for a body, and the variables, which are not on it.
+fn command_line(
     body: &Value,
     name: Option<&str>,
     platform: Option<&str>,
-) -> Answered<Vec<OsString>> {
+) -> Answered<(Vec<OsString>, Vec<String>)> {
     let mut line = words(&["create", "--pull=never"]);
     line.extend(name.map(|name| flag("name", name)));
     line.extend(platform.map(|platform| flag("platform", platform)));
@@ -87,12 +108,16 @@ pub(super) fn command_line(
         _ => return Err(ApiError::bad(text_with("daemon.setting", &[("name", "StopTimeout")]))),
     }
     // A variable without a value is removed, as docker's client asks for it.
-    line.extend(list(body, "Env")?.iter().filter(|one| one.contains('=')).map(|one| flag("env", one)));
+    let mut variables = list(body, "Env")?;
+    variables.retain(|one| one.contains('=') && !one.starts_with('='));
     let labels = pairs(body, "Labels")?;
     without(labels.iter().map(|(key, _)| key), '=', "Labels")?;
     line.extend(labels.iter().map(|(key, value)| flag("label", &format!("{key}={value}"))));
     line.extend(keys(body, "ExposedPorts")?.iter().map(|port| flag("expose", port)));
-    let volumes = keys(body, "Volumes")?;
+    let mut volumes = keys(body, "Volumes")?;
+    // Something else is mounted there.
+    let taken = targets(&body["HostConfig"])?;
+    volumes.retain(|path| !taken.contains(path));
     without(&volumes, ':', "Volumes")?;
     line.extend(volumes.iter().map(|path| flag("volume", path)));
     named_networks(body)?;
@@ -120,7 +145,7 @@ pub(super) fn command_line(
     }
     line.push(image.into());
     line.extend(command.into_iter().map(OsString::from));
-    Ok(line)
+    Ok((line, variables))
 }
 
 /// Refuses values with a character that separates the parts of a flag.
@@ -149,7 +174,6 @@ fn named_networks(body: &Value) -> Answered<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_body_becomes_a_command_line() {
@@ -158,11 +182,12 @@ mod tests {
             "OpenStdin": true, "Labels": {"x": "y"}, "Hostname": "box", "ExposedPorts": {"80/tcp": {}}, "Healthcheck": null,
             "HostConfig": {"NetworkMode": "none"}, "NetworkingConfig": {"EndpointsConfig": {"default": {}}},
         });
-        let line = command_line(&body, Some("web"), None).unwrap();
+        let (line, variables) = command_line(&body, Some("web"), None).unwrap();
+        assert_eq!(variables, ["A=b c"]);
         let line: Vec<String> = line.into_iter().map(|word| word.into_string().unwrap()).collect();
         assert_eq!(
             line.join(" "),
-            "create --pull=never --name=web --network=none --hostname=box --interactive --tty --env=A=b c --label=x=y \
+            "create --pull=never --name=web --network=none --hostname=box --interactive --tty --label=x=y \
              --expose=80/tcp --entrypoint=sh alpine -e -c echo hi"
         );
     }

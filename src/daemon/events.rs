@@ -1,5 +1,7 @@
 //! GET /events: what happens to containers. The daemon follows HOME/events, where each command writes what it does.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use super::answer::{Answered, ApiError, line, stream};
 use super::command::blocking;
 use super::logs::moment;
 use super::request::{ApiRequest, Filters, known_filters};
-use crate::container::events::{Event, EventReader, EventReading};
+use crate::container::events::{EVENTS, Event, EventReader, EventReading};
 use crate::container::listing::is_met;
 use crate::container::store::ContainerStore;
 use crate::error::io_text;
@@ -32,6 +34,12 @@ const FILTERS: [&str; 11] = [
     "volume",
 ];
 
+/// What changes when an event is added: the inode and the size of the file.
+fn looked_at(home: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::metadata(home.join(EVENTS)).ok()?;
+    Some((found.ino(), found.len()))
+}
+
 /// Sends events.
 pub(super) async fn events(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let query = &request.query;
@@ -41,13 +49,15 @@ pub(super) async fn events(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let until = query.get("until").map(moment).transpose()?;
     let is_new = since.is_none() && until.is_none();
     let open = move || {
-        let reader = ContainerStore::make()?.0.events(is_new);
-        reader.map_err(|error| ApiError::failed(io_text(&error)))
+        let (store, _) = ContainerStore::make()?;
+        let reader = store.events(is_new).map_err(|error| ApiError::failed(io_text(&error)))?;
+        Ok((reader, store.path().to_owned()))
     };
-    let mut reader = blocking(open).await?;
+    let (mut reader, home) = blocking(open).await?;
     let (sender, answer) = stream("application/json");
     tokio::spawn(async move {
         loop {
+            let before = looked_at(&home);
             let is_over = until.is_some_and(|until| Timestamp::now() > until);
             let read = blocking(move || read(reader, is_new));
             let Ok((again, found)) = read.await else { return };
@@ -63,7 +73,14 @@ pub(super) async fn events(_: Arc<Daemon>, request: ApiRequest) -> Answered {
             if is_over || sender.is_closed() {
                 return;
             }
-            tokio::time::sleep(PAUSE).await;
+            // To look at a file is short. A client that waits for events takes no thread.
+            loop {
+                tokio::time::sleep(PAUSE).await;
+                let is_late = until.is_some_and(|until| Timestamp::now() > until);
+                if is_late || sender.is_closed() || looked_at(&home) != before {
+                    break;
+                }
+            }
         }
     });
     Ok(answer)

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -22,12 +23,15 @@ use super::attach::{ClientReader, ClientWriter, detach_keys, hand_over};
 use super::command::{Words, blocking, sandbox, typed, words};
 use super::containers::find;
 use super::frames::framed;
+use super::private_file::PrivateFile;
 use super::request::ApiRequest;
 use super::settings::{flag, list, string, truth};
 use crate::container::attach::KeyFinder;
+use crate::container::events::{EventAction, EventReading};
 use crate::container::id::Id;
 use crate::container::record::ContainerStatus;
 use crate::container::refusal;
+use crate::container::store::ContainerStore;
 use crate::error::{Error, io_text};
 use crate::sys::session;
 use crate::text::{printed, text, text_with};
@@ -42,13 +46,17 @@ const PART: usize = 32 << 10;
 struct Exec {
     number: u64,
     container: Id,
+    /// The words of `sandbox exec`, without the variables.
     line: Words,
+    variables: Vec<String>,
     /// The words of the command alone.
     command: Vec<String>,
     terminal: bool,
     stdin: bool,
     outputs: [bool; 2],
     keys: Vec<u8>,
+    /// The size that the client wants the terminal to have.
+    size: Winsize,
     state: ExecState,
 }
 
@@ -60,6 +68,8 @@ enum ExecState {
         /// Its terminal.
         master: Option<OwnedFd>,
     },
+    /// It runs without a client and without the daemon. Its end is an event.
+    Detached,
     Ended(i32),
 }
 
@@ -124,19 +134,23 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     for (name, own) in [("User", "user"), ("WorkingDir", "workdir")] {
         line.extend(string(&body, name)?.map(|value| flag(own, value)));
     }
-    line.extend(list(&body, "Env")?.iter().filter(|one| one.contains('=')).map(|one| flag("env", one)));
+    let mut variables = list(&body, "Env")?;
+    variables.retain(|one| one.contains('=') && !one.starts_with('='));
+    let id = Id::new()?;
+    line.push(flag("exec-id", id.as_str()));
     line.push(container.record.id.as_str().into());
     line.extend(command.iter().map(OsString::from));
-    let id = Id::new()?;
     let exec = Exec {
         number: request.number,
         container: container.record.id.clone(),
         line,
+        variables,
         command,
         terminal,
         stdin,
         outputs: [truth(&body, "AttachStdout")?, truth(&body, "AttachStderr")?],
         keys: detach_keys(string(&body, "DetachKeys")?)?,
+        size: Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 },
         state: ExecState::Created,
     };
     daemon.execs.add(&id, exec);
@@ -156,59 +170,105 @@ struct Started {
 pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
     let body = request.json().await?;
     let is_detached = truth(&body, "Detach")?;
+    // Whether the client expects frames is what it says now, not what it has said when the command was noted.
+    let is_raw = truth(&body, "Tty")?;
     let id = request.name();
-    let (mut line, terminal, outputs, keys) = daemon.execs.with(&id, |exec| match exec.state {
-        ExecState::Created => Ok((exec.line.clone(), exec.terminal, exec.outputs, exec.keys.clone())),
+    let (mut line, variables, terminal, outputs, keys) = daemon.execs.with(&id, |exec| match exec.state {
+        ExecState::Created => {
+            exec.state = match is_detached {
+                true => ExecState::Detached,
+                false => ExecState::Running { pid: 0, master: None },
+            };
+            let Exec { line, variables, terminal, outputs, keys, .. } = &*exec;
+            Ok((line.clone(), variables.clone(), *terminal, *outputs, keys.clone()))
+        }
         _ => Err(ApiError::new(StatusCode::CONFLICT, text_with("daemon.exec.again", &[("id", &id)]))),
     })?;
     if is_detached {
         line.insert(1, "--detach".into());
     }
-    daemon.trace.command(request.number, &typed(&line));
-    let started = spawn(&daemon, &line, terminal && !is_detached, is_detached)?;
-    let Started { mut child, input, outputs: streams } = started;
+    let mut shown = line.clone();
+    shown.retain(|word| !word.as_bytes().starts_with(b"--exec-id="));
+    shown.splice(1..1, variables.iter().map(|one| flag("env", one)));
+    daemon.trace.command(request.number, &typed(&shown));
+    let file = PrivateFile::of_variables(&variables)?;
+    line.splice(1..1, file.iter().map(|file| file.flag("env-file")));
+    if is_detached {
+        return detached(&daemon, id, line, file).await;
+    }
+    // The client has the connection before the command runs. docker-py loses output that it reads together with the head.
+    let (answer, client) = hand_over(request.upgrade, request.permit, is_raw, request.version);
+    tokio::spawn(async move {
+        let Ok((reader, mut writer)) = client.await else {
+            let _ = daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Created));
+            return;
+        };
+        let (sender, parts) = mpsc::channel(8);
+        let begun = blocking({
+            let (daemon, id) = (daemon.clone(), id.clone());
+            move || begin(&daemon, &id, &line, terminal, file, sender)
+        });
+        match begun.await {
+            Ok(input) => {
+                let finder = KeyFinder::new(if terminal { keys } else { Vec::new() });
+                let shown = Shown { is_raw, terminal, outputs };
+                copy(reader, writer, input, parts, shown, finder).await;
+            }
+            Err(error) => {
+                let _ = daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(126)));
+                writer.write(framed(is_raw, 2, format!("{}\r\n", error.message).as_bytes())).await;
+                writer.finish().await;
+            }
+        }
+    });
+    Ok(answer)
+}
+
+/// Runs a command without a client. `sandbox exec --detach` ends when the command runs.
+async fn detached(daemon: &Arc<Daemon>, id: String, line: Words, file: Option<PrivateFile>) -> Answered {
+    let started = super::command::run_quietly(daemon, line, None).await;
+    drop(file);
+    if let Err(error) = started {
+        daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(126)))?;
+        return Err(error);
+    }
+    Ok(empty(StatusCode::OK))
+}
+
+/// Starts a command, and a thread that reads its output. Returns where its standard input is written to.
+fn begin(
+    daemon: &Arc<Daemon>,
+    id: &str,
+    line: &Words,
+    terminal: bool,
+    file: Option<PrivateFile>,
+    sender: mpsc::Sender<(u8, Bytes)>,
+) -> Answered<Option<File>> {
+    let size = daemon.execs.with(id, |exec| Ok(exec.size))?;
+    let Started { mut child, input, outputs } = spawn(daemon, line, terminal.then_some(size))?;
     let master = match (&input, terminal) {
         (Some(master), true) => master.try_clone().ok().map(OwnedFd::from),
         _ => None,
     };
-    daemon.execs.with(&id, |exec| {
+    daemon.execs.with(id, |exec| {
+        // The size may be another one by now.
+        if let Some(master) = &master {
+            let _ = tcsetwinsize(master, exec.size);
+        }
         exec.state = ExecState::Running { pid: child.id(), master };
         Ok(())
     })?;
-    if is_detached {
-        // `sandbox exec --detach` ends when the command runs.
-        let status =
-            blocking(move || child.wait().map_err(|error| ApiError::failed(io_text(&error)))).await?;
-        let code = status.code().unwrap_or(255);
-        daemon.execs.with(&id, |exec| {
-            exec.state = ExecState::Ended(code);
-            Ok(())
-        })?;
-        return match code {
-            0 => Ok(empty(StatusCode::OK)),
-            _ => Err(ApiError::failed(text_with("daemon.exec.detached", &[("status", &code.to_string())]))),
-        };
-    }
-    let (sender, parts) = mpsc::channel(8);
-    let daemon_of_end = daemon.clone();
+    let (daemon, id) = (daemon.clone(), id.to_owned());
     // The exit status is noted before the client sees the end of its stream: it asks for it then.
     let pumped = std::thread::Builder::new().stack_size(256 << 10).spawn(move || {
-        pump(streams, &sender);
+        pump(outputs, &sender);
         let code = child.wait().ok().map_or(255, exit_code);
-        let _ = daemon_of_end.execs.with(&id, |exec| {
-            exec.state = ExecState::Ended(code);
-            Ok(())
-        });
+        drop(file);
+        let _ = daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(code)));
         drop(sender);
     });
     pumped.map_err(|error| ApiError::failed(io_text(&error)))?;
-    let (answer, client) = hand_over(request.upgrade, terminal, request.version);
-    tokio::spawn(async move {
-        let Ok((reader, writer)) = client.await else { return };
-        let finder = KeyFinder::new(if terminal { keys } else { Vec::new() });
-        copy(reader, writer, input, parts, (terminal, outputs), finder).await;
-    });
-    Ok(answer)
+    Ok(input)
 }
 
 fn exit_code(status: std::process::ExitStatus) -> i32 {
@@ -217,19 +277,14 @@ fn exit_code(status: std::process::ExitStatus) -> i32 {
 }
 
 /// Starts `sandbox exec`.
-fn spawn(daemon: &Daemon, line: &Words, terminal: bool, is_detached: bool) -> Answered<Started> {
+fn spawn(daemon: &Daemon, line: &Words, terminal: Option<Winsize>) -> Answered<Started> {
     let failed = |error: std::io::Error| {
         ApiError::from(
             Error::failed(text("daemon.command.unstarted")).call("execve(\"/proc/self/exe\")", error),
         )
     };
     let mut command = sandbox(daemon, line);
-    if is_detached {
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().map_err(failed)?;
-        return Ok(Started { child, input: None, outputs: Vec::new() });
-    }
-    if !terminal {
+    let Some(size) = terminal else {
         let mut child = command.stdin(Stdio::piped()).spawn().map_err(failed)?;
         let file = |pipe: Option<OwnedFd>| pipe.map(File::from);
         let input = file(child.stdin.take().map(OwnedFd::from));
@@ -237,8 +292,8 @@ fn spawn(daemon: &Daemon, line: &Words, terminal: bool, is_detached: bool) -> An
             [(1, child.stdout.take().map(OwnedFd::from)), (2, child.stderr.take().map(OwnedFd::from))];
         let outputs = outputs.into_iter().filter_map(|(number, pipe)| Some((number, file(pipe)?))).collect();
         return Ok(Started { child, input, outputs });
-    }
-    let made = terminal_pair().map_err(|errno| failed(errno.into()))?;
+    };
+    let made = terminal_pair(size).map_err(|errno| failed(errno.into()))?;
     let (master, slave) = made;
     let again = |slave: &OwnedFd| slave.try_clone().map(Stdio::from).map_err(failed);
     command.stdin(again(&slave)?).stdout(again(&slave)?).stderr(again(&slave)?);
@@ -251,7 +306,7 @@ fn spawn(daemon: &Daemon, line: &Words, terminal: bool, is_detached: bool) -> An
 }
 
 /// A terminal for `sandbox exec`. It is raw from the beginning, so that what is typed early is neither changed nor shown twice.
-fn terminal_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+fn terminal_pair(size: Winsize) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -260,7 +315,7 @@ fn terminal_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let mut modes = tcgetattr(&slave)?;
     modes.make_raw();
     tcsetattr(&slave, OptionalActions::Now, &modes)?;
-    tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 })?;
+    tcsetwinsize(&slave, size)?;
     Ok((master, slave))
 }
 
@@ -287,25 +342,35 @@ fn pump(streams: Vec<(u8, File)>, sender: &mpsc::Sender<(u8, Bytes)>) {
     });
 }
 
+/// How the output of a command is sent.
+struct Shown {
+    /// Whether it has no frames.
+    is_raw: bool,
+    /// Whether it comes from a terminal, and so is one stream.
+    terminal: bool,
+    /// Which streams the client wants.
+    outputs: [bool; 2],
+}
+
 /// Copies the streams between the client and the command.
 async fn copy(
     reader: ClientReader,
     mut writer: ClientWriter,
     input: Option<File>,
     mut parts: mpsc::Receiver<(u8, Bytes)>,
-    (terminal, wanted): (bool, [bool; 2]),
+    shown: Shown,
     finder: KeyFinder,
 ) {
     let output = async {
         while let Some((stream, part)) = parts.recv().await {
-            let is_wanted = terminal || wanted[usize::from(stream) - 1];
-            if is_wanted && !writer.write(framed(terminal, stream, &part)).await {
+            let is_wanted = shown.terminal || shown.outputs[usize::from(stream) - 1];
+            if is_wanted && !writer.write(framed(shown.is_raw, stream, &part)).await {
                 break;
             }
         }
         writer.finish().await;
     };
-    let typing = send_input(reader, input, terminal, finder);
+    let typing = send_input(reader, input, shown.terminal, finder);
     tokio::select! {
         () = output => {}
         () = typing => {}
@@ -361,6 +426,7 @@ pub(super) async fn resize(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
     let size = |name| Answered::Ok(request.query.number::<u16>(name)?.unwrap_or_default());
     let size = Winsize { ws_row: size("h")?, ws_col: size("w")?, ws_xpixel: 0, ws_ypixel: 0 };
     daemon.execs.with(&request.name(), |exec| {
+        exec.size = size;
         if let ExecState::Running { master: Some(master), .. } = &exec.state {
             let _ = tcsetwinsize(master.as_fd(), size);
         }
@@ -372,10 +438,20 @@ pub(super) async fn resize(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
 /// What a command does, and its exit status.
 pub(super) async fn inspect(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     let id = request.name();
+    let container = daemon
+        .execs
+        .with(&id, |exec| Ok(matches!(exec.state, ExecState::Detached).then(|| exec.container.clone())))?;
+    if let Some(container) = container {
+        let own = id.clone();
+        if let Some(code) = blocking(move || end_of(&container, &own)).await? {
+            daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(code)))?;
+        }
+    }
     let found = daemon.execs.with(&id, |exec| {
         let (is_running, code, pid) = match exec.state {
             ExecState::Created => (false, None, 0),
             ExecState::Running { pid, .. } => (true, None, pid),
+            ExecState::Detached => (true, None, 0),
             ExecState::Ended(code) => (false, Some(code), 0),
         };
         let (program, arguments) =
@@ -397,4 +473,24 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, request: ApiRequest) -> Answere
         }))
     });
     ok(&found?)
+}
+
+/// The exit status of a command that runs without the daemon. None: it runs still.
+fn end_of(container: &Id, id: &str) -> Answered<Option<i32>> {
+    let store = ContainerStore::open()?;
+    let is_over = !store.find(container.as_str()).is_ok_and(|found| found.state.status.is_active());
+    let failed = |error: std::io::Error| ApiError::failed(io_text(&error));
+    let mut code = None;
+    if let Some(mut events) = store.events(false).map_err(failed)? {
+        for reading in events.read().map_err(failed)? {
+            if let EventReading::Event(event) = reading
+                && event.word() == EventAction::ExecDie.word()
+                && event.actor.attributes.get("execID").is_some_and(|own| own == id)
+            {
+                code = event.actor.attributes.get("exitCode").and_then(|code| code.parse().ok());
+            }
+        }
+    }
+    // The end of the container is its end too.
+    Ok(code.or(is_over.then_some(137)))
 }

@@ -153,6 +153,11 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
             if own.get("Config").is_none_or(Value::is_null) {
                 own.insert("Config".to_owned(), json!({}));
             }
+            if let Some(config) = own.get_mut("Config").and_then(Value::as_object_mut) {
+                for key in ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"] {
+                    config.entry(key).or_insert(Value::Null);
+                }
+            }
         }
         Ok(value)
     });

@@ -1,5 +1,6 @@
 //! GET /containers/NAME/json: everything about a container, with all keys that clients read.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use crate::config::container::Namespace;
 use crate::container::listing::{self, inspected};
 use crate::container::store::KeptContainer;
 use crate::namespaces::net::Mode;
+use crate::observe::net;
 
 /// A container.
 pub(super) async fn container(_: Arc<Daemon>, request: ApiRequest) -> Answered {
@@ -37,6 +39,21 @@ fn complete(value: &mut Value, more: Value) {
     }
 }
 
+/// The settings that a client has set: without those that are null or empty.
+fn set_ones(settings: &Value) -> Value {
+    let all = settings.as_object().into_iter().flatten();
+    let is_set = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(all) => !all.is_empty(),
+        Value::Object(all) => !all.is_empty(),
+        _ => true,
+    };
+    Value::Object(
+        all.filter(|(_, value)| is_set(value)).map(|(name, value)| (name.clone(), value.clone())).collect(),
+    )
+}
+
 fn whole(container: &KeptContainer, with_size: bool) -> Value {
     let record = &container.record;
     let mut value = inspected(container);
@@ -57,6 +74,12 @@ fn whole(container: &KeptContainer, with_size: bool) -> Value {
             Some(format!("{source}:{}{end}", mount["Destination"].as_str()?))
         })
         .collect();
+    if let Some(client) = &record.client {
+        // What is known from the container itself is there already, and stays.
+        for part in ["Config", "HostConfig"] {
+            complete(&mut value[part], set_ones(&client[part]));
+        }
+    }
     let stdin = record.open_stdin;
     let attaches = !record.stdin_stays;
     complete(
@@ -152,12 +175,45 @@ fn whole(container: &KeptContainer, with_size: bool) -> Value {
         }),
     );
     value["NetworkSettings"]["Ports"] = Value::Object(ports);
+    if let Some((address, gateway)) = address(container) {
+        for place in ["/NetworkSettings", "/NetworkSettings/Networks/bridge"] {
+            if let Some(network) = value.pointer_mut(place) {
+                network["IPAddress"] = address.to_string().into();
+                network["IPPrefixLen"] = PREFIX.into();
+                network["Gateway"] = gateway.as_deref().unwrap_or_default().into();
+            }
+        }
+    }
     if with_size {
         let written = container.written_size().ok().flatten().unwrap_or_default();
         value["SizeRw"] = written.into();
         value["SizeRootFs"] = (written + container.lower_size()).into();
     }
     value
+}
+
+/// The length of the prefix of the bridge's network.
+const PREFIX: u8 = 24;
+
+/// The address and the gateway of a container that is connected to the bridge, as the kernel shows them of its process.
+fn address(container: &KeptContainer) -> Option<(Ipv4Addr, Option<String>)> {
+    if network_mode(container) != "bridge" {
+        return None;
+    }
+    let process = format!("/proc/{}", container.state.command?.pid);
+    let trie = std::fs::read_to_string(format!("{process}/net/fib_trie")).ok()?;
+    let all = net::local_addresses(&trie);
+    let address =
+        all.split(' ').filter_map(|one| one.parse().ok()).find(|one: &Ipv4Addr| !one.is_loopback())?;
+    let routes = std::fs::read_to_string(format!("{process}/net/route")).unwrap_or_default();
+    // The destination and the gateway are hexadecimal numbers in the byte order of this machine.
+    let gateway = routes.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (destination, gateway) = (fields.next()?, fields.next()?);
+        let bytes = u32::from_str_radix(gateway, 16).ok()?.to_ne_bytes();
+        (destination == "00000000").then(|| Ipv4Addr::from(bytes).to_string())
+    });
+    Some((address, gateway))
 }
 
 /// The published ports.

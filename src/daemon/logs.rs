@@ -1,5 +1,7 @@
 //! GET /containers/NAME/logs: what a container has printed. The daemon reads the files of the log itself.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +14,9 @@ use super::command::blocking;
 use super::containers::find;
 use super::frames::{framed, kind};
 use super::request::ApiRequest;
-use crate::container::log::LogEntry;
 use crate::container::log::read::{LogReader, Reading};
-use crate::container::store::{ContainerStore, KeptContainer};
+use crate::container::log::{LOG, LogEntry};
+use crate::container::store::{ContainerStore, KeptContainer, STATE};
 use crate::error::io_text;
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
@@ -24,7 +26,18 @@ use crate::value::units::Length;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The number of bytes that are sent in one part.
-const PART: usize = 32 << 10;
+const PART: usize = 16 << 10;
+
+/// The number of looks at a quiet log after which it is read in any case: the supervisor may have been killed.
+const LOOKS: usize = 20;
+
+/// What changes when a container prints something or ends: the inodes and sizes of its log and of its state.
+fn looked_at(directory: &Path) -> [Option<(u64, u64)>; 2] {
+    [LOG, STATE].map(|name| {
+        let found = std::fs::metadata(directory.join(name)).ok()?;
+        Some((found.ino(), found.len()))
+    })
+}
 
 /// A moment as clients write it: seconds since 1970 with a fraction, RFC 3339, or a length of time before now.
 pub(super) fn moment(written: &str) -> Answered<Timestamp> {
@@ -112,12 +125,14 @@ async fn send(
     let wishes = Arc::new(wishes);
     loop {
         let of_thread = wishes.clone();
+        let directory = container.directory.path().to_owned();
+        let before = looked_at(&directory);
         let read = blocking(move || {
             // Asked before the log is read: what the container has printed before its end is in the log then.
             let is_over = !of_thread.follows || !runs(&container);
             let (mut parts, mut size) = (Vec::new(), 0);
             let mut is_empty = false;
-            while size < 16 * PART {
+            while size < 2 * PART {
                 let Some(reading) = reader.read_next().map_err(|error| unread(&error))? else {
                     is_empty = true;
                     break;
@@ -149,7 +164,13 @@ async fn send(
         if is_over || wishes.until.is_some_and(|until| Timestamp::now() > until) || sender.is_closed() {
             return;
         }
-        tokio::time::sleep(PAUSE).await;
+        // To look at two files is short. A client that follows a quiet log takes no thread.
+        for _ in 0..LOOKS {
+            tokio::time::sleep(PAUSE).await;
+            if sender.is_closed() || looked_at(&directory) != before {
+                break;
+            }
+        }
     }
 }
 

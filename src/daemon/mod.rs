@@ -26,6 +26,8 @@ mod images;
 mod inspect;
 mod logs;
 mod networks;
+mod passed;
+mod private_file;
 mod pull;
 pub mod query;
 mod request;

@@ -2,8 +2,6 @@
 //! each as JSON.
 
 use std::ffi::OsString;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -16,58 +14,24 @@ use super::answer::{Answered, ApiError, json_answer, line, stream};
 use super::archive::error_line;
 use super::command::{Streaming, Words, words};
 use super::images::full_name;
+use super::private_file::PrivateFile;
 use super::request::ApiRequest;
 use super::settings::flag;
-use crate::error::io_text;
-use crate::host::run_directory::{self, DAEMON_PASSWORDS};
-use crate::host::token::token;
 use crate::image::reference::{DOCKER, Reference};
 use crate::text::text;
 
-/// A file with the password of one request. It is removed when the command has ended.
-pub(super) struct RegistryAuthFile {
-    path: PathBuf,
-}
-
-impl RegistryAuthFile {
-    /// Writes what the header X-Registry-Auth has. Without a password, the file has none: those of the user that runs the
-    /// daemon are not for its clients.
-    pub(super) fn of(request: &ApiRequest, registry: &str) -> Answered<RegistryAuthFile> {
-        let given = request
-            .headers
-            .get("x-registry-auth")
-            .map(hyper::header::HeaderValue::as_bytes)
-            .unwrap_or_default();
-        let login = read_login(given)?;
-        let mut auths = serde_json::Map::new();
-        if let Some((user, password)) = login {
-            let own = if registry == DOCKER { "https://index.docker.io/v1/" } else { registry };
-            auths.insert(own.to_owned(), json!({ "auth": STANDARD.encode(format!("{user}:{password}")) }));
-        }
-        let content = json!({ "auths": auths }).to_string();
-        let run = run_directory::make()?;
-        let path = run.path().join(format!("{DAEMON_PASSWORDS}{}-{:08x}", std::process::id(), token()));
-        let failed = |error: std::io::Error| {
-            ApiError::failed(format!("{}: {}", text("daemon.auth.file"), io_text(&error)))
-        };
-        let file = RegistryAuthFile { path };
-        let mut options = std::fs::OpenOptions::new();
-        let mut opened = options.write(true).create_new(true).mode(0o600).open(&file.path).map_err(failed)?;
-        std::io::Write::write_all(&mut opened, content.as_bytes()).map_err(failed)?;
-        Ok(file)
+/// A file with what the header X-Registry-Auth has. Without a password, the file has none: those of the user that runs the daemon
+/// are not for its clients.
+fn password_file(request: &ApiRequest, registry: &str) -> Answered<PrivateFile> {
+    let given =
+        request.headers.get("x-registry-auth").map(hyper::header::HeaderValue::as_bytes).unwrap_or_default();
+    let login = read_login(given)?;
+    let mut auths = serde_json::Map::new();
+    if let Some((user, password)) = login {
+        let own = if registry == DOCKER { "https://index.docker.io/v1/" } else { registry };
+        auths.insert(own.to_owned(), json!({ "auth": STANDARD.encode(format!("{user}:{password}")) }));
     }
-
-    fn flag(&self) -> OsString {
-        let mut flag = OsString::from("--authfile=");
-        flag.push(&self.path);
-        flag
-    }
-}
-
-impl Drop for RegistryAuthFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
+    PrivateFile::of(json!({ "auths": auths }).to_string().as_bytes())
 }
 
 /// The user and the password in the header: base64 of JSON.
@@ -92,9 +56,9 @@ pub(super) async fn create(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
     }
     let name = full_name(&request, "fromImage")?;
     let reference: Reference = name.parse().map_err(|why: String| ApiError::bad(why))?;
-    let auth = RegistryAuthFile::of(&request, &reference.registry)?;
+    let auth = password_file(&request, &reference.registry)?;
     let mut words = words(&["pull"]);
-    words.push(auth.flag());
+    words.push(auth.flag("authfile"));
     if let Some(platform) = request.query.get("platform") {
         words.push(flag("platform", platform));
     }
@@ -112,9 +76,9 @@ pub(super) async fn push(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
         None => request.name(),
     };
     let reference: Reference = name.parse().map_err(|why: String| ApiError::bad(why))?;
-    let auth = RegistryAuthFile::of(&request, &reference.registry)?;
+    let auth = password_file(&request, &reference.registry)?;
     let mut words = words(&["push"]);
-    words.push(auth.flag());
+    words.push(auth.flag("authfile"));
     words.extend([OsString::from("--"), name.into()]);
     relayed(&daemon, &request, words, auth, push_line).await
 }
@@ -125,7 +89,7 @@ async fn relayed(
     daemon: &Daemon,
     request: &ApiRequest,
     words: Words,
-    auth: RegistryAuthFile,
+    auth: PrivateFile,
     translate: impl Fn(&str) -> Vec<Value> + Send + 'static,
 ) -> Answered {
     let mut streaming = Streaming::start(daemon, request.number, words, None).await?;
@@ -254,14 +218,11 @@ pub(super) async fn login(daemon: &Daemon, request: &mut ApiRequest) -> Answered
         "" | "index.docker.io" => DOCKER,
         host => host,
     };
-    let run = run_directory::make()?;
     // `sandbox login` stores the password only if the registry accepts it. Here it is stored for nobody.
-    let file = RegistryAuthFile {
-        path: run.path().join(format!("{DAEMON_PASSWORDS}{}-{:08x}", std::process::id(), token())),
-    };
+    let file = PrivateFile::absent()?;
     let mut words = words(&["login", "--password-stdin"]);
     words.push(flag("username", &user));
-    words.push(file.flag());
+    words.push(file.flag("authfile"));
     words.extend([OsString::from("--"), host.into()]);
     let done = super::command::run_with(daemon, request.number, words, Some(password.into_bytes())).await;
     drop(file);

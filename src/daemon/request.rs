@@ -1,6 +1,7 @@
 //! A request, taken apart: its path without the version, what its query and its body say.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
@@ -12,6 +13,9 @@ use crate::text::{printed, text_with};
 
 /// The maximum size of a body with JSON.
 const MAX_JSON: usize = 4 << 20;
+
+/// How long a client may take to send the next part of such a body.
+const BODY: Duration = Duration::from_secs(120);
 
 /// A request of which the route is known.
 pub(super) struct ApiRequest {
@@ -30,7 +34,12 @@ pub(super) struct ApiRequest {
     pub(super) body: Option<Incoming>,
     /// The connection, if the client asks to take it over.
     pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// The place of this connection among all. It is free again when the last copy is dropped.
+    pub(super) permit: Permit,
 }
+
+/// The right to have a connection.
+pub(super) type Permit = std::sync::Arc<tokio::sync::OwnedSemaphorePermit>;
 
 /// A version of the API: 1.44 is (1, 44).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,11 +114,14 @@ impl ApiRequest {
     /// client that still sends, in place of the answer.
     pub(super) async fn whole(mut body: Incoming) -> Answered<Bytes> {
         let mut whole = Vec::new();
-        while let Some(part) = body.frame().await {
+        // A client that stops in the middle is waited for no longer than this.
+        loop {
             let refused = || {
                 let values = [("size", &*(MAX_JSON >> 20).to_string())];
                 ApiError::bad(text_with("daemon.body.large", &values))
             };
+            let part = tokio::time::timeout(BODY, body.frame()).await.map_err(|_| refused())?;
+            let Some(part) = part else { return Ok(Bytes::from(whole)) };
             let Ok(frame) = part else { return Err(refused()) };
             whole.extend_from_slice(&frame.into_data().unwrap_or_default());
             if whole.len() > MAX_JSON {
@@ -117,7 +129,6 @@ impl ApiRequest {
                 return Err(refused());
             }
         }
-        Ok(Bytes::from(whole))
     }
 
     /// Reads the rest of the body, so that a client that still sends it gets the answer.

@@ -91,6 +91,7 @@ routes! {
     DELETE "/images/**" "daemon.means.rmi" "" images::remove;
     POST "/commit" "daemon.means.commit" "" images::commit;
     POST "/build" "daemon.means.build" "" build::build;
+    POST "/build/prune" "daemon.means.buildprune" "" build::prune;
     POST "/session" "daemon.means.buildkit" "" system::buildkit;
     POST "/grpc" "daemon.means.buildkit" "" system::buildkit;
     GET "/volumes" "daemon.means.volumes" "sandbox volume ls" volumes::list;

@@ -11,24 +11,25 @@ use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SERVER};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use super::answer::{Answer, ApiError, with_header};
-use super::request::{ApiRequest, ApiVersion, RequestQuery};
+use super::request::{ApiRequest, ApiVersion, Permit, RequestQuery};
 use super::routes::{self, FoundRoute};
 use super::service::{DaemonAddress, OwnDaemon};
 use super::trace::Trace;
-use super::{Daemon, DaemonOptions};
+use super::{Daemon, DaemonOptions, passed};
 use crate::container::client;
 use crate::error::{Error, Result, io_text};
 use crate::host::home::{self, HomePlace};
+use crate::sys::descriptors;
 use crate::sys::signal::{self, SignalSet};
 use crate::text::{text, text_with};
 
-/// How many threads do work that blocks. More requests than that wait for one of them.
-const THREADS: usize = 256;
+/// How many threads do work that blocks for a short time. Longer work has threads of its own.
+const THREADS: usize = 64;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(120);
@@ -36,14 +37,24 @@ const HEAD: Duration = Duration::from_secs(120);
 /// The maximum size of the head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
+/// The maximum number of open files of the daemon.
+const MAX_DESCRIPTORS: u64 = 64 << 10;
+
 /// How many descriptors are left for files and children when all connections are in use.
 const SPARE: u64 = 200;
+
+/// How many descriptors a connection takes at most: itself, that to a supervisor, and the streams of a command.
+const FOR_ONE: u64 = 4;
+
+/// How many clients are told at the same time that there are too many, and how long that may take.
+const REFUSALS: usize = 32;
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// The interval at which supervisors that have ended are reaped.
 const REAP: Duration = Duration::from_secs(2);
 
 /// A socket on which clients connect.
-enum Listening {
+pub(super) enum Listening {
     Unix(StdUnixListener),
     Tcp(StdTcpListener),
 }
@@ -69,13 +80,14 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
     home::choose(&home);
     // A container's directory of the host need not be this one, and a mounted directory could not be unmounted.
     let _ = std::env::set_current_dir("/");
-    let addresses = match &options.hosts[..] {
-        [] => vec![DaemonAddress::default_socket()?],
+    let (mut addresses, mut listening): (Vec<_>, Vec<_>) = passed::sockets()?.into_iter().unzip();
+    let own_addresses = match &options.hosts[..] {
+        [] if addresses.is_empty() => vec![DaemonAddress::default_socket()?],
         hosts => hosts.to_vec(),
     };
+    addresses.extend(own_addresses.iter().cloned());
     let own = OwnDaemon::claim(&addresses)?;
-    let mut listening = Vec::new();
-    for address in &addresses {
+    for address in &own_addresses {
         listening.push(match address {
             DaemonAddress::Unix(path) => Listening::Unix(own.bind(path)?),
             DaemonAddress::Tcp(at) => {
@@ -93,7 +105,7 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
         .build()
         .map_err(|error| cannot("epoll_create1(EPOLL_CLOEXEC)", error))?;
     let served = runtime.block_on(async {
-        let limit = Arc::new(Semaphore::new(connections()));
+        let connections = Connections::of(connections());
         for one in listening {
             match one {
                 Listening::Unix(listener) => {
@@ -101,12 +113,16 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
                     tokio::spawn(accept_unix(
                         daemon.clone(),
                         UnixListener::from_std(listener)?,
-                        limit.clone(),
+                        connections.clone(),
                     ));
                 }
                 Listening::Tcp(listener) => {
                     listener.set_nonblocking(true)?;
-                    tokio::spawn(accept_tcp(daemon.clone(), TcpListener::from_std(listener)?, limit.clone()));
+                    tokio::spawn(accept_tcp(
+                        daemon.clone(),
+                        TcpListener::from_std(listener)?,
+                        connections.clone(),
+                    ));
                 }
             }
         }
@@ -126,41 +142,69 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
     served.map_err(|error| Error::failed(text("daemon.cannot")).why(io_text(&error)))
 }
 
-/// How many connections there are at most: as many as the limit of descriptors allows. Further ones wait in the kernel.
+/// How many connections there are at most: as many as the limit of descriptors allows.
 fn connections() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let most = limit.unwrap_or(u64::MAX).saturating_sub(SPARE).clamp(50, 20_000);
-    usize::try_from(most).unwrap_or(50)
+    let limit = descriptors::raise(MAX_DESCRIPTORS);
+    usize::try_from(limit.saturating_sub(SPARE) / FOR_ONE).unwrap_or(usize::MAX).max(16)
 }
 
-async fn accept_unix(daemon: Arc<Daemon>, listener: UnixListener, limit: Arc<Semaphore>) {
+/// The connections that are served. One that a client has taken over counts until its end.
+#[derive(Clone)]
+struct Connections {
+    free: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+impl Connections {
+    fn of(most: usize) -> Connections {
+        Connections { free: Arc::new(Semaphore::new(most)), refusals: Arc::new(Semaphore::new(REFUSALS)) }
+    }
+
+    /// Serves a connection, or answers that there are too many.
+    fn take<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        daemon: &Arc<Daemon>,
+        stream: S,
+        is_tcp: bool,
+    ) {
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            tokio::spawn(serve(daemon.clone(), stream, is_tcp, Arc::new(permit)));
+        } else if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(REFUSAL, refuse(stream)).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Answers 503. The request is read first: the kernel would report an error to a client that has sent something unread.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut request = vec![0; MAX_HEAD];
+    let _ = stream.read(&mut request).await;
+    let body = serde_json::json!({ "message": text("daemon.busy") }).to_string();
+    let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+async fn accept_unix(daemon: Arc<Daemon>, listener: UnixListener, connections: Connections) {
     loop {
-        let Ok(permit) = limit.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let daemon = daemon.clone();
-                tokio::spawn(async move {
-                    serve(daemon, stream, false).await;
-                    drop(permit);
-                });
-            }
+            Ok((stream, _)) => connections.take(&daemon, stream, false),
             // The process has no descriptor left. There will be one again.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-async fn accept_tcp(daemon: Arc<Daemon>, listener: TcpListener, limit: Arc<Semaphore>) {
+async fn accept_tcp(daemon: Arc<Daemon>, listener: TcpListener, connections: Connections) {
     loop {
-        let Ok(permit) = limit.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let daemon = daemon.clone();
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(async move {
-                    serve(daemon, stream, true).await;
-                    drop(permit);
-                });
+                connections.take(&daemon, stream, true);
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -171,10 +215,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     daemon: Arc<Daemon>,
     stream: S,
     is_tcp: bool,
+    permit: Permit,
 ) {
     let service = service_fn(move |request| {
-        let daemon = daemon.clone();
-        async move { Ok::<Answer, std::convert::Infallible>(answer(daemon, request, is_tcp).await) }
+        let (daemon, permit) = (daemon.clone(), permit.clone());
+        async move { Ok::<Answer, std::convert::Infallible>(answer(daemon, request, is_tcp, permit).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
@@ -183,7 +228,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// Answers a request.
-async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: bool) -> Answer {
+async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: bool, permit: Permit) -> Answer {
     let began = Instant::now();
     let number = daemon.trace.number();
     let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
@@ -207,8 +252,8 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: boo
                 true => (Ok(hyper::body::Bytes::new()), Some(body)),
                 false => (ApiRequest::whole(body).await, None),
             };
-            let request =
-                ApiRequest { number, version, names, query, headers: head.headers, whole, body, upgrade };
+            let headers = head.headers;
+            let request = ApiRequest { number, version, names, query, headers, whole, body, upgrade, permit };
             (route.handler)(daemon.clone(), request).await
         }
         Err(error) => {
@@ -216,7 +261,10 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: boo
             Err(error)
         }
     };
-    let answer = answered.unwrap_or_else(|error| error.answer());
+    let answer = answered.unwrap_or_else(|error| {
+        daemon.trace.refusal(number, &error.message);
+        error.answer()
+    });
     daemon.trace.answer(number, answer.status(), began.elapsed());
     with_common(answer)
 }

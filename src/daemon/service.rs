@@ -234,20 +234,22 @@ impl OwnDaemon {
             }
             std::fs::remove_file(&through).map_err(cannot)?;
         }
-        // Nobody can connect before the owner is right.
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = UnixListener::bind(&through);
-        umask(before);
-        let listener = bound.map_err(cannot)?;
+        let group = if nix::unistd::geteuid().is_root() { socket_group() } else { None };
+        // bind(2) gives the socket its mode. chmod(2) would follow a link that was put in its place meanwhile.
+        let bound_with = |mask| {
+            let before = umask(Mode::from_bits_truncate(mask));
+            let bound = UnixListener::bind(&through);
+            umask(before);
+            bound.map_err(cannot)
+        };
+        let mut listener = bound_with(if group.is_some() { 0o117 } else { 0o177 })?;
+        // In a user namespace, the group may be none.
+        if group.is_some_and(|group| std::os::unix::fs::lchown(&through, None, Some(group)).is_err()) {
+            std::fs::remove_file(&through).map_err(cannot)?;
+            listener = bound_with(0o177)?;
+        }
         let inode = std::fs::symlink_metadata(&through).map_err(cannot)?.ino();
         self.sockets.borrow_mut().push((path.to_owned(), inode));
-        if nix::unistd::geteuid().is_root()
-            && let Some(group) = docker_group()
-            && std::os::unix::fs::lchown(&through, None, Some(group)).is_ok()
-        {
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
-            std::fs::set_permissions(&through, mode).map_err(cannot)?;
-        }
         Ok(listener)
     }
 
@@ -265,7 +267,8 @@ impl OwnDaemon {
     }
 }
 
-fn docker_group() -> Option<u32> {
+/// The group whose members may connect to the socket of root, if there is one.
+pub fn socket_group() -> Option<u32> {
     let root = UntrustedRoot::open("/").ok()?;
     Accounts::of(root).group(GROUP).ok().flatten()
 }

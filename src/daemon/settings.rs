@@ -213,11 +213,14 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
         Some(other) => flags.push(flag("runtime", other)),
     }
     if let Some(kind) = string(&value["LogConfig"], "Type")?.filter(|kind| *kind != "json-file") {
-        flags.push(flag("log-driver", kind));
+        let message = format!("logger: no log driver named '{}' is registered", crate::text::printed(kind));
+        return Err(ApiError::bad(message));
     }
-    flags.extend(
-        pairs(&value["LogConfig"], "Config")?.iter().map(|(key, of)| flag("log-opt", &format!("{key}={of}"))),
-    );
+    let options = pairs(&value["LogConfig"], "Config")?;
+    // Without a maximum size there is one file, whatever their maximum number.
+    let has_size = options.iter().any(|(key, _)| key == "max-size");
+    let options = options.iter().filter(|(key, _)| has_size || key != "max-file");
+    flags.extend(options.map(|(key, of)| flag("log-opt", &format!("{key}={of}"))));
     if truth(value, "AutoRemove")? {
         flags.push("--rm".into());
     }
@@ -295,6 +298,17 @@ fn mounts(value: &Value) -> Answered<Flags> {
         flags.push(flag("mount", &parts.join(",")));
     }
     Ok(flags)
+}
+
+/// The paths in the container on which HostConfig mounts something.
+pub(super) fn targets(value: &Value) -> Answered<Vec<String>> {
+    let binds = list(value, "Binds")?;
+    let mut all: Vec<String> =
+        binds.iter().filter_map(|bind| bind.split(':').nth(1)).map(str::to_owned).collect();
+    all.extend(keys(value, "Tmpfs")?);
+    let mounts = value["Mounts"].as_array().into_iter().flatten();
+    all.extend(mounts.filter_map(|mount| mount["Target"].as_str()).map(str::to_owned));
+    Ok(all)
 }
 
 /// Lists of objects: devices, limits of processes, rates of disks.

@@ -2,26 +2,46 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::text::{printed, text};
+use crate::text::{printed, text, text_with};
 
 /// The number of hexadecimal digits of a whole ID, and of a short one.
 const WHOLE_ID: usize = 64;
 const SHORT_ID: usize = 12;
 
+/// How many lines are kept for a terminal that does not take them. Further ones are dropped: no request waits for a reader.
+const LINES: usize = 4096;
+
 /// Where requests are printed.
 #[derive(Debug)]
 pub(super) struct Trace {
-    is_on: bool,
+    /// The thread that prints. None: nothing is printed.
+    lines: Option<SyncSender<String>>,
+    dropped: AtomicU64,
     last: AtomicU64,
+}
+
+/// Prints lines. A terminal may be stopped by Ctrl-S, and a pipe may be full.
+fn print(lines: &Receiver<String>) {
+    let mut out = std::io::stdout();
+    for line in lines {
+        // A reader that has gone must not end the daemon.
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
 }
 
 impl Trace {
     pub(super) fn new(is_on: bool) -> Trace {
-        Trace { is_on, last: AtomicU64::new(0) }
+        let lines = is_on.then(|| {
+            let (sender, lines) = sync_channel(LINES);
+            let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(move || print(&lines));
+            thread.ok().map(|_| sender)
+        });
+        Trace { lines: lines.flatten(), dropped: AtomicU64::new(0), last: AtomicU64::new(0) }
     }
 
     /// The number of a new request. It is printed with each of its lines: several requests are answered at the same time.
@@ -47,11 +67,21 @@ impl Trace {
         self.print(number, &format!("  = {status}, after {} ms", after.as_millis()));
     }
 
+    /// Why a request was refused.
+    pub(super) fn refusal(&self, number: u64, message: &str) {
+        self.print(number, &format!("  {}", printed(message)));
+    }
+
     fn print(&self, number: u64, line: &str) {
-        if self.is_on {
-            let line = with_short_ids(line);
-            // A reader that has gone must not end the daemon.
-            let _ = writeln!(std::io::stdout().lock(), "#{number} {line}");
+        let Some(lines) = &self.lines else { return };
+        let mut line = format!("#{number} {}\n", with_short_ids(line));
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            line =
+                format!("{}\n{line}", text_with("daemon.trace.dropped", &[("count", &dropped.to_string())]));
+        }
+        if let Err(TrySendError::Full(_)) = lines.try_send(line) {
+            self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
         }
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod bpf;
 pub(crate) mod capability;
 pub(crate) mod clone;
+pub(crate) mod descriptors;
 pub(crate) mod image;
 pub(crate) mod link;
 pub(crate) mod mount;

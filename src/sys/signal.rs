@@ -107,10 +107,13 @@ pub(crate) fn restore() -> Result<(), Errno> {
 }
 
 /// Lets a command of the standard library start as [`restore`] does. The library itself passes on the mask of this
-/// program, in which SIGTERM is blocked.
+/// program, in which SIGTERM is blocked. The limit of open files is as it was too.
 pub(crate) fn restore_before(command: &mut Command) -> &mut Command {
     // SAFETY: `restore` makes only system calls. It takes no lock and allocates nothing, as is required after fork(2).
-    unsafe { command.pre_exec(|| restore().map_err(std::io::Error::from)) }
+    unsafe {
+        command
+            .pre_exec(|| restore().and_then(|()| super::descriptors::restore()).map_err(std::io::Error::from))
+    }
 }
 
 /// The calls of [`restore`], as text.

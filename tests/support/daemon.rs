@@ -31,6 +31,27 @@ impl RunningDaemon {
         daemon
     }
 
+    /// Starts one that can open only so many files.
+    pub fn limited(files: &str) -> RunningDaemon {
+        let home = KeptHome::new();
+        let run = command(&home, &[]);
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", "ulimit -n \"$0\"; exec \"$@\"", files])
+            .arg(run.get_program())
+            .args(run.get_args());
+        for (name, value) in run.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        let child = start(&home, &mut limited);
+        let daemon = RunningDaemon { child, home };
+        daemon.await_ready();
+        daemon
+    }
+
     fn await_ready(&self) {
         wait_until("the daemon listens", || UnixStream::connect(self.socket()).is_ok());
     }
@@ -138,9 +159,15 @@ fn socket(home: &KeptHome) -> PathBuf {
 }
 
 fn spawn(home: &KeptHome, more: &[&str]) -> Child {
+    start(home, &mut command(home, more))
+}
+
+fn command(home: &KeptHome, more: &[&str]) -> Command {
     let host = format!("--host=unix://{}", socket(home).display());
-    let words = [&["daemon", "run", &host], more].concat();
-    let mut command = home.command(&words);
+    home.command(&[&["daemon", "run", &host], more].concat())
+}
+
+fn start(home: &KeptHome, command: &mut Command) -> Child {
     let log = std::fs::File::create(home.around().join("daemon.out")).unwrap();
     command.stdin(Stdio::null()).stdout(log).spawn().unwrap()
 }

@@ -6,12 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::Value;
 
 use super::super::docker::DockerArgs;
 use super::super::namespaces::NamespaceArgs;
 use super::super::prepare::{self, Layered, Prepared};
 use super::super::source::{MadeSpec, SourceFlags};
 use crate::cli::explain::ExplainArg;
+use crate::config::complete::Completed;
+use crate::config::compose::Ending;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
@@ -20,7 +23,7 @@ use crate::container::record::{ContainerRecord, LogOptions, VERSION, VolumeMount
 use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
 use crate::container::upper;
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::host::run_lock::RunLock;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
@@ -50,6 +53,9 @@ pub(crate) struct CreateArgs {
     /// Remove the container when it ends
     #[arg(long)]
     rm: bool,
+    /// A file with what a client of the daemon has sent, which `inspect` shows to it
+    #[arg(long, hide = true, value_name = "FILE")]
+    client_settings: Option<PathBuf>,
     #[command(flatten)]
     kept: KeptArgs,
     #[command(flatten)]
@@ -122,6 +128,24 @@ pub(crate) struct Keeping {
     pub(crate) auto_remove: bool,
     /// Whether standard input stays open when the client that has sent it leaves.
     pub(crate) stdin_stays: bool,
+    /// What a client of the daemon has sent.
+    pub(crate) client: Option<Value>,
+}
+
+impl Keeping {
+    /// Whether a program that is not there is an error of `start`, as with Docker's daemon.
+    fn is_late(&self, error: &Error) -> bool {
+        self.client.is_some() && matches!(error.kind, ExitKind::NotFound | ExitKind::NotExecutable)
+    }
+}
+
+fn client_settings(path: &PathBuf) -> Result<Value> {
+    let file = std::fs::File::open(path).map_err(|error| unread(path, &error))?;
+    serde_json::from_reader(file).map_err(|error| unread(path, &error.into()))
+}
+
+fn unread(path: &PathBuf, error: &std::io::Error) -> Error {
+    Error::failed(text_with("exec.with.file", &[("path", &printed(path))])).why(crate::error::io_text(error))
 }
 
 /// Makes a container, and prints its ID.
@@ -131,7 +155,9 @@ pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
     let flags = SourceFlags { namespaces: &args.namespaces, docker: &args.docker, tty: args.tty };
     let mut made = MadeSpec::of(&args.source, &flags, args.command.clone())?;
     made.ensure_image(explain)?;
-    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays: false };
+    let client = args.client_settings.as_ref().map(client_settings).transpose()?;
+    let stdin_stays = client.as_ref().is_some_and(|client| client["Config"]["StdinOnce"] == false);
+    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays, client };
     let spec = std::mem::take(&mut made.spec);
     let (_, id, _) = create(spec, &made, &args.kept, &keeping, explain)?;
     render::out(&format!("{id}\n"));
@@ -179,7 +205,15 @@ fn create_layered(
         Err(_) => spec,
     };
     let adjustments = made.adjustments(&layered);
-    let mut prepared = made.plan(spec, &adjustments, prepare::container_ending, false)?;
+    let ending = |completed: &Completed| match prepare::container_ending(completed) {
+        Err(error) if keeping.is_late(&error) => {
+            let arguments = completed.config.process.args.clone();
+            let path = arguments.first().cloned().unwrap_or_default().into();
+            Ok(Ending::Command { path, arguments })
+        }
+        found => found,
+    };
+    let mut prepared = made.plan(spec, &adjustments, ending, false)?;
     made.locate(&mut prepared.plan);
     crate::exec::accept(&prepared.plan)?;
     let Prepared { config, left, .. } = prepared;
@@ -205,6 +239,7 @@ fn create_layered(
         stop_timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT),
         auto_remove: keeping.auto_remove,
         stdin_stays: keeping.stdin_stays,
+        client: keeping.client.clone(),
         restart: args.restart.unwrap_or_default(),
         log,
     };

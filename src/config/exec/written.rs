@@ -21,6 +21,12 @@ pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
             let path = printed(path);
             Error::failed(text_with("exec.with.file", &[("path", &path)])).why(crate::error::io_text(&error))
         })?;
+        // The form of /proc/PID/environ: a value may have several lines.
+        if content.contains(&0) {
+            let all_of_it = content.split(|byte| *byte == 0).filter(|one| !one.is_empty() && one[0] != b'=');
+            all.extend(all_of_it.filter_map(|one| variable(OsStr::from_bytes(one))));
+            continue;
+        }
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
         for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();

@@ -32,7 +32,7 @@ macro_rules! lessons {
 // A file of an exercise is written as "EXERCISE/FILE".
 lessons! {
     pictures [
-        "attacks" "blkio" "build" "container" "cpu" "data" "devices" "exec" "hardening" "image" "init" "ipc" "join" "layers"
+        "attacks" "blkio" "build" "container" "cpu" "daemon" "data" "devices" "exec" "hardening" "image" "init" "ipc" "join" "layers"
         "life" "look" "memory" "mnt" "net" "objects" "overlay" "pid" "pids" "ports" "root" "seccomp" "signals" "tree"
         "user" "uts" "whiteouts"
     ];
@@ -118,6 +118,8 @@ lessons! {
     "29-objects" ["en" "zh"] ["left/measure.sh" "two/box.yaml" "two/make-image.sh"];
 
     "30-build" ["en" "zh"] ["cache/measure.sh"];
+
+    "33-daemon" ["en" "zh"] ["stopped/measure.sh"];
 }
 
 #[cfg(test)]

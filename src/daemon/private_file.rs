@@ -1,0 +1,64 @@
+//! A file in RUN for one command: what must not be on a command line, which every user can read.
+
+use std::ffi::OsString;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use super::answer::{Answered, ApiError};
+use crate::error::io_text;
+use crate::host::run_directory::{self, DAEMON_PASSWORDS};
+use crate::host::token::token;
+use crate::text::text;
+
+/// A file of mode 0600. It is removed when the command has ended. If the daemon is killed before, the next command removes it.
+pub(super) struct PrivateFile {
+    path: PathBuf,
+}
+
+impl PrivateFile {
+    /// A name for a file that a command makes.
+    pub(super) fn absent() -> Answered<PrivateFile> {
+        let run = run_directory::make()?;
+        Ok(PrivateFile {
+            path: run.path().join(format!("{DAEMON_PASSWORDS}{}-{:08x}", std::process::id(), token())),
+        })
+    }
+
+    /// Writes a file.
+    pub(super) fn of(content: &[u8]) -> Answered<PrivateFile> {
+        let file = PrivateFile::absent()?;
+        let failed = |error: std::io::Error| {
+            ApiError::failed(format!("{}: {}", text("daemon.auth.file"), io_text(&error)))
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let mut opened = options.write(true).create_new(true).mode(0o600).open(&file.path).map_err(failed)?;
+        std::io::Write::write_all(&mut opened, content).map_err(failed)?;
+        Ok(file)
+    }
+
+    /// Variables, as `--env-file` reads them. None: there are none.
+    pub(super) fn of_variables(variables: &[String]) -> Answered<Option<PrivateFile>> {
+        if variables.is_empty() {
+            return Ok(None);
+        }
+        if variables.iter().any(|one| one.contains('\0')) {
+            return Err(ApiError::bad(crate::text::text_with("daemon.setting", &[("name", "Env")])));
+        }
+        // After each a zero byte, as in /proc/PID/environ: a value may have several lines.
+        let content: Vec<u8> = variables.iter().flat_map(|one| one.bytes().chain([0])).collect();
+        PrivateFile::of(&content).map(Some)
+    }
+
+    /// `--name=PATH`.
+    pub(super) fn flag(&self, name: &str) -> OsString {
+        let mut flag = OsString::from(format!("--{name}="));
+        flag.push(&self.path);
+        flag
+    }
+}
+
+impl Drop for PrivateFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
