@@ -190,7 +190,7 @@ fn a_container_becomes_a_layer_of_an_image() {
         .unwrap();
     let listed = home.out(&["run", "-q", spec.to_str().unwrap()]);
     assert_eq!(listed, "/data:\nchanged\nhard\nlink\nnew\nsecond\n\n/emptied:\nthree\nnew\nfile");
-    assert_eq!(home.out(&["image", "verify", "mine:2"]).matches("good").count(), 5);
+    assert_eq!(home.out(&["image", "verify", "mine:2"]).matches("good").count(), 8);
     // What the diff of the images says is what the diff of the container says, apart from directories.
     let images = home.out(&["image", "diff", "base:1", "mine:2"]);
     let of_images: Vec<&str> = images.lines().map(|line| line.split("  (").next().unwrap()).collect();

@@ -102,12 +102,12 @@ fn the_command_line_changes_what_it_names() {
         user("0")
     );
     if is_root() {
-        // By name, also the groups that list the user, if they exist in the user namespace.
+        // Of an account, by its name or its ID, also the groups that list the user, if they exist in the user namespace.
         for (name, uid, gid, groups, home) in [
             ("bob", 1, 2, " 29 60", "/home/bob"),
             ("bob:staff", 1, 3, "", "/home/bob"),
-            ("1", 1, 1, "", "/home/bob"),
-            ("7", 7, 7, "", "/"),
+            ("1", 1, 2, " 29 60", "/home/bob"),
+            ("7", 7, 0, "", "/"),
             ("7:staff", 7, 3, "", "/"),
         ] {
             let wanted = format!("{uid} {gid} Groups:{groups} CapEff: 0000000000000000 {home}");

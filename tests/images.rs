@@ -279,7 +279,8 @@ fn a_user_with_subordinate_ids_gets_all_owners() {
     fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let script = "cp \"$BINARY\" sandbox && mount --bind lent /etc/subuid && mount --bind lent /etc/subgid && \
                   exec setpriv --reuid=1000 --regid=1000 --clear-groups sh -c './sandbox load -q -i image.tar && \
-                  ./sandbox run -q image.yaml && ./sandbox rmi owned && find user/home/layers -name files'";
+                  ./sandbox run -q image.yaml && \
+                  ./sandbox run --rm --network none -u 7 owned stat -L -c %u:%g /proc/self && ./sandbox rmi owned && find user/home/layers -name files'";
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script])
         .current_dir(directory.path())
@@ -291,7 +292,8 @@ fn a_user_with_subordinate_ids_gets_all_owners() {
         .unwrap();
     let printed = text(&output.stdout);
     // What belongs to other IDs is removed too, in the user namespace that maps them.
-    let expected = format!("Loaded image: owned\n7:7\n7:7\nUntagged: owned:latest\nDeleted: {}", "sha256:");
+    let expected =
+        format!("Loaded image: owned\n7:7\n7:7\n7:0\nUntagged: owned:latest\nDeleted: {}", "sha256:");
     let expected = expected.replacen("Loaded image: owned", "Loaded image: owned:latest", 1);
     assert!(
         printed.starts_with(&expected) && !printed.contains("files"),
@@ -568,7 +570,27 @@ fn what_an_image_is_made_of_is_shown_and_checked() {
         assert!(tree.contains(words), "{words}: {tree}");
     }
     let good = home.out(&["image", "verify", "made:1"]);
-    assert_eq!(good.matches("good").count(), 4, "{good}");
+    assert_eq!(good.matches("good").count(), 6, "{good}");
+    // Unpacked files that were changed, added or removed on the disk are found.
+    let layers = home.path().join("layers");
+    let find = |name: &str| {
+        let find = Command::new("find").arg(&layers).args(["-path", &format!("*/files/{name}")]).output();
+        std::path::PathBuf::from(text(&find.unwrap().stdout).trim_end())
+    };
+    let (file, root) = (find("a"), find("a").parent().unwrap().to_owned());
+    let changes: [(&str, &dyn Fn()); 3] = [
+        ("a name, type, mode", &|| fs::write(&file, "changed").unwrap()),
+        ("are there", &|| fs::write(root.join("new"), "").unwrap()),
+        ("are there", &|| {
+            [root.join("new"), file.clone()].iter().for_each(|path| fs::remove_file(path).unwrap())
+        }),
+    ];
+    for (words, change) in changes {
+        change();
+        let output = home.run(&["image", "verify", "made:1"]);
+        let printed = text(&output.stdout);
+        assert!(output.status.code() == Some(1) && printed.contains(words), "{words}: {printed}");
+    }
     // A blob that was changed on the disk is found, and not saved.
     let blob = home.path().join("images/blobs/sha256").join(&digest(&layout.blobs[1])[7..]);
     let mut bytes = fs::read(&blob).unwrap();

@@ -10,6 +10,7 @@ mod support;
 use std::fs;
 
 use serde_json::Value;
+use support::kept::KeptHome;
 use support::{alone, feed, repository, run, sample, sandbox, stdout, text};
 
 const FEATURES: [&str; 13] = [
@@ -280,6 +281,37 @@ fn the_ledger_is_valid_json_whether_something_is_new_or_not() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// `stats` and `events` print a line of JSON for each container and each event. Of this kind: a container that runs, that was
+/// never started, that has ended; events of `exec`, which have the command too, and of a removed container.
+#[test]
+fn lines_of_stats_and_events_are_valid_json() {
+    let home = KeptHome::new();
+    let id = home.sleeper("web");
+    let ended = home.spec("", "true");
+    home.out(&["create", "--name", "ended", &ended]);
+    let lines = |arguments: &[&str], name: &str| {
+        let schema = schema(name);
+        let printed = home.out(arguments);
+        let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.iter().for_each(|line| check(line, &schema, &schema, name));
+        lines
+    };
+    for more in [&[][..], &["--no-trunc"]] {
+        let rows = lines(&[&["stats", "-a", "--no-stream", "--format", "json"], more].concat(), "stats");
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        let web = rows.iter().find(|row| row["Name"] == "web").unwrap();
+        assert!(id.starts_with(web["ID"].as_str().unwrap()), "{web}");
+    }
+    home.out(&["exec", "web", "true"]);
+    home.out(&["rename", "ended", "late"]);
+    home.out(&["rm", "-f", "web", "late"]);
+    let events = lines(&["events", "--since", "1h", "--until", "0s", "--format", "json"], "events");
+    let actions: Vec<&str> = events.iter().map(|event| event["Action"].as_str().unwrap()).collect();
+    for action in ["create", "start", "exec_create: true", "exec_die", "rename", "die", "destroy"] {
+        assert!(actions.contains(&action), "{action}: {actions:?}");
+    }
 }
 
 #[test]

@@ -121,11 +121,19 @@ fn the_log_has_dockers_format() {
     assert!(stamp.is_match(&err));
 }
 
-/// A follower reads each line once, across rotations, and ends with the container. A prompt has no newline.
+/// A follower reads each line once, across rotations, and ends with the container. A prompt has no newline. Of this kind: one
+/// file, which is removed at each rotation, and several.
 #[test]
 fn a_log_is_followed_across_rotations_until_the_end() {
+    for (size, files) in [(80, 1), (20, 4)] {
+        followed(size, files);
+    }
+}
+
+/// Follows a log of at most this number of files, each of at most `size` KiB.
+fn followed(size: u64, files: usize) {
     let home = KeptHome::new();
-    // The files have about 880 lines. So the follower is at most 300 behind.
+    // All files together have at least 880 lines. So the follower, at most 300 lines behind, finds each file.
     let read_up_to = |number: usize| home.around().join(format!("read-{number}"));
     let script = format!(
         "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i
@@ -133,17 +141,8 @@ fn a_log_is_followed_across_rotations_until_the_end() {
         home.around().join("read-").display()
     );
     let spec = home.spec("", &script);
-    home.out(&[
-        "create",
-        "-i",
-        "--log-opt",
-        "max-size=20k",
-        "--log-opt",
-        "max-file=4",
-        "--name",
-        "log",
-        &spec,
-    ]);
+    let (max_size, max_file) = (format!("max-size={size}k"), format!("max-file={files}"));
+    home.out(&["create", "-i", "--log-opt", &max_size, "--log-opt", &max_file, "--name", "log", &spec]);
     home.out(&["start", "log"]);
     let mut follower = Background::of(&home, &["logs", "-f", "log"]);
     let mut out = follower.0.stdout.take().unwrap();
@@ -161,12 +160,16 @@ fn a_log_is_followed_across_rotations_until_the_end() {
     let expected: String = (1..=3000).map(|number| format!("line {number}\n")).collect();
     assert!(text(&read) == format!("{expected}prompt> "), "{} bytes", read.len());
     let directory = home.container("log");
-    for file in ["log", "log.1", "log.2", "log.3"] {
-        assert!(directory.join(file).metadata().unwrap().len() <= 20 << 10, "{file}");
+    let name = |number: usize| if number == 0 { "log".to_owned() } else { format!("log.{number}") };
+    for file in (0..files).map(name) {
+        assert!(directory.join(&file).metadata().unwrap().len() <= size << 10, "{file}");
     }
-    assert!(!directory.join("log.4").exists());
+    assert!(!directory.join(name(files)).exists());
     home.out(&["kill", "log"]);
     assert_eq!(out.read_to_end(&mut read).unwrap(), 0);
+    let mut messages = String::new();
+    follower.0.stderr.take().unwrap().read_to_string(&mut messages).unwrap();
+    assert_eq!(messages, "", "nothing was missed");
     assert!(follower.0.wait().unwrap().success());
 }
 

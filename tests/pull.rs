@@ -10,12 +10,15 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 
 use serde_json::{Value, json};
 use support::image::{Image, Layer, Layout, digest, programs};
 use support::kept::KeptHome;
 use support::lab::ran_with_loopback;
-use support::registry::{DockerRegistry, blobs_are_right, not_pulled, pulled, pulls};
+use support::registry::{
+    DockerRegistry, Honest, Liar, blobs_are_right, not_pulled, pulled, pulls, whole_answer,
+};
 use support::{is_root, text};
 
 /// An image with three layers, and its layout in a directory.
@@ -186,6 +189,87 @@ fn all_formats_of_images_are_pulled() {
     assert!(message.contains("does not match the specified platform"), "{message}");
     home.out(&["image", "verify", &name, &registry.name("docker:1")]);
     blobs_are_right(&home);
+}
+
+#[test]
+fn all_tags_are_pulled() {
+    if ran_with_loopback("all_tags_are_pulled") {
+        return;
+    }
+    let home = KeptHome::new();
+    let registry = DockerRegistry::start(&home.around().join("registry"), "", "");
+    let (_, layout, directory) = image(&home);
+    for tag in ["1", "2"] {
+        registry.fill(&directory, "v1", &format!("team/tool:{tag}"), &["--preserve-digests"]);
+    }
+    let name = registry.name("team/tool");
+    let printed = pulled(&home, &["pull", "-a", &name]);
+    let digest = format!("Digest: {}", manifest_of(&layout));
+    // A registry may list its tags in any order.
+    for tag in ["1", "2"] {
+        assert!(printed.contains(&format!("{tag}: Pulling from team/tool\n")), "{printed}");
+    }
+    assert_eq!(printed.matches(&format!("\n{digest}\n")).count(), 2, "{printed}");
+    let end = format!("\nStatus: Downloaded newer image for {name}\n{name}\n");
+    assert!(printed.ends_with(&end) && printed.matches("Status:").count() == 1, "{printed}");
+    assert_eq!(home.out(&["images", "-q", &name]).lines().count(), 2);
+    let again = pulled(&home, &["pull", "--all-tags", &name]);
+    assert!(again.contains(&format!("Status: Image is up to date for {name}\n")), "{again}");
+    assert_eq!(pulled(&home, &["pull", "-a", "-q", &name]), format!("{name}\n"));
+    let rows = pulled(&home, &["pull", "-a", "--format", "{{.Name}}", &name]);
+    let mut rows: Vec<&str> = rows.lines().collect();
+    rows.sort();
+    assert_eq!(rows, [format!("{name}:1"), format!("{name}:2")]);
+    let output = pulls(&home, &["pull", "-a", &format!("{name}:1")]).output().unwrap();
+    assert!(
+        text(&output.stderr).contains("tag can't be used with --all-tags/-a"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(not_pulled(&home, &["pull", "-a", &registry.name("no/such")]).contains("not found"));
+}
+
+/// A long list of tags comes in pages. Of this kind: a page on another server, that repeats for ever, that is no list, tags that
+/// are none.
+#[test]
+fn the_pages_of_a_list_of_tags_are_read_to_the_end() {
+    if ran_with_loopback("the_pages_of_a_list_of_tags_are_read_to_the_end") {
+        return;
+    }
+    let home = KeptHome::new();
+    let (_, layout, _) = image(&home);
+    let honest = Honest::of(&layout);
+    let page = |tags: &[String], next: Option<&str>| {
+        let body = json!({ "name": "x", "tags": tags }).to_string();
+        let link = next.map(|next| format!("<{next}>; rel=\"next\"")).unwrap_or_default();
+        whole_answer(200, &[("Content-Type", "application/json"), ("Link", &link)], body.as_bytes())
+    };
+    let registry = Liar::start(move |heard, stream| {
+        let answer = match heard.target.as_str() {
+            "/v2/x/tags/list" => page(&["one".into()], Some("/v2/x/tags/list?last=one&n=1")),
+            "/v2/x/tags/list?last=one&n=1" => page(&["two".into()], None),
+            _ => honest.right(heard),
+        };
+        let _ = stream.write_all(&answer);
+    });
+    let name = registry.name("x");
+    let rows = pulled(&home, &["pull", "-a", "--format", "{{.Name}}", &name]);
+    assert_eq!(rows, format!("{name}:one\n{name}:two\n"));
+    let tags: Vec<String> = (0..20_000).map(|number| format!("t{number}")).collect();
+    let lies: [(Vec<u8>, &str); 5] = [
+        (page(&["a".into()], Some("http://127.0.0.1:1/v2/x/tags/list")), "on another server"),
+        (page(&tags, Some("/v2/x/tags/list?again")), "does not end"),
+        (page(&["../../etc".into()], None), "it is no tag"),
+        (whole_answer(200, &[], b"<html>"), "x/tags/list"),
+        (page(&[], None), "has no tags"),
+    ];
+    for (lie, words) in lies {
+        registry.answers(move |_, stream| {
+            let _ = stream.write_all(&lie);
+        });
+        let message = not_pulled(&home, &["pull", "-a", "--retry", "0", &name]);
+        assert!(message.contains(words), "{words}: {message}");
+    }
 }
 
 #[test]

@@ -54,6 +54,29 @@ fn an_image_is_pushed_and_skopeo_reads_it() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let manifest: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(manifest["config"]["digest"], json!(image.id()));
+    // Plain layers are compressed. skopeo compares each blob with its digest, and what it unpacks with the config.
+    for layer in manifest["layers"].as_array().unwrap() {
+        let media_type = layer["mediaType"].as_str().unwrap();
+        assert!(media_type.ends_with("+gzip") || media_type.ends_with(".gzip"), "{manifest}");
+        assert!(layer["size"].as_u64().unwrap() < 2000, "{manifest}");
+    }
+    let copy = home.around().join("copy");
+    let output = Command::new("skopeo")
+        .args([
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            "--src-tls-verify=false",
+            "--dest-decompress",
+            "--remove-signatures",
+        ])
+        .args([format!("docker://{name}"), format!("dir:{}", copy.display())])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for layer in &image.layers {
+        assert_eq!(&fs::read(copy.join(&support::image::digest(layer)[7..])).unwrap(), layer);
+    }
     // What is there is not sent again; another repository of the registry gives its blobs.
     let again = pulled(&home, &["push", &name]);
     assert_eq!(again.matches(": Layer already exists\n").count(), 2, "{again}");
@@ -166,6 +189,84 @@ fn a_password_is_stored_after_the_registry_has_accepted_it() {
     assert_eq!(stored["auths"], json!({ "a.test": { "auth": "eDp5" } }));
     assert_eq!(pulled(&home, &["logout", &host]), format!("Not logged in to {host}\n"));
     assert!(not_pulled(&home, &["pull", &name]).contains("denied"));
+}
+
+/// A credential helper that a file names keeps the password, and no file has it. Of this kind: for all registries, for one
+/// registry, a helper that fails, one that does not exist.
+#[test]
+fn a_credential_helper_keeps_the_password() {
+    if ran_with_loopback("a_credential_helper_keeps_the_password") {
+        return;
+    }
+    let home = KeptHome::new();
+    let registry = Liar::start(|heard, stream| match heard.header("authorization") {
+        Some("Basic bWU6c2VjcmV0") => answer(stream, 200, &[], b""),
+        _ => answer(stream, 401, &[("WWW-Authenticate", "Basic realm=\"x\"")], b""),
+    });
+    let host = format!("127.0.0.1:{}", registry.port);
+    let at = |name: &str| home.around().join(name);
+    fs::create_dir_all(at("bin")).unwrap();
+    fs::create_dir_all(at(".docker")).unwrap();
+    let kept = at("kept");
+    let helper = format!(
+        "#!/bin/sh\ncase $1 in\nstore) cat > '{0}' ;;\nerase) cat > '{0}.erased'; rm '{0}' ;;\n\
+         list) echo '{{\"{host}\": \"me\"}}' ;;\n\
+         get) [ -e '{0}' ] && cat '{0}' || {{ echo 'credentials not found in native keychain'; exit 1; }} ;;\nesac\n",
+        kept.display()
+    );
+    fs::write(at("bin/docker-credential-test"), helper).unwrap();
+    fs::write(at("bin/docker-credential-bad"), "#!/bin/sh\necho no keyring\nexit 1\n").unwrap();
+    for name in ["bin/docker-credential-test", "bin/docker-credential-bad"] {
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap());
+    let file = at("run/containers/auth.json");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    for config in [json!({ "credsStore": "test" }), json!({ "credHelpers": { &*host: "test" } })] {
+        fs::write(at(".docker/config.json"), config.to_string()).unwrap();
+        // A password that a file has from an earlier login is removed: it would be used first.
+        let old = json!({ "auths": { &*host: { "auth": "b2xkOm9sZA==" }, "a.test": { "auth": "eDp5" } } });
+        fs::write(&file, old.to_string()).unwrap();
+        let arguments = ["login", "--explain", "-u", "me", "--password-stdin", &host];
+        let output = feed(pulls(&home, &arguments).env("PATH", &path), "secret");
+        let told = text(&output.stderr);
+        assert_eq!(text(&output.stdout), "Login Succeeded\n", "{told}");
+        assert!(
+            told.contains("docker-credential-test keeps the password") && told.contains("\"store\""),
+            "{told}"
+        );
+        let stored: Value = serde_json::from_slice(&fs::read(&kept).unwrap()).unwrap();
+        assert_eq!(stored, json!({ "ServerURL": host, "Username": "me", "Secret": "secret" }));
+        let auths: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(auths["auths"], json!({ "a.test": { "auth": "eDp5" } }));
+        assert_eq!(fs::read_to_string(at(".docker/config.json")).unwrap(), config.to_string());
+        // It is used: without it, the registry refuses.
+        let output =
+            pulls(&home, &["pull", "-q", &registry.name("x:1")]).env("PATH", &path).output().unwrap();
+        assert!(!text(&output.stderr).contains("denied"), "{}", text(&output.stderr));
+        let logout = |arguments: &[&str]| {
+            let output = pulls(&home, arguments).env("PATH", &path).output().unwrap();
+            text(&output.stdout)
+        };
+        assert_eq!(logout(&["logout", &host]), format!("Removing login credentials for {host}\n"));
+        assert_eq!(fs::read_to_string(at("kept.erased")).unwrap().trim_end(), host);
+        assert_eq!(logout(&["logout", &host]), format!("Not logged in to {host}\n"));
+        // All of them.
+        fs::write(&kept, stored.to_string()).unwrap();
+        logout(&["logout", "--all"]);
+        assert!(!kept.exists());
+    }
+    for (helper, words) in [
+        ("bad", "no keyring"),
+        ("none", "the credential helper has failed"),
+        ("../bad", "not that of a program"),
+    ] {
+        fs::write(at(".docker/config.json"), json!({ "credsStore": helper }).to_string()).unwrap();
+        let arguments = ["login", "-u", "me", "--password-stdin", &host];
+        let output = feed(pulls(&home, &arguments).env("PATH", &path), "secret");
+        let message = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && message.contains(words), "{helper}: {message}");
+    }
 }
 
 #[test]

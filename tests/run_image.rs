@@ -12,13 +12,14 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use support::image::{Image, Layer, programs};
 use support::kept::KeptHome;
-use support::{feed, is_root, text};
+use support::{feed, is_root, sample, text};
 
 /// Loads an image with a shell and this config.
 fn image(home: &KeptHome, name: &str, change: impl FnOnce(Layer) -> Layer, config: Value) {
@@ -103,9 +104,9 @@ fn users_are_looked_up_inside_and_never_outside() {
     let home = KeptHome::new();
     let files = |layer: Layer| {
         layer
-            .file("etc/real", "root:x:0:0::/root:/bin/sh\nzero:x:0:0::/z:/bin/sh\n7:x:0:0:::\n")
+            .file("etc/real", "root:x:0:0::/root:/bin/sh\nzero:x:0:0::/z:/bin/sh\n7:x:0:0:::\nbob:x:1234:2345::/home/bob:/bin/sh\n")
             .symlink("etc/passwd", "/etc/real")
-            .file("etc/group", "root:x:0:\nwheel:x:0:zero\n")
+            .file("etc/group", "root:x:0:\nwheel:x:0:zero\nteam:x:3000:bob,zero\n")
     };
     image(&home, "users", files, json!({ "Env": ["PATH=/bin"], "User": "zero" }));
     let script = "id -u; echo $HOME";
@@ -130,6 +131,10 @@ fn users_are_looked_up_inside_and_never_outside() {
     if is_root() {
         // A number is a number, also where a line has it as a name.
         assert_eq!(run(&home, &["-u", "7", "users", "id", "-u"]), "7");
+        // But an account may have it, and then its groups are those of the user. Without an account, the group is 0.
+        assert_eq!(run(&home, &["-u", "1234", "users", "id", "-G"]), "2345 3000");
+        assert_eq!(run(&home, &["-u", "bob", "users", "id", "-G"]), "2345 3000");
+        assert_eq!(run(&home, &["-u", "9999", "users", "id", "-G"]), "0");
         assert_eq!(
             run(&home, &["-u", "8:9", "--group-add", "10", "--group-add", "wheel", "users", "id", "-G"]),
             "9 0 10"
@@ -427,4 +432,33 @@ fn volumes_stay_and_get_the_files_of_the_image() {
     home.out(&words(&["--rm", "data", "sh", "-c", "true"]));
     assert_eq!(home.out(&["volume", "ls", "-q"]), "");
     home.is_empty();
+}
+
+/// Of several commands that make a volume with the same name at the same time, one makes it, and all print its name.
+#[test]
+fn a_volume_that_two_commands_make_at_the_same_time_is_one() {
+    let home = KeptHome::new();
+    for round in 0..sample(4, 0..16).len() {
+        let name = format!("v{round}");
+        let of = |label: usize| {
+            let label = format!("--label=by={label}");
+            home.command(&["volume", "create", &label, &name])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+        };
+        let children: Vec<_> = (0..4).map(|number| of(number).unwrap()).collect();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!((text(&output.stdout), text(&output.stderr)), (format!("{name}\n"), String::new()));
+        }
+        let first = home.out(&["volume", "inspect", &name]);
+        assert_eq!(home.out(&["volume", "create", &name]), name);
+        assert_eq!(home.out(&["volume", "inspect", &name]), first, "it stays as it was made");
+        let files = fs::read_dir(home.path().join("volumes").join(&name)).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["_data", "volume.json"]);
+        home.out(&["volume", "rm", &name]);
+    }
 }

@@ -10,7 +10,7 @@ use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::exec::user_of;
 use crate::config::facts::Machine;
-use crate::config::of_image::spec_of_image;
+use crate::config::of_image::{possible_groups, spec_of_image};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec;
@@ -84,6 +84,7 @@ pub fn describe(task: RunTask) -> Result<DescribedRun> {
         run_as = Some(found.ids);
     }
     let mut spec = spec_of_image(Rootfs::Layers(Layers { layers, upper: Some(upper) }));
+    let groups = possible_groups(&spec, groups);
     spec.run_as = run_as;
     spec.command = arguments;
     spec.env = env;

@@ -8,11 +8,13 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use crate::config::spec::Spec;
 use crate::feature::Feature;
 use crate::namespaces::net::Mode;
+use crate::namespaces::user::Map;
+use crate::rootfs::Rootfs;
 use crate::text::text;
 use crate::value::join::JoinTarget;
 
 /// These flags. They have the names that docker gives them.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(skip)]
 #[command(next_help_heading = "Namespaces")]
 pub(super) struct NamespaceArgs {
@@ -88,7 +90,16 @@ impl NamespaceArgs {
         for (feature, flag) in flags {
             match flag {
                 Some(NamespaceFlag::New) => spec.set_join(feature, None),
-                Some(NamespaceFlag::Join(target)) => spec.set_join(feature, Some(target.clone())),
+                Some(NamespaceFlag::Join(target)) => {
+                    spec.set_join(feature, Some(target.clone()));
+                    // A namespace that exists has its maps. These were not asked for: they are those of each image.
+                    if let (Feature::User, Some(Rootfs::Image(_)), Some(user)) =
+                        (feature, &spec.rootfs, &mut spec.user)
+                        && user.map == [Map::Auto]
+                    {
+                        user.map.clear();
+                    }
+                }
                 None => {}
             }
         }
@@ -122,6 +133,13 @@ mod tests {
             cgroupns: None,
         };
         flags.apply(&mut spec);
+        // The ID maps that each image has are none of a namespace that is joined.
+        let mut image = crate::config::of_image::spec_of_image(Rootfs::Image("a".into()));
+        image.user = crate::config::of_image::user_of_image();
+        let joins =
+            NamespaceArgs { userns: Some(read_as("container:web").unwrap()), ..NamespaceArgs::default() };
+        joins.apply(&mut image);
+        assert!(image.user.is_some_and(|user| user.map.is_empty() && user.join.is_some()));
         let written = "net: { mode: host }\npid: { join: 'container:web' }\nipc:\n";
         assert_eq!(spec, crate::config::spec::yaml::read(written, "spec").unwrap());
     }

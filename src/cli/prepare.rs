@@ -10,6 +10,7 @@ use crate::config::complete::{self, Completed};
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::exec::user_of;
+use crate::config::of_image::{possible_groups, user_of_image};
 use crate::config::spec::{Spec, profile, yaml};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
@@ -77,19 +78,12 @@ impl Layered {
     }
 }
 
-/// The ID maps with which a container of this spec sees files. None: real IDs, or the host's idmapped mounts.
-pub(super) fn maps_of(spec: &Spec) -> Option<IdMaps> {
-    let completed = Completed::of(spec, Purpose::Container);
-    if completed.machine.host.privileged {
-        return None;
-    }
-    let options = completed.config.environment.namespaces.user.options();
-    options.filter(|maps| !maps.users.is_empty()).cloned()
-}
+pub(super) use crate::config::of_image::maps_of;
 
 /// The ID maps of a container of this caller whose spec says nothing about them.
 pub(super) fn own_maps() -> Option<IdMaps> {
-    maps_of(&Spec { rootfs: Some(Rootfs::Image(String::new())), ..Spec::default() })
+    let user = if nix::unistd::geteuid().is_root() { None } else { user_of_image() };
+    maps_of(&Spec { rootfs: Some(Rootfs::Image(String::new())), user, ..Spec::default() })
 }
 
 /// The user and the groups of a command line, looked up in the files of the container.
@@ -111,7 +105,7 @@ pub(super) fn with_user(layered: &mut Layered, wishes: &Wishes, image_user: &str
     if let Some(user) = wanted {
         let user = user_of(&user, &accounts)?;
         spec.run_as = Some(user.ids);
-        layered.groups = user.groups;
+        layered.groups = possible_groups(spec, user.groups);
         if let Some(home) = user.home.to_str() {
             spec.env.entry("HOME".to_owned()).or_insert_with(|| home.to_owned());
         }

@@ -1,4 +1,6 @@
-//! `sandbox system df`: how much space images and containers take.
+//! `sandbox system df`: how much space images, containers and volumes take.
+
+mod verbose;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +15,7 @@ use super::image::prune::{images_of_containers, is_from};
 use super::kept::{format_of, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::store::ContainerStore;
+use crate::container::volumes::VolumeStore;
 use crate::error::Result;
 use crate::image::history;
 use crate::image::store::{ImageStore, StoredImage};
@@ -30,7 +33,7 @@ pub(crate) struct SystemArgs {
 
 #[derive(Debug, Subcommand)]
 enum SystemAction {
-    /// Print how much space images and containers take, and how much can be freed
+    /// Print how much space images, containers and volumes take, and how much can be freed
     Df(DfArgs),
 }
 
@@ -38,6 +41,9 @@ enum SystemAction {
 #[derive(Debug, Args)]
 #[group(skip)]
 struct DfArgs {
+    /// Show each image, container and volume
+    #[arg(long, short)]
+    verbose: bool,
     /// table, json (one object on each line), table TEMPLATE, or a template of Go
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
@@ -71,8 +77,15 @@ const TITLES: [(&str, &str); 5] = [
 pub(crate) fn run(color: Color, args: &SystemArgs) -> Result<u8> {
     let SystemAction::Df(args) = &args.action;
     decide(color, Stream::Err);
+    if args.verbose {
+        return verbose::run(args);
+    }
     let format = format_of(&args.format)?;
-    let rows = [images(&args.explain).map_err(as_docker)?, containers(&args.explain).map_err(as_docker)?];
+    let rows = [
+        images(&args.explain).map_err(as_docker)?,
+        containers(&args.explain).map_err(as_docker)?,
+        volumes(&args.explain).map_err(as_docker)?,
+    ];
     let rows: Vec<Value> = rows.iter().map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
     render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);
     Ok(0)
@@ -126,6 +139,18 @@ fn containers(explain: &ExplainArg) -> Result<SpaceRow> {
     let size = sizes.iter().map(|(_, size)| size).sum();
     let free = sizes.iter().filter(|(is_active, _)| !is_active).map(|(_, size)| size).sum();
     Ok(row("Containers", kept.len(), sizes.iter().filter(|(is_active, _)| *is_active).count(), size, free))
+}
+
+/// The volumes. What no container has can be freed.
+fn volumes(explain: &ExplainArg) -> Result<SpaceRow> {
+    explain.tell()(&"statx(<volumes/*>)", "image.explain.df.volumes");
+    let store = VolumeStore::open()?;
+    let users = store.users(&ContainerStore::open()?)?;
+    let sizes: Vec<(bool, u64)> =
+        store.all()?.iter().map(|volume| (users.contains_key(&volume.name), store.size(volume))).collect();
+    let size = sizes.iter().map(|(_, size)| size).sum();
+    let free = sizes.iter().filter(|(is_used, _)| !is_used).map(|(_, size)| size).sum();
+    Ok(row("Local Volumes", sizes.len(), sizes.iter().filter(|(is_used, _)| *is_used).count(), size, free))
 }
 
 /// The size of all files below a directory. What cannot be read, because it belongs to other users, counts as nothing.

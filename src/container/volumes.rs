@@ -23,6 +23,7 @@ use crate::host::home::HomePlace;
 use crate::host::private_directory::{PrivateDirectory, Unusable};
 use crate::host::run_lock::RunLock;
 use crate::host::storage;
+use crate::host::token::token;
 use crate::plan::call::user::IdMaps;
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
@@ -193,9 +194,22 @@ impl VolumeStore {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(own.path_through(DATA), mode).map_err(unmade)?;
         let about = AboutVolume { created: Timestamp::now(), labels, is_anonymous, maps };
-        // With this file, the volume exists.
-        own.replace(ABOUT, &serde_json::to_vec(&about).unwrap_or_default(), true).map_err(unmade)?;
-        Ok((Volume { path: self.path_of(&name), name, about }, true))
+        // With this file, the volume exists. Of two commands that make it at the same time, one writes the file.
+        let bytes = serde_json::to_vec(&about).unwrap_or_default();
+        let new = format!("{ABOUT}.{:08x}", token());
+        let written = own.replace(&new, &bytes, true).and_then(|()| own.rename_new(&new, ABOUT));
+        match written {
+            Ok(()) => {
+                own.sync().map_err(unmade)?;
+                Ok((Volume { path: self.path_of(&name), name, about }, true))
+            }
+            Err(error) => {
+                let _ = own.remove_file(&*new);
+                let is_taken = error.kind() == std::io::ErrorKind::AlreadyExists;
+                let known = self.read(&name).filter(|_| is_taken);
+                known.map(|known| (known, false)).ok_or_else(|| unmade(error))
+            }
+        }
     }
 
     /// Removes a volume that no container has.
@@ -283,7 +297,11 @@ impl VolumeStore {
         let Some(own) = own else { return Ok(()) };
         let maps = about_of(&own).and_then(|about| about.maps);
         upper::remove_in(own.path(), DATA, maps.as_ref())?;
-        let removed = own.remove_file(ABOUT).and_then(|()| directory.remove_directory(name.as_ref()));
+        // A command that was killed may have left a file beside these two. What says the maps is the last to go.
+        let mut files = own.names().map_err(|error| failed(&self.place, error.into()))?.0;
+        files.sort_by_key(|file| file == ABOUT);
+        let removed = files.iter().try_for_each(|file| own.remove_file(file));
+        let removed = removed.and_then(|()| directory.remove_directory(name.as_ref()));
         removed.map_err(|error| failed(&self.place, error.into()))
     }
 

@@ -17,6 +17,8 @@ const MAX_SIZE: u64 = 4 << 20;
 /// A line of /etc/passwd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    /// The name.
+    pub name: Vec<u8>,
     /// The user ID.
     pub uid: u32,
     /// The ID of its group.
@@ -129,6 +131,7 @@ fn fields(line: &[u8]) -> Vec<&[u8]> {
 fn account(fields: &[&[u8]]) -> Option<Account> {
     let home = fields.get(5).and_then(|home| std::str::from_utf8(home).ok()).map(PathBuf::from);
     Some(Account {
+        name: fields.first()?.to_vec(),
         uid: id(fields.get(2)?)?,
         gid: id(fields.get(3)?)?,
         home: home.filter(|home| home.is_absolute()),
@@ -160,10 +163,15 @@ mod tests {
     fn an_account_has_ids_and_a_home() {
         let passwd = b"root:x:0:0::/root:/bin/sh\n\xff\xfe:::\nbob:x:01:2\nbob:x:4294967295:0::/\nbob:x:7:8::home:\nbob:x:9:9::/\n";
         let (root, accounts) = root(passwd);
-        let of = |uid, gid, home: Option<&str>| Account { uid, gid, home: home.map(PathBuf::from) };
-        assert_eq!(accounts.user(b"root").unwrap(), Some(of(0, 0, Some("/root"))));
-        assert_eq!(accounts.user(b"bob").unwrap(), Some(of(1, 2, None)));
-        assert_eq!(accounts.user_of(7), Some(of(7, 8, None)));
+        let of = |name: &str, uid, gid, home: Option<&str>| Account {
+            name: name.into(),
+            uid,
+            gid,
+            home: home.map(PathBuf::from),
+        };
+        assert_eq!(accounts.user(b"root").unwrap(), Some(of("root", 0, 0, Some("/root"))));
+        assert_eq!(accounts.user(b"bob").unwrap(), Some(of("bob", 1, 2, None)));
+        assert_eq!(accounts.user_of(7), Some(of("bob", 7, 8, None)));
         for none in [&b"nobody"[..], b"", b"0", b"roo", b"root:x"] {
             assert_eq!(accounts.user(none).unwrap(), None, "{none:?}");
         }

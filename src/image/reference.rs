@@ -131,7 +131,7 @@ impl FromStr for Reference {
 }
 
 /// `[\w][\w.-]{0,127}`
-fn is_tag(tag: &str) -> bool {
+pub fn is_tag(tag: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let is_other = |byte: u8| is_word(byte) || b".-".contains(&byte);
     tag.len() <= MAX_TAG && tag.bytes().next().is_some_and(is_word) && tag.bytes().all(is_other)

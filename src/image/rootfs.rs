@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tell;
 use super::digest::Digest;
-use super::layer::{self, LayerCounts, LayerTask, LayerWork};
+use super::layer::{self, LayerCounts, LayerSummary, LayerTask, LayerWork, Unpacked};
 use super::manifest::{Descriptor, check_layers};
 use super::store::{ImageParts, ImageStore};
 use crate::error::{Error, ExitKind, Result};
@@ -57,6 +57,9 @@ pub struct UnpackedLayer {
 struct AboutLayer {
     diff_id: Digest,
     counts: LayerCounts,
+    /// What its files are. None: an older version has unpacked it.
+    #[serde(default)]
+    summary: Option<LayerSummary>,
 }
 
 /// The layers that were unpacked with the same ID maps.
@@ -312,11 +315,51 @@ pub(super) fn unpack_each(
 
 /// A layer that is there already.
 fn find(mapped: &MappedLayers, chain_id: &Digest) -> Option<UnpackedLayer> {
+    let (files, about) = find_about(mapped, chain_id)?;
+    Some(UnpackedLayer { chain_id: chain_id.clone(), files, counts: about.counts, is_new: false })
+}
+
+/// The directory of the files of a layer, and what is known about it.
+fn find_about(mapped: &MappedLayers, chain_id: &Digest) -> Option<(PathBuf, AboutLayer)> {
     let directory = mapped.directory.directory(chain_id.hex().as_ref()).ok()??;
     let about = fs::read(directory.path_through(ABOUT)).ok()?;
-    let about: AboutLayer = serde_json::from_slice(&about).ok()?;
-    let files = directory.path().join(FILES);
-    Some(UnpackedLayer { chain_id: chain_id.clone(), files, counts: about.counts, is_new: false })
+    Some((directory.path().join(FILES), serde_json::from_slice(&about).ok()?))
+}
+
+/// What is wrong with the unpacked files of a layer, if anything is. None: it is not unpacked, or by an older
+/// version. With `maps`, also the files for
+/// containers with these ID maps are looked at.
+///
+/// # Errors
+/// The files cannot be looked at.
+pub(super) fn wrong_files(
+    store: &ImageStore,
+    chain_id: &Digest,
+    maps: Option<&IdMaps>,
+) -> Result<Option<Option<String>>> {
+    let mut wrong = None;
+    for mapped in MappedLayers::all(store.layers()?)? {
+        let is_own =
+            mapped.maps.is_none() || mapped.maps.as_ref() == maps || nix::unistd::geteuid().is_root();
+        let Some((files, about)) = find_about(&mapped, chain_id).filter(|_| is_own) else { continue };
+        // An older version has unpacked it.
+        let Some(expected) = about.summary else { continue };
+        let found = layer::summarize(&files, mapped.maps.as_ref())?;
+        let path = printed(&files);
+        let counts = [expected.count.to_string(), found.count.to_string()];
+        let why = match found == expected {
+            true => None,
+            false if expected.count == found.count => {
+                Some(text_with("image.verify.files", &[("path", &path)]))
+            }
+            false => {
+                let values = [("path", &*path), ("said", &counts[0]), ("found", &counts[1])];
+                Some(text_with("image.verify.count", &values))
+            }
+        };
+        wrong = Some(wrong.flatten().or(why));
+    }
+    Ok(wrong)
 }
 
 fn unpack_one(
@@ -343,13 +386,13 @@ fn unpack_one(
             "image.explain.unpack",
         );
         let task = LayerTask { directory: directory.clone(), work, maps: mapped.maps.clone() };
-        let (found, counts) = layer::unpack(blob, &task)?;
+        let Unpacked { diff_id: found, counts, summary } = layer::unpack(blob, &task)?;
         if found != *diff_id {
             let values = [("expected", &*diff_id.to_string()), ("found", &found.to_string())];
             let error = Error::new(ExitKind::Refused, text("image.layer.wrong"));
             return Err(error.why(text_with("image.layer.differs", &values)));
         }
-        let about = AboutLayer { diff_id: found, counts: counts.clone() };
+        let about = AboutLayer { diff_id: found, counts: counts.clone(), summary: Some(summary) };
         made.replace(ABOUT, &serde_json::to_vec(&about).unwrap_or_default(), false).map_err(unwritten)?;
         tell(&format!("syncfs(<{name}>); rename(\"{name}\", \"{}\")", chain_id.hex()), "image.explain.layer");
         let root = File::open(made.path_through("")).map_err(unwritten)?;

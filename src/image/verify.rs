@@ -1,4 +1,4 @@
-//! Computes every digest of an image again, from what is on the disk.
+//! Computes every digest of an image again, from what is on the disk, and compares the unpacked files with what they were.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -6,26 +6,29 @@ use std::io::{self, Seek};
 use super::decompress::decompressed;
 use super::digest::{Digest, Digesting};
 use super::history::{self, ImageLayer};
+use super::rootfs;
 use super::store::{ImageStore, StoredImage};
 use crate::error::{Error, Result, io_text};
+use crate::plan::call::user::IdMaps;
 use crate::text::{text, text_with};
 
 /// What was computed, and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedPart {
-    /// What it is: `manifest`, `config`, `layer`.
+    /// What it is: `manifest`, `config`, `layer`, `files`.
     pub kind: &'static str,
-    /// Its name.
+    /// Its name: of unpacked files, the chain ID.
     pub digest: Digest,
     /// Why it is not what its name says. None: it is.
     pub wrong: Option<String>,
 }
 
-/// Checks the manifest, the config and all layers of an image.
+/// Checks the manifest, the config and all layers of an image, and the unpacked files of the layers. `maps` are the ID maps of this
+/// user's containers.
 ///
 /// # Errors
 /// Its manifest or its config cannot be read, so it is not known what its layers are.
-pub fn verify(store: &ImageStore, image: &StoredImage) -> Result<Vec<VerifiedPart>> {
+pub fn verify(store: &ImageStore, image: &StoredImage, maps: Option<&IdMaps>) -> Result<Vec<VerifiedPart>> {
     let parts = store.parts(&image.descriptor)?;
     let part = |kind, digest: &Digest, wrong| VerifiedPart { kind, digest: digest.clone(), wrong };
     let mut all = vec![
@@ -37,6 +40,9 @@ pub fn verify(store: &ImageStore, image: &StoredImage) -> Result<Vec<VerifiedPar
         let wrong = store.blob(&blob.digest).and_then(|file| wrong_with(file, &layer).map_err(unread));
         let wrong = wrong.unwrap_or_else(|error| Some(error.reasons()));
         all.push(part("layer", &blob.digest, wrong));
+        let wrong = rootfs::wrong_files(store, &layer.chain_id, maps);
+        let wrong = wrong.unwrap_or_else(|error| Some(Some(error.reasons())));
+        all.extend(wrong.map(|wrong| part("files", &layer.chain_id, wrong)));
     }
     Ok(all)
 }

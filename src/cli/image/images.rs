@@ -53,7 +53,7 @@ pub(crate) struct ImagesArgs {
 /// A line of `images`. The names are those of `docker images --format json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ImageRow {
+pub(crate) struct ImageRow {
     containers: &'static str,
     created_at: String,
     created_since: String,
@@ -72,7 +72,7 @@ const COLUMNS: [&str; 5] = ["Repository", "Tag", "ID", "CreatedSince", "Size"];
 const DIGEST_COLUMNS: [&str; 6] = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
 
 /// The titles of the fields.
-const TITLES: [(&str, &str); 10] = [
+pub(crate) const TITLES: [(&str, &str); 10] = [
     ("Containers", "CONTAINERS"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
@@ -115,11 +115,13 @@ pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn created(image: &StoredImage) -> Option<Timestamp> {
+/// When an image was made.
+pub(crate) fn created(image: &StoredImage) -> Option<Timestamp> {
     image.created.as_ref().and_then(|created| created.parse().ok())
 }
 
-fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageRow {
+/// The row of an image.
+pub(crate) fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageRow {
     let name = image.name.as_ref();
     let none = || NONE.to_owned();
     let created = created(image);

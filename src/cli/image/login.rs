@@ -11,7 +11,8 @@ use super::pull::RegistryArgs;
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::DOCKER;
-use crate::image::registry::{Login, RegistryOptions, login as registry_login};
+use crate::image::registry::login::{self as registry_login, PasswordPlace};
+use crate::image::registry::{Login, RegistryOptions};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
@@ -72,10 +73,13 @@ pub(crate) fn login(color: Color, args: &LoginArgs) -> Result<u8> {
         Some(login) => login.clone(),
         None => asked(args)?,
     };
-    let path = registry_login::login(host(&args.server), &given, &options, &args.explain.tell());
-    let path = path.map_err(as_docker)?;
+    let place = registry_login::login(host(&args.server), &given, &options, &args.explain.tell());
+    let place = match place.map_err(as_docker)? {
+        PasswordPlace::File(path) => text_with("image.login.file", &[("path", &printed(path))]),
+        PasswordPlace::Helper(program) => text_with("image.login.helper", &[("program", &program)]),
+    };
     render::out(&(text("image.login.done") + "\n"));
-    render::err(&format!("sandbox: {}\n", text_with("image.login.file", &[("path", &printed(path))])));
+    render::err(&format!("sandbox: {place}\n"));
     Ok(0)
 }
 

@@ -173,11 +173,14 @@ fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
 }
 
 fn verify_one(store: &ImageStore, image: &StoredImage) -> Result<bool> {
-    let parts = verify::verify(store, image)?;
+    let parts = verify::verify(store, image, super::own_maps().as_ref())?;
     let mut lines = format!("{}\n", image.shown());
     for part in &parts {
         let result = part.wrong.clone().unwrap_or_else(|| text("image.verify.good"));
         lines += &format!("  {:<9}{}  {result}\n", part.kind, part.digest);
+    }
+    if parts.iter().any(|part| part.kind == "files") {
+        lines += &format!("  {}\n", text("image.verify.limits"));
     }
     render::out(&lines);
     Ok(parts.iter().all(|part| part.wrong.is_none()))

@@ -123,6 +123,9 @@ fn line(kind: ProgressKind, layer: &LayerLine) -> String {
         LayerEvent::Unpacking(file, all) if kind == ProgressKind::Push => {
             format!("{}  {}", says("image.push.pushing"), bar(place_in(file), *all))
         }
+        LayerEvent::Compressing(file, all) => {
+            format!("{}  {}", says("image.push.compressing"), bar(place_in(file), *all))
+        }
         LayerEvent::Wanted => says("image.pull.wanted"),
         LayerEvent::Exists => says("image.pull.exists"),
         LayerEvent::Downloading(done, all) => {

@@ -10,11 +10,11 @@ use super::progress::{ProgressKind, PullProgress};
 use super::{as_docker, in_use, own_maps, print_losses};
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::{format_of, unfilled};
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::image::manifest::Platform;
 use crate::image::reference::Reference;
 use crate::image::registry::pull::{PullRequest, PulledImage, pull};
-use crate::image::registry::{Login, RegistryOptions, resolve};
+use crate::image::registry::{Login, RegistryOptions, resolve, tags::tags};
 use crate::image::store::ImageStore;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
@@ -29,6 +29,9 @@ pub(crate) struct PullArgs {
     /// The image: [REGISTRY/]REPOSITORY[:TAG][@DIGEST]
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     name: String,
+    /// Pull the images of all tags of the repository
+    #[arg(long, short)]
+    all_tags: bool,
     /// The platform of the image; the default is this machine's
     #[arg(long, value_name = "OS/ARCH", value_parser = read_platform)]
     platform: Option<Platform>,
@@ -123,16 +126,63 @@ pub(crate) fn run(color: Color, args: &PullArgs) -> Result<u8> {
             render::out(&(line + "\n"))
         }
     };
+    if args.all_tags {
+        return pull_all(args, &asked, format.as_ref(), &say);
+    }
     if asked.tag.is_none() && asked.digest.is_none() {
         say(text("image.pull.tag"));
     }
     let reference = asked.or_latest();
+    let (pulled, shown) = pull_one(args, &reference, prints, &say)?;
+    match format {
+        Some(format) => print_results(&format, &[result(&pulled, &shown)])?,
+        None => say_end(&shown, pulled.is_new, &whole_name(&pulled), &say),
+    }
+    Ok(0)
+}
+
+/// Pulls the images of all tags. The first error ends it: what was pulled before stays.
+fn pull_all(
+    args: &PullArgs,
+    asked: &Reference,
+    format: Option<&OutputFormat>,
+    say: &dyn Fn(String),
+) -> Result<u8> {
+    if asked.tag.is_some() || asked.digest.is_some() {
+        return Err(as_docker(Error::usage(text("image.pull.all"))));
+    }
+    let tags = tags(asked, &args.registry.options(), &args.explain.tell()).map_err(as_docker)?;
+    if tags.is_empty() {
+        let what = text_with("image.pull.none", &[("name", &asked.familiar_name())]);
+        return Err(as_docker(Error::new(ExitKind::Refused, what)));
+    }
+    let (mut results, mut is_new) = (Vec::new(), false);
+    for tag in tags {
+        let reference = Reference { tag: Some(tag), ..asked.clone() };
+        let (pulled, shown) = pull_one(args, &reference, !args.quiet && format.is_none(), say)?;
+        is_new |= pulled.is_new;
+        results.push(result(&pulled, &shown));
+    }
+    match format {
+        Some(format) => print_results(format, &results)?,
+        None => say_end(&asked.familiar_name(), is_new, &asked.name(), say),
+    }
+    Ok(0)
+}
+
+/// Pulls one image. Returns it with the name that Docker prints for it.
+fn pull_one(
+    args: &PullArgs,
+    reference: &Reference,
+    prints: bool,
+    say: &dyn Fn(String),
+) -> Result<(PulledImage, String)> {
     let by = match (&reference.digest, &reference.tag) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.clone().unwrap_or_default(),
     };
     say(text_with("image.pull.from", &[("by", &by), ("repository", &reference.repository)]));
-    let pulled = fetch(args, &reference, prints)?;
+    let pulled = fetch(args, reference, prints)?;
     if !args.quiet {
         print_losses(&pulled.counts);
         pulled.other_platform.iter().for_each(|other| {
@@ -142,36 +192,41 @@ pub(crate) fn run(color: Color, args: &PullArgs) -> Result<u8> {
         });
     }
     let digest = pulled.image.registry_digest().to_string();
+    say(text_with("image.pull.digest", &[("digest", &digest)]));
     let shown = match reference.digest {
         // Docker repeats the name as it was asked for.
         Some(_) => format!("{}@{digest}", reference.familiar_name()),
         None => reference.familiar(),
     };
-    let whole = pulled.image.name.as_ref().map(Reference::to_string).unwrap_or_default();
-    match format {
-        Some(format) => print_result(&format, &pulled, &shown, &digest)?,
-        None => {
-            say(text_with("image.pull.digest", &[("digest", &digest)]));
-            let key = if pulled.is_new { "image.pull.new" } else { "image.pull.current" };
-            say(text_with(key, &[("name", &shown)]));
-            render::out(&(whole + "\n"));
-        }
-    }
-    Ok(0)
+    Ok((pulled, shown))
+}
+
+/// The last lines of the output.
+fn say_end(shown: &str, is_new: bool, whole: &str, say: &dyn Fn(String)) {
+    let key = if is_new { "image.pull.new" } else { "image.pull.current" };
+    say(text_with(key, &[("name", shown)]));
+    render::out(&format!("{whole}\n"));
+}
+
+fn whole_name(pulled: &PulledImage) -> String {
+    pulled.image.name.as_ref().map(Reference::to_string).unwrap_or_default()
 }
 
 /// The result, for programs.
-fn print_result(format: &OutputFormat, pulled: &PulledImage, shown: &str, digest: &str) -> Result<()> {
-    let row: Value = json!({
+fn result(pulled: &PulledImage, shown: &str) -> Value {
+    json!({
         "Name": shown,
         "Reference": pulled.image.name.as_ref().map(Reference::to_string),
-        "Digest": digest,
+        "Digest": pulled.image.registry_digest().to_string(),
         "ID": pulled.image.id.to_string(),
         "Status": if pulled.is_new { "downloaded" } else { "up to date" },
-    });
+    })
+}
+
+fn print_results(format: &OutputFormat, results: &[Value]) -> Result<()> {
     let titles = [("Name", "NAME"), ("Digest", "DIGEST"), ("ID", "IMAGE ID"), ("Status", "STATUS")];
     let columns = ["Name", "Digest", "ID", "Status"];
-    render::out(&format.rows(&titles, &columns, &[row]).map_err(|why| unfilled(&why))?);
+    render::out(&format.rows(&titles, &columns, results).map_err(|why| unfilled(&why))?);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ const FILTERS: [&str; 8] = ["id", "name", "status", "exited", "ancestor", "publi
 const COLUMNS: [&str; 8] = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
 
 /// The titles of the fields.
-const TITLES: [(&str, &str); 14] = [
+pub(crate) const TITLES: [(&str, &str); 14] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ID", "CONTAINER ID"),

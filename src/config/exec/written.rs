@@ -64,8 +64,8 @@ fn variable(written: &OsStr) -> Option<OsString> {
 pub struct NamedUser {
     /// The IDs.
     pub ids: RunAs,
-    /// The supplementary groups: those that list the name of the user as a member. A user by number has none, and so has one
-    /// whose group is named too.
+    /// The supplementary groups: those that list the name of the user as a member. A user without an account has none, and so has
+    /// one whose group is named too.
     pub groups: Vec<u32>,
     /// The home directory.
     pub home: PathBuf,
@@ -100,15 +100,18 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
         Some(uid) => Err(uid),
         None => Ok(accounts.user(user).map_err(unread)?.ok_or_else(|| wrong("exec.with.user.none"))?),
     };
-    let (uid, own_gid, home) = match &account {
-        Ok(account) => (account.uid, account.gid, account.home.clone()),
-        // Without an account, the group has the same number, as in `run_as`.
-        Err(uid) => (*uid, *uid, accounts.user_of(*uid).and_then(|account| account.home)),
+    // A number is never a name, but an account may have it: then its groups are those of the user.
+    let (uid, account) = match account {
+        Ok(account) => (account.uid, Some(account)),
+        Err(uid) => (uid, accounts.user_of(uid)),
     };
-    let groups = match (group, account.is_ok()) {
-        (None, true) => accounts.groups_of(user).map_err(unread)?,
+    // Without an account, Docker takes the group 0.
+    let own_gid = account.as_ref().map_or(0, |account| account.gid);
+    let groups = match (group, &account) {
+        (None, Some(account)) => accounts.groups_of(&account.name).map_err(unread)?,
         _ => Vec::new(),
     };
+    let home = account.and_then(|account| account.home);
     let gid = match group {
         None => own_gid,
         Some(group) => match id(group)? {
@@ -144,12 +147,13 @@ mod tests {
         for name in names {
             match user(name) {
                 Ok((uid, gid)) => {
-                    assert!(uid != 0 && gid != 0 && name.starts_with(&uid.to_string()), "{name} {uid}")
+                    // No account has this ID, so the group is 0, as Docker's.
+                    assert!(uid != 0 && gid == 0 && name.starts_with(&uid.to_string()), "{name} {uid}")
                 }
                 Err(error) => assert!(error.what.contains("ID"), "{name}: {error}"),
             }
         }
-        assert_eq!(user("2147483648"), Ok((2_147_483_648, 2_147_483_648)));
+        assert_eq!(user("2147483648"), Ok((2_147_483_648, 0)));
         assert_eq!(user("bob"), Ok((1001, 1002)));
         assert_eq!(user("bob:staff"), Ok((1001, 50)));
         assert_eq!(user("7:staff"), Ok((7, 50)));
@@ -159,9 +163,12 @@ mod tests {
         }
         assert_eq!(user_of("bob".as_ref(), &accounts).unwrap().home, Path::new("/home/bob"));
         assert_eq!(user_of("7".as_ref(), &accounts).unwrap().home, Path::new("/"));
-        // Only a name has the groups that list it, and only where no group is named.
-        assert_eq!(groups("bob"), [0, 50]);
-        for other in ["1", "1001", "bob:staff", "bob:1002"] {
+        // Only an account has the groups that list it, by its name or its ID, and only where no group is named.
+        assert_eq!(user("1001"), Ok((1001, 1002)));
+        for bob in ["bob", "1001"] {
+            assert_eq!(groups(bob), [0, 50], "{bob}");
+        }
+        for other in ["1", "bob:staff", "bob:1002", "1001:1002"] {
             assert_eq!(groups(other), [0; 0], "{other}");
         }
     }

@@ -22,6 +22,8 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("checked", include_str!("../../../docs/schema/checked.json")),
     ("verified", include_str!("../../../docs/schema/verified.json")),
     ("removed", include_str!("../../../docs/schema/removed.json")),
+    ("stats", include_str!("../../../docs/schema/stats.json")),
+    ("events", include_str!("../../../docs/schema/events.json")),
     ("doctor", include_str!("../../../docs/schema/doctor.json")),
     ("lessons", include_str!("../../../docs/schema/lessons.json")),
     ("grade", include_str!("../../../docs/schema/grade.json")),

@@ -8,6 +8,7 @@
 //!
 //! With a maximum size, `log` becomes `log.1`, `log.1` becomes `log.2`, and so on.
 
+mod number;
 pub mod read;
 pub mod write;
 

@@ -2,13 +2,13 @@
 //!
 //! A file that is renamed keeps its inode. So the reader reads its open file to the end, looks under which name that is
 //! now, and goes on with the next newer one. No line is read twice. Lines are missed only if a file is removed before it was
-//! read: this is noted.
+//! opened: the numbers of the files show this, and it is noted.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 
-use super::{LOG, LogEntry, older};
+use super::{LOG, LogEntry, number, older};
 use crate::host::private_directory::PrivateDirectory;
 
 /// The number of bytes that are read at a time.
@@ -25,12 +25,32 @@ pub enum Reading {
     Missed,
 }
 
+/// How often the files are listed again, if they are renamed meanwhile. A log that is renamed more often is read without
+/// numbers.
+const ATTEMPTS: usize = 100;
+
+/// A file of a log.
+#[derive(Debug)]
+struct LogFile {
+    file: File,
+    inode: u64,
+    /// How many files the log has had, with this one. None: it is not known.
+    number: Option<u64>,
+}
+
+impl LogFile {
+    /// Whether no file was between another one and this one.
+    fn follows(&self, former: &LogFile) -> bool {
+        self.number.zip(former.number).is_some_and(|(own, former)| own == former + 1)
+    }
+}
+
 /// A log that is read.
 #[derive(Debug)]
 pub struct LogReader {
     directory: PrivateDirectory,
-    /// The file, and its inode. None: there is no log yet.
-    file: Option<(File, u64)>,
+    /// The file. None: there is no log yet.
+    file: Option<LogFile>,
     /// What was read and is not parsed yet.
     buffer: Vec<u8>,
     /// How many bytes of that are parsed.
@@ -46,30 +66,47 @@ impl LogReader {
     pub fn open(directory: PrivateDirectory, tail: Option<u64>) -> io::Result<LogReader> {
         let mut reader =
             LogReader { directory, file: None, buffer: Vec::new(), parsed: 0, has_missed: false };
-        let mut left = tail;
-        for number in 0.. {
-            let Some(mut file) = reader.open_file(number)? else { break };
-            let start = match &mut left {
-                None => 0,
-                Some(left) => match start_of(&file, *left)? {
-                    Ok(start) => {
-                        *left = 0;
-                        start
-                    }
-                    Err(lines) => {
-                        *left -= lines;
-                        0
-                    }
-                },
-            };
-            file.seek(SeekFrom::Start(start))?;
-            let inode = file.metadata()?.ino();
-            reader.file = Some((file, inode));
-            if left == Some(0) {
-                break;
-            }
+        let mut files = reader.files(|_| false)?;
+        let mut start = 0;
+        if let Some(lines) = tail {
+            let count;
+            (count, start) = start_in(&files, lines)?;
+            files.truncate(count);
+        }
+        if let Some(mut oldest) = files.pop() {
+            oldest.file.seek(SeekFrom::Start(start))?;
+            reader.file = Some(oldest);
         }
         Ok(reader)
+    }
+
+    /// Opens the files, the newest first, until one of them is the last that is needed.
+    fn files(&self, is_last: impl Fn(&LogFile) -> bool) -> io::Result<Vec<LogFile>> {
+        for attempt in 1.. {
+            let newest = number::read(&self.directory);
+            let mut files: Vec<LogFile> = Vec::new();
+            let mut is_renamed = false;
+            for number in 0.. {
+                let Some(file) = self.open_file(number)? else { break };
+                let inode = file.metadata()?.ino();
+                // A file that is found under two names was renamed in between.
+                is_renamed |= files.last().is_some_and(|newer| newer.inode == inode);
+                let number = newest.and_then(|newest| newest.checked_sub(number.into()));
+                files.push(LogFile { file, inode, number });
+                if files.last().is_some_and(&is_last) {
+                    break;
+                }
+            }
+            is_renamed |= number::read(&self.directory) != newest;
+            if !is_renamed {
+                return Ok(files);
+            }
+            if attempt == ATTEMPTS {
+                files.iter_mut().for_each(|file| file.number = None);
+                return Ok(files);
+            }
+        }
+        Ok(Vec::new())
     }
 
     fn open_file(&self, number: u32) -> io::Result<Option<File>> {
@@ -100,7 +137,7 @@ impl LogReader {
 
     /// Reads more of the open file. Returns whether there was more.
     fn fill(&mut self) -> io::Result<bool> {
-        let Some((file, _)) = &mut self.file else { return Ok(false) };
+        let Some(LogFile { file, .. }) = &mut self.file else { return Ok(false) };
         self.buffer.drain(..self.parsed);
         self.parsed = 0;
         let before = self.buffer.len();
@@ -117,43 +154,22 @@ impl LogReader {
 
     /// Opens the next newer file, if there is one. Returns whether there may be more to read.
     fn go_on(&mut self) -> io::Result<bool> {
-        let Some((_, own)) = self.file else {
-            self.file = self.oldest()?;
+        let Some(own) = &self.file else {
+            self.file = self.files(|_| false)?.pop();
             return Ok(self.file.is_some());
         };
-        // The files, the newest first, until the open one.
-        let mut newer = None;
-        for number in 0.. {
-            let Some(file) = self.open_file(number)? else { break };
-            let inode = file.metadata()?.ino();
-            if inode == own {
-                let Some(newer) = newer else { return Ok(false) };
-                return self.take(newer);
-            }
-            newer = Some((file, inode));
-        }
-        // The open file was removed. Without another one, a new one is being made.
-        match newer {
-            None => Ok(false),
-            Some(oldest) => {
-                self.has_missed = true;
-                self.take(oldest)
-            }
-        }
-    }
-
-    fn oldest(&self) -> io::Result<Option<(File, u64)>> {
-        let mut oldest = None;
-        for number in 0.. {
-            let Some(file) = self.open_file(number)? else { break };
-            let inode = file.metadata()?.ino();
-            oldest = Some((file, inode));
-        }
-        Ok(oldest)
+        let own_inode = own.inode;
+        let is_own = |file: &LogFile| file.inode == own_inode;
+        let mut newer = self.files(is_own)?;
+        let is_there = newer.pop_if(|file| is_own(file)).is_some();
+        // If the open file was removed and there is no other one, a new one is being made.
+        let Some(next) = newer.pop() else { return Ok(false) };
+        self.has_missed = !is_there && !next.follows(own);
+        self.take(next)
     }
 
     /// Goes on with another file, when the open one is read to its end: lines may have been added just before it was renamed.
-    fn take(&mut self, next: (File, u64)) -> io::Result<bool> {
+    fn take(&mut self, next: LogFile) -> io::Result<bool> {
         if !self.fill()? {
             // A line without an end was never complete.
             self.buffer.clear();
@@ -164,6 +180,18 @@ impl LogReader {
         }
         Ok(true)
     }
+}
+
+/// How many of these files have the last `lines` lines, the newest file first, and where these begin in the oldest of them.
+fn start_in(files: &[LogFile], lines: u64) -> io::Result<(usize, u64)> {
+    let mut left = lines;
+    for (at, LogFile { file, .. }) in files.iter().enumerate() {
+        match start_of(file, left)? {
+            Ok(start) => return Ok((at + 1, start)),
+            Err(found) => left -= found,
+        }
+    }
+    Ok((files.len(), 0))
 }
 
 /// Where the last `lines` lines of a file begin; or how many lines it has, if it has fewer.
@@ -247,6 +275,32 @@ mod tests {
         assert_eq!(read.iter().filter(|number| **number == -1).count(), 1, "{read:?}");
         assert_eq!(read.last(), Some(&399));
         assert!(read.iter().filter(|number| **number >= 0).is_sorted());
+    }
+
+    /// A single file is removed at each rotation. Only a reader that has not opened one of them has missed lines.
+    #[test]
+    fn a_reader_of_a_single_file_misses_lines_only_if_a_file_was_removed_unread() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = directory(&temporary);
+        let again = || directory.try_clone().unwrap();
+        let options = LogOptions { max_size: Some(500), max_files: 1 };
+        let mut log = LogWriter::open(again(), options).unwrap();
+        let mut reader = LogReader::open(again(), None).unwrap();
+        for start in (0..300).step_by(5) {
+            put(&mut log, start..start + 5);
+            assert_eq!(numbers(&mut reader), (start..start + 5).collect::<Vec<_>>());
+        }
+        // The file goes on with its number when the container is started again.
+        drop(log);
+        let mut log = LogWriter::open(again(), options).unwrap();
+        put(&mut log, 300..305);
+        assert_eq!(numbers(&mut reader), (300..305).collect::<Vec<_>>());
+        put(&mut log, 305..330);
+        let read = numbers(&mut reader);
+        assert_eq!(read.iter().filter(|number| **number == -1).count(), 1, "{read:?}");
+        assert_eq!(read.last(), Some(&329));
+        // A reader that begins now has missed nothing.
+        assert!(!numbers(&mut LogReader::open(again(), Some(1)).unwrap()).contains(&-1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
 use super::super::record::LogOptions;
-use super::{LOG, LogLine, OutputStream, older};
+use super::{LOG, LogLine, OutputStream, number, older};
 use crate::host::private_directory::PrivateDirectory;
 use crate::value::bytes;
 use crate::value::timestamp::Timestamp;
@@ -25,6 +25,8 @@ pub struct LogWriter {
     file: Option<File>,
     /// The size of the file.
     size: u64,
+    /// How many files there have been, with this one.
+    number: u64,
     /// The beginnings of lines that have no end yet, of standard output and standard error.
     pending: [Vec<u8>; 2],
     /// Lines for the file.
@@ -41,11 +43,13 @@ impl LogWriter {
     /// # Errors
     /// Those of open(2).
     pub fn open(directory: PrivateDirectory, options: LogOptions) -> io::Result<LogWriter> {
+        let number = number::read(&directory).unwrap_or_default();
         let mut log = LogWriter {
             directory,
             options,
             file: None,
             size: 0,
+            number,
             pending: [Vec::new(), Vec::new()],
             buffer: Vec::new(),
             buffered: 0,
@@ -59,7 +63,12 @@ impl LogWriter {
         let found = self.directory.file(LOG).map_err(|unusable| io::Error::other(unusable.reason()))?;
         let mut file = match found {
             Some(file) => file,
-            None => self.directory.make_file(LOG)?.ok_or(io::ErrorKind::AlreadyExists)?,
+            None => {
+                // Before the file is there: a reader that finds the file must find its number.
+                self.number += 1;
+                number::write(&self.directory, self.number);
+                self.directory.make_file(LOG)?.ok_or(io::ErrorKind::AlreadyExists)?
+            }
         };
         // A process that was killed may have written a part of a line. The next line would be glued to it.
         let size = whole_lines(&file)?;

@@ -42,14 +42,15 @@ impl LayerPath {
     }
 
     pub(super) fn parent(&self) -> LayerPath {
-        let slash = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        LayerPath(self.0[..slash].to_owned())
+        LayerPath(self.split().0.to_owned())
     }
 
-    /// The directories above, from the top, without the root.
-    fn ancestors(&self) -> impl Iterator<Item = &[u8]> {
-        let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        slashes.map(|(at, _)| &self.0[..at])
+    /// The directory above, and the name in it.
+    fn split(&self) -> (&[u8], &[u8]) {
+        match self.0.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&self.0[..slash], &self.0[slash + 1..]),
+            None => (&[], &self.0),
+        }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -132,18 +133,22 @@ impl Merged {
     ) -> Result<Option<LayerPath>, Errno> {
         let mut left: VecDeque<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
         let (mut at, mut links) = (LayerPath::default(), 0);
+        // Below a directory that no layer has, no layer has anything. So a path of many levels is not looked up at each of them.
+        let mut is_new = false;
         while let Some(part) = left.pop_front() {
             match part.as_slice() {
                 b"" | b"." => continue,
                 // Only a symbolic link has it. The parent of the root is the root.
                 b".." => {
                     at = at.parent();
+                    is_new = false;
                     continue;
                 }
                 _ => {}
             }
             let next = at.join(&part);
-            let place = self.find(&next)?;
+            let place = if is_new { LayerPlace::Nothing } else { self.find(&next)? };
+            is_new = matches!(place, LayerPlace::Nothing);
             if let LayerPlace::Here(file, stat) | LayerPlace::Below(file, stat) = &place {
                 match type_of(stat) {
                     FileType::Symlink => {
@@ -184,18 +189,22 @@ pub(super) fn look(layer: &OwnedFd, path: &LayerPath) -> Result<LayerLook, Errno
         // The path goes through something else than a directory here.
         Err(Errno::NOTDIR | Errno::LOOP) => Ok(LayerLook::Hidden),
         Err(Errno::NOENT) => {
-            if is_opaque(&open(layer, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY)?) {
-                return Ok(LayerLook::Hidden);
-            }
-            for ancestor in path.ancestors() {
-                match open(layer, OsStr::from_bytes(ancestor), OFlags::RDONLY | OFlags::DIRECTORY) {
-                    Ok(directory) if is_opaque(&directory) => return Ok(LayerLook::Hidden),
-                    Ok(_) => {}
-                    Err(Errno::NOENT) => return Ok(LayerLook::Miss),
-                    Err(errno) => return Err(errno),
+            // Each directory is opened from the one above, so a path of many levels takes a short lookup for each.
+            let open_directory = |from: &OwnedFd, name: &[u8]| {
+                open(from, OsStr::from_bytes(name), OFlags::RDONLY | OFlags::DIRECTORY)
+            };
+            let mut directory = open_directory(layer, b".")?;
+            let (above, _) = path.split();
+            for name in above.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+                if is_opaque(&directory) {
+                    return Ok(LayerLook::Hidden);
                 }
+                directory = match open_directory(&directory, name) {
+                    Err(Errno::NOENT) => return Ok(LayerLook::Miss),
+                    opened => opened?,
+                };
             }
-            Ok(LayerLook::Miss)
+            Ok(if is_opaque(&directory) { LayerLook::Hidden } else { LayerLook::Miss })
         }
         Err(errno) => Err(errno),
     }

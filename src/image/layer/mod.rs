@@ -14,6 +14,7 @@ mod copy;
 mod files;
 mod merged;
 mod read;
+mod summary;
 mod task;
 mod times;
 mod tree;
@@ -34,6 +35,7 @@ use self::apply::Unpacker;
 pub use self::files::attributes;
 use self::merged::Merged;
 pub(super) use self::merged::is_opaque;
+pub use self::summary::LayerSummary;
 use self::task::LayerMessage;
 pub use self::task::{LayerReading, LayerTask, LayerWork, PathPlace, PlaceKind, ReachedPlace};
 use super::decompress::decompressed;
@@ -49,13 +51,36 @@ use crate::text::{printed, text, text_with};
 /// The name of the subcommand that becomes the process.
 pub const SUBCOMMAND: &str = "__unpack";
 
-/// Unpacks a layer. Returns its diff ID.
+/// A layer that was unpacked.
+pub(super) struct Unpacked {
+    /// The digest of its archive.
+    pub(super) diff_id: Digest,
+    /// What it has.
+    pub(super) counts: LayerCounts,
+    /// What its files are.
+    pub(super) summary: LayerSummary,
+}
+
+/// Unpacks a layer.
 ///
 /// # Errors
 /// It cannot be unpacked. What was made so far is left there.
-pub fn unpack(blob: File, task: &LayerTask) -> Result<(Digest, LayerCounts)> {
+pub(super) fn unpack(blob: File, task: &LayerTask) -> Result<Unpacked> {
     match perform(task, blob.into())? {
-        LayerMessage::Unpacked { diff_id, counts } => Ok((diff_id, counts)),
+        LayerMessage::Unpacked { diff_id, counts, summary } => Ok(Unpacked { diff_id, counts, summary }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Summarizes the files in a directory.
+///
+/// # Errors
+/// They cannot be looked at.
+pub(super) fn summarize(directory: &Path, maps: Option<&IdMaps>) -> Result<LayerSummary> {
+    let work = LayerWork::Summarize;
+    let task = LayerTask { directory: directory.to_owned(), work, maps: maps.cloned() };
+    match perform(&task, Stdio::null())? {
+        LayerMessage::Summarized(summary) => Ok(summary),
         other => Err(unexpected(other)),
     }
 }
@@ -311,7 +336,7 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         | LayerWork::Copy { layers: lowers, .. } => {
             lowers.iter().map(|path| open(path)).collect::<std::result::Result<_, _>>()?
         }
-        LayerWork::Remove(_) | LayerWork::Measure(_) => Vec::new(),
+        LayerWork::Remove(_) | LayerWork::Measure(_) | LayerWork::Summarize => Vec::new(),
     };
     if let Some(maps) = &task.maps {
         confine::enter_user_namespace(maps, || {
@@ -327,6 +352,7 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
     if poll(&mut parent, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
         return Err(LayerMessage::Removed);
     }
+    let unsummarized = |errno| failed(("statx(<layer>)".to_owned(), crate::error::errno(errno)));
     let unreadable = |Unreadable(why): Unreadable| LayerMessage::Unreadable(why);
     match &task.work {
         LayerWork::Remove(name) => tree::remove(&directory, name.as_ref())
@@ -341,6 +367,9 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         LayerWork::Measure(name) => tree::measure(&directory, name.as_ref())
             .map(LayerMessage::Measured)
             .map_err(|errno| failed((format!("getdents64(<{name}>)"), crate::error::errno(errno)))),
+        LayerWork::Summarize => {
+            summary::summarize(&directory).map(LayerMessage::Summarized).map_err(unsummarized)
+        }
         LayerWork::Read(reading, _) => {
             let output = io::stdin().as_fd().try_clone_to_owned().map(File::from);
             let output = output.map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
@@ -358,10 +387,12 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
                 .map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
             let mut archive = Digesting::new(archive);
             let mut entries = ArchiveEntries::new(&mut archive);
-            let unpacker = Unpacker::new(Merged { layer: directory, lowers }, task.maps.as_ref());
+            let layer = directory.try_clone().map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
+            let unpacker = Unpacker::new(Merged { layer, lowers }, task.maps.as_ref());
             let counts = unpacker.unpack(&mut entries).map_err(unreadable)?;
             entries.finish().map_err(unreadable)?;
-            Ok(LayerMessage::Unpacked { diff_id: archive.digester.finish(), counts })
+            let summary = summary::summarize(&directory).map_err(unsummarized)?;
+            Ok(LayerMessage::Unpacked { diff_id: archive.digester.finish(), counts, summary })
         }
     }
 }

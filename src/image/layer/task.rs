@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::apply::LayerCounts;
+use super::summary::LayerSummary;
 use crate::image::digest::Digest;
 use crate::plan::call::user::IdMaps;
 
@@ -34,6 +35,8 @@ pub enum LayerWork {
     Read(LayerReading, #[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Add up the sizes of the files in this entry.
     Measure(String),
+    /// Summarize all files.
+    Summarize,
     /// Copy a directory of these layers, the topmost first, into the entry of this name.
     Copy {
         /// The layers.
@@ -113,13 +116,15 @@ pub(super) enum LayerMessage {
     /// It is in its user namespace, and waits for the maps.
     Map,
     /// The end of an unpacking.
-    Unpacked { diff_id: Digest, counts: LayerCounts },
+    Unpacked { diff_id: Digest, counts: LayerCounts, summary: LayerSummary },
     /// The end of a removal.
     Removed,
     /// The end of a reading.
     Read,
     /// The size of the files in an entry.
     Measured(u64),
+    /// What all files are.
+    Summarized(LayerSummary),
     /// The archive cannot be read or unpacked.
     Unreadable(String),
     /// A call of its preparation failed.

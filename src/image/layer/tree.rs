@@ -63,7 +63,16 @@ fn open(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 /// Removes all files of a directory, up to the first directory in it.
 fn first_directory(directory: &OwnedFd) -> Result<Option<OsString>, Errno> {
     let mut is_writable = false;
-    for entry in Dir::read_from(directory)? {
+    // It is opened again from itself, which takes the permission to search it.
+    let entries = match Dir::read_from(directory) {
+        Err(Errno::ACCESS) => {
+            fchmod(directory, Mode::RWXU)?;
+            is_writable = true;
+            Dir::read_from(directory)
+        }
+        opened => opened,
+    };
+    for entry in entries? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         if name == "." || name == ".." {
@@ -146,6 +155,12 @@ mod tests {
         }
         for name in ["closed/inner", "closed"] {
             fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        for mode in [0o111, 0o222, 0o444, 0o666] {
+            let listed = tree.join(format!("{mode:o}/empty"));
+            fs::create_dir_all(&listed).unwrap();
+            fs::set_permissions(&listed, fs::Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(listed.parent().unwrap(), fs::Permissions::from_mode(mode)).unwrap();
         }
         let parent = OwnedFd::from(fs::File::open(directory.path()).unwrap());
         // The link has the path of its target as its content.

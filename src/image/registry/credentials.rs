@@ -10,15 +10,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::files::{config_directory, home_directory};
+use super::helper::CredentialHelper;
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::image::reference::DOCKER;
 use crate::text::{printed, text_with};
@@ -80,12 +79,27 @@ impl Credential {
 /// A file with credentials.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AuthFile {
+pub(super) struct AuthFile {
     #[serde(default)]
     auths: BTreeMap<String, AuthEntry>,
+    /// The helpers of single registries.
     #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
-    creds_store: Option<String>,
+    pub(super) cred_helpers: BTreeMap<String, String>,
+    /// The helper of all other registries.
+    pub(super) creds_store: Option<String>,
+}
+
+impl AuthFile {
+    /// The helper that the file names for this registry alone.
+    fn own_helper(&self, registry: &str) -> Option<&str> {
+        let helper = self.cred_helpers.get(registry).or_else(|| self.cred_helpers.get(server_of(registry)));
+        helper.map(String::as_str)
+    }
+
+    /// The helper that keeps the password of this registry.
+    pub(super) fn helper(&self, registry: &str) -> Option<&str> {
+        self.own_helper(registry).or(self.creds_store.as_deref()).filter(|helper| !helper.is_empty())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -117,12 +131,16 @@ pub(super) fn find(
 ) -> Result<Option<(Credential, String)>> {
     for path in files(chosen) {
         let Some(file) = read(&path)? else { continue };
-        let server = if registry == DOCKER { DOCKER_KEY } else { registry };
-        let helper = file.cred_helpers.get(registry).or_else(|| file.cred_helpers.get(server));
-        if let Some(helper) = helper
-            && let Some(credential) = ask(helper, server)?
+        let server = server_of(registry);
+        let of_helper = |helper: &str| -> Result<Option<(Credential, String)>> {
+            let helper = CredentialHelper::named(helper)?;
+            let found = helper.get(server)?;
+            Ok(found.map(|(user, secret)| (Credential::of(&user, secret), helper.to_string())))
+        };
+        if let Some(helper) = file.own_helper(registry)
+            && let Some(found) = of_helper(helper)?
         {
-            return Ok(Some((credential, format!("docker-credential-{helper}"))));
+            return Ok(Some(found));
         }
         let whole = format!("{registry}/{repository}");
         let fits = |key: &str| {
@@ -135,9 +153,9 @@ pub(super) fn find(
             return Ok(Some((credential, printed(&path))));
         }
         if let Some(helper) = &file.creds_store
-            && let Some(credential) = ask(helper, server)?
+            && let Some(found) = of_helper(helper)?
         {
-            return Ok(Some((credential, format!("docker-credential-{helper}"))));
+            return Ok(Some(found));
         }
     }
     Ok(None)
@@ -152,6 +170,11 @@ fn normal(key: &str) -> &str {
         "index.docker.io" | "registry-1.docker.io" => DOCKER,
         key => key.trim_end_matches('/'),
     }
+}
+
+/// How helpers and Docker's files call a registry.
+pub(super) fn server_of(registry: &str) -> &str {
+    if registry == DOCKER { DOCKER_KEY } else { registry }
 }
 
 /// Whether a key of a file is about a registry as a whole.
@@ -181,7 +204,11 @@ pub(super) fn of_session() -> PathBuf {
     }
 }
 
-fn read(path: &Path) -> Result<Option<AuthFile>> {
+/// What a file says. None: there is none for this user.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn read(path: &Path) -> Result<Option<AuthFile>> {
     let unread = |why: String| {
         Error::new(ExitKind::Refused, text_with("registry.authfile", &[("path", &printed(path))])).why(why)
     };
@@ -208,46 +235,6 @@ fn read(path: &Path) -> Result<Option<AuthFile>> {
             }
         },
     }
-}
-
-/// Asks a credential helper. None: it has nothing for this server.
-fn ask(helper: &str, server: &str) -> Result<Option<Credential>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Told {
-        username: String,
-        secret: String,
-    }
-    let program = format!("docker-credential-{helper}");
-    let failed = |why: String| {
-        Error::new(ExitKind::Refused, text_with("registry.helper", &[("program", &printed(&program))]))
-            .why(why)
-    };
-    if helper.is_empty() || helper.contains('/') {
-        return Err(failed(text_with("registry.helper.name", &[])));
-    }
-    let child = Command::new(&program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn();
-    let mut child = child.map_err(|error| failed(io_text(&error)))?;
-    if let Some(mut input) = child.stdin.take() {
-        // A helper that reads nothing prints why.
-        let _ = writeln!(input, "{server}");
-    }
-    let output = child.wait_with_output().map_err(|error| failed(io_text(&error)))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        return match said.contains("credentials not found") {
-            true => Ok(None),
-            false => Err(failed(printed(said.trim_end()))),
-        };
-    }
-    let told: Told =
-        serde_json::from_str(&said).map_err(|_| failed(text_with("registry.helper.json", &[])))?;
-    Ok(Some(Credential::of(&told.username, told.secret)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Stores and removes passwords, in the form that podman and Docker read.
 //!
 //! The file is podman's: it is below `$XDG_RUNTIME_DIR`, so it ends with the session. `$REGISTRY_AUTH_FILE` or a flag
-//! names another one, such as `~/.docker/config.json`.
+//! names another one, such as `~/.docker/config.json`. If one of the files names a credential helper for the registry, the helper
+//! keeps the password, and no file has it.
 
 use std::fs;
 use std::io::Write;
@@ -11,20 +12,34 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::client::{Ask, RegistryClient, unexpected};
-use super::credentials::{DOCKER_KEY, Login, files, is_key_of, of_session};
+use super::credentials::{self, AuthFile, Login, files, is_key_of, of_session, server_of};
 use super::endpoint::Endpoint;
+use super::helper::CredentialHelper;
 use super::transport::{Content, HttpTransport};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::token::token;
-use crate::image::reference::DOCKER;
 use crate::text::{printed, text, text_with};
 
-/// Asks a registry whether a password is right, and stores it. Returns the file.
+/// Where a password is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordPlace {
+    /// This file has it.
+    File(PathBuf),
+    /// This program has it.
+    Helper(String),
+}
+
+/// Asks a registry whether a password is right, and stores it.
 ///
 /// # Errors
-/// The registry cannot be reached or does not accept it; the file cannot be written.
-pub fn login(registry: &str, login: &Login, options: &RegistryOptions, tell: TellAll<'_>) -> Result<PathBuf> {
+/// The registry cannot be reached or does not accept it; the file cannot be written; the helper fails.
+pub fn login(
+    registry: &str,
+    login: &Login,
+    options: &RegistryOptions,
+    tell: TellAll<'_>,
+) -> Result<PasswordPlace> {
     let options = RegistryOptions { login: Some(login.clone()), ..options.clone() };
     let transport = HttpTransport::new(options.clone());
     let endpoint = Endpoint::registry(registry, &options)?;
@@ -50,21 +65,75 @@ pub fn login(registry: &str, login: &Login, options: &RegistryOptions, tell: Tel
         }
         _ => return Err(unexpected(answer).error),
     }
+    if let Some(helper) = helper(registry, &options)? {
+        tell(&format!("execve(\"{helper}\", [..., \"store\"])"), "registry.explain.helper");
+        helper.store(server_of(registry), login)?;
+        // Otherwise the password that a file has would still be used.
+        forget(Some(registry), &options, tell)?;
+        return Ok(PasswordPlace::Helper(helper.to_string()));
+    }
     let path = file(&options);
-    tell(&format!("write(<{}.new>); rename(\"{0}.new\", \"{0}\")", printed(&path)), "registry.explain.store");
+    tell_writing(tell, &path, "registry.explain.store");
     change(&path, |auths| {
         auths.retain(|key, _| !is_key_of(key, registry));
-        let key = if registry == DOCKER { DOCKER_KEY } else { registry };
-        auths.insert(key.to_owned(), json!({ "auth": login.encoded() }));
+        auths.insert(server_of(registry).to_owned(), json!({ "auth": login.encoded() }));
     })?;
-    Ok(path)
+    Ok(PasswordPlace::File(path))
+}
+
+/// The helper that the first of the files names for a registry.
+fn helper(registry: &str, options: &RegistryOptions) -> Result<Option<CredentialHelper>> {
+    for path in files(options.auth_file.as_deref()) {
+        if let Some(name) = credentials::read(&path)?.as_ref().and_then(|file| file.helper(registry)) {
+            return CredentialHelper::named(name).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn tell_writing(tell: TellAll<'_>, path: &Path, why: &str) {
+    tell(&format!("write(<{}.new>); rename(\"{0}.new\", \"{0}\")", printed(path)), why);
+}
+
+/// Removes the password of a registry, or all, from the files and the helpers. Returns whether there was one.
+///
+/// # Errors
+/// A file cannot be read or written; a helper fails.
+pub fn logout(registry: Option<&str>, options: &RegistryOptions, tell: TellAll<'_>) -> Result<bool> {
+    let mut was_there = false;
+    for path in files(options.auth_file.as_deref()) {
+        let Some(file) = credentials::read(&path)? else { continue };
+        for (helper, server) in kept_by_helpers(&file, registry)? {
+            let helper = CredentialHelper::named(&helper)?;
+            if helper.get(&server)?.is_some() {
+                was_there = true;
+                tell(&format!("execve(\"{helper}\", [..., \"erase\"])"), "registry.explain.erase");
+                helper.erase(&server)?;
+            }
+        }
+    }
+    Ok(forget(registry, options, tell)? || was_there)
+}
+
+/// The helpers of a file, each with a server of which it may have the password.
+fn kept_by_helpers(file: &AuthFile, registry: Option<&str>) -> Result<Vec<(String, String)>> {
+    if let Some(registry) = registry {
+        let helper = file.helper(registry).map(|helper| (helper.to_owned(), server_of(registry).to_owned()));
+        return Ok(helper.into_iter().collect());
+    }
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (registry, helper) in &file.cred_helpers {
+        all.push((helper.clone(), server_of(registry).to_owned()));
+    }
+    if let Some(helper) = file.creds_store.as_ref().filter(|helper| !helper.is_empty()) {
+        let known = CredentialHelper::named(helper)?.list()?;
+        all.extend(known.into_iter().map(|server| (helper.clone(), server)));
+    }
+    Ok(all)
 }
 
 /// Removes the password of a registry, or all, from the files. Returns whether there was one.
-///
-/// # Errors
-/// A file cannot be read or written.
-pub fn logout(registry: Option<&str>, options: &RegistryOptions, tell: TellAll<'_>) -> Result<bool> {
+fn forget(registry: Option<&str>, options: &RegistryOptions, tell: TellAll<'_>) -> Result<bool> {
     let mut was_there = false;
     for path in files(options.auth_file.as_deref()) {
         let auths = read(&path)?.get("auths").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -73,10 +142,7 @@ pub fn logout(registry: Option<&str>, options: &RegistryOptions, tell: TellAll<'
             continue;
         }
         was_there = true;
-        tell(
-            &format!("write(<{}.new>); rename(\"{0}.new\", \"{0}\")", printed(&path)),
-            "registry.explain.forget",
-        );
+        tell_writing(tell, &path, "registry.explain.forget");
         change(&path, |auths| auths.retain(|key, _| !is_it(key)))?;
     }
     Ok(was_there)

@@ -18,10 +18,13 @@
 //! | `challenge` | what a registry wants when it answers 401 |
 //! | `authorize` | how it gets that: a password, or a token for it |
 //! | `credentials` | the passwords that the user has stored |
+//! | `helper` | programs that keep passwords |
 //! | `download` | a blob, from where an interrupted download has ended |
 //! | `layers` | three downloads at a time, and the unpacking |
 //! | `pull` | from the name to the layers |
 //! | `push` | from the layers to the name |
+//! | `compress` | layers that were made here, for a push |
+//! | `tags` | all tags of a repository |
 //! | `login` | stores passwords |
 //! | `search` | the index of Docker Hub |
 
@@ -29,17 +32,20 @@ mod authorize;
 mod certificates;
 mod challenge;
 mod client;
+mod compress;
 mod conf;
 mod credentials;
 mod download;
 mod endpoint;
 mod files;
+mod helper;
 mod layers;
 pub mod login;
 pub mod pull;
 pub mod push;
 mod resolve;
 pub mod search;
+pub mod tags;
 mod transport;
 mod url;
 

@@ -11,7 +11,7 @@ use super::client::{Ask, RegistryClient, unexpected};
 use super::download;
 use super::endpoint::Endpoint;
 use super::layers;
-use super::transport::{Content, HttpFailure, HttpTransport, Tried};
+use super::transport::{Content, HttpFailure, HttpTransport, RegistryAnswer, Tried};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::digest::Digest;
@@ -71,6 +71,8 @@ pub enum LayerEvent {
     Retrying(Duration),
     /// It is there.
     Downloaded,
+    /// It is compressed now, to be sent. The place in the file shows how far.
+    Compressing(File, u64),
     /// It is unpacked, or sent, now. The place in the file shows how far.
     Unpacking(File, u64),
     /// It is unpacked, or sent.
@@ -183,18 +185,7 @@ fn named(client: &RegistryClient<'_>, reference: &Reference) -> Tried<(String, V
         })?;
         match answer.status {
             200 => {}
-            401 | 403 | 404 => {
-                let is_unknown = answer.status == 404;
-                let name = reference.familiar();
-                let failure = unexpected(answer);
-                let key = if is_unknown { "registry.unknown" } else { "registry.denied" };
-                let what = text_with(key, &[("name", &name), ("repository", &reference.familiar_name())]);
-                let error = Error { what, ..failure.error };
-                return Err(HttpFailure::lasting(match is_unknown {
-                    true => error,
-                    false => error.paste(login_line(&reference.registry)),
-                }));
-            }
+            401 | 403 | 404 => return Err(denied(answer, reference)),
             _ => return Err(unexpected(answer)),
         }
         let media_type = answer.media_type().to_owned();
@@ -211,6 +202,20 @@ fn named(client: &RegistryClient<'_>, reference: &Reference) -> Tried<(String, V
             }
             _ => Ok((media_type, bytes)),
         }
+    })
+}
+
+/// The error of a registry that does not have a name, or does not give it to everybody.
+pub(super) fn denied(answer: RegistryAnswer, reference: &Reference) -> HttpFailure {
+    let is_unknown = answer.status == 404;
+    let name = reference.familiar();
+    let failure = unexpected(answer);
+    let key = if is_unknown { "registry.unknown" } else { "registry.denied" };
+    let what = text_with(key, &[("name", &name), ("repository", &reference.familiar_name())]);
+    let error = Error { what, ..failure.error };
+    HttpFailure::lasting(match is_unknown {
+        true => error,
+        false => error.paste(login_line(&reference.registry)),
     })
 }
 

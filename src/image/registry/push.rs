@@ -4,8 +4,13 @@
 //!     POST /v2/NAME/blobs/uploads/?mount=DIGEST&from=X   another repository of the registry has it
 //!     POST /v2/NAME/blobs/uploads/, PUT LOCATION         the blob
 //!     PUT  /v2/NAME/manifests/TAG                        the manifest, when all that it names is there
+//!
+//! Layers that are not compressed are compressed before (`compress`), so the manifest may be another one than that of the store.
+
+use std::fs::File;
 
 use super::client::{Ask, RegistryClient, unexpected};
+use super::compress;
 use super::endpoint::Endpoint;
 use super::pull::{LayerEvent, PullWatcher};
 use super::transport::{Content, HttpFailure, HttpTransport, RegistryAnswer, Tried};
@@ -54,28 +59,29 @@ fn push_to(
     let manifest = store.document(&image.descriptor.digest)?;
     let parts = store.parts(&image.descriptor)?;
     let from = other_repository(store, request)?;
-    let mut done: Vec<&Digest> = Vec::new();
-    for (blob, is_layer) in
-        parts.manifest.layers.iter().map(|layer| (layer, true)).chain([(&parts.manifest.config, false)])
-    {
-        if done.contains(&&blob.digest) {
-            continue;
+    let mut sent: Vec<(&Digest, Descriptor)> = Vec::new();
+    for layer in &parts.manifest.layers {
+        if sent.iter().all(|(digest, _)| **digest != layer.digest) {
+            sent.push((&layer.digest, send_layer(store, client, layer, from.as_deref(), watcher)?));
         }
-        done.push(&blob.digest);
-        let told = |event: LayerEvent| {
-            if is_layer {
-                watcher.layer(&blob.digest, event)
-            }
-        };
-        told(LayerEvent::Wanted);
-        let is_new = client.retry(&|time| told(LayerEvent::Retrying(time)), || {
-            upload(store, client, blob, from.as_deref(), &told)
-        })?;
-        told(if is_new { LayerEvent::Complete } else { LayerEvent::Exists });
     }
+    let config = &parts.manifest.config;
+    let file = store.blob(&config.digest)?;
+    client.retry(&|_| (), || upload(client, config, &file, from.as_deref(), &|_| ()))?;
+    let as_sent = |layer: &Descriptor| {
+        let found = sent.iter().find(|(digest, _)| **digest == layer.digest);
+        found.map_or_else(|| layer.clone(), |(_, sent)| sent.clone())
+    };
+    let layers: Vec<Descriptor> = parts.manifest.layers.iter().map(as_sent).collect();
+    // A manifest that need not change is sent byte for byte, with the digest that it has.
+    let manifest = match layers == parts.manifest.layers {
+        true => manifest,
+        false => compress::manifest_with(&manifest, &layers)?,
+    };
+    let digest = Digest::of(&manifest);
     let name = match (&request.reference.tag, &request.reference.digest) {
         (Some(tag), _) => tag.clone(),
-        (None, _) => image.descriptor.digest.to_string(),
+        (None, _) => digest.to_string(),
     };
     let answer = client.retry(&|_| (), || {
         client.send(&Ask {
@@ -91,14 +97,37 @@ fn push_to(
         return Err(refused(answer));
     }
     match stored {
-        Some(stored) if stored != image.descriptor.digest.to_string() => {
+        Some(stored) if stored != digest.to_string() => {
             let host = printed(&client.endpoint.host);
-            let values = [("expected", &*image.descriptor.digest.to_string()), ("found", &printed(stored))];
+            let values = [("expected", &*digest.to_string()), ("found", &printed(stored))];
             let error = Error::new(ExitKind::Refused, text_with("registry.lie", &[("host", &host)]));
             Err(error.why(text_with("registry.lie.digest", &values)).into())
         }
-        _ => Ok((image.descriptor.digest.clone(), image.descriptor.size)),
+        _ => Ok((digest, manifest.len() as u64)),
     }
+}
+
+/// Compresses a layer if it is not compressed, and sends it if the registry does not have it. Returns what the manifest says
+/// about it.
+fn send_layer(
+    store: &ImageStore,
+    client: &RegistryClient<'_>,
+    layer: &Descriptor,
+    from: Option<&str>,
+    watcher: &dyn PullWatcher,
+) -> Tried<Descriptor> {
+    let told = |event: LayerEvent| watcher.layer(&layer.digest, event);
+    told(LayerEvent::Wanted);
+    let begins = |file: &File| {
+        if let Ok(clone) = file.try_clone() {
+            told(LayerEvent::Compressing(clone, layer.size));
+        }
+    };
+    let sent = compress::layer(store, client, layer, &begins)?;
+    let waits = |time| told(LayerEvent::Retrying(time));
+    let is_new = client.retry(&waits, || upload(client, &sent.descriptor, &sent.file, from, &told))?;
+    told(if is_new { LayerEvent::Complete } else { LayerEvent::Exists });
+    Ok(sent.descriptor)
 }
 
 /// Another repository of the same registry that this image has a name of.
@@ -112,9 +141,9 @@ fn other_repository(store: &ImageStore, request: &PushRequest<'_>) -> Result<Opt
 
 /// Uploads a blob that the registry does not have. `false`: it has it.
 fn upload(
-    store: &ImageStore,
     client: &RegistryClient<'_>,
     blob: &Descriptor,
+    file: &File,
     from: Option<&str>,
     told: &dyn Fn(LayerEvent),
 ) -> Tried<bool> {
@@ -143,7 +172,6 @@ fn upload(
         let values = [("url", &*printed(begun.url.shown())), ("location", &printed(&location))];
         HttpFailure::from(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
     })?;
-    let file = store.blob(&blob.digest)?;
     if let Ok(clone) = file.try_clone() {
         told(LayerEvent::Unpacking(clone, blob.size));
     }
@@ -151,7 +179,7 @@ fn upload(
         method: "PUT",
         url: url.with_query(&format!("digest={}", blob.digest)),
         headers: vec![("content-type", "application/octet-stream".to_owned())],
-        content: Content::File(&file, blob.size),
+        content: Content::File(file, blob.size),
         why: "registry.explain.blob",
     })?;
     match put.status {

@@ -4,6 +4,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use rustix::fs::{
@@ -32,13 +33,22 @@ pub fn was_user(work: &Path) -> Option<bool> {
 /// The maximum depth of a directory in an upper directory. The walk has a descriptor open for each level.
 const MAX_DEPTH: usize = 256;
 
+/// The maximum time of the walk. Another process may make directories as fast as the walk finds them, and no signal interrupts it.
+const MAX_TIME: Duration = Duration::from_secs(60);
+
 /// Gives each opaque directory of `upper` the attribute of this kind, and notes the kind in `work`. Each directory is opened from
 /// the one that contains it, so its path may be longer than PATH_MAX. No symbolic link is followed, and no mount is entered:
 /// another process may change the directory meanwhile.
 ///
 /// # Errors
-/// ENAMETOOLONG: a directory is deeper than [`MAX_DEPTH`]. Otherwise those of the calls.
+/// ENAMETOOLONG: a directory is deeper than [`MAX_DEPTH`]. ETIMEDOUT: it takes longer than [`MAX_TIME`]. Otherwise those of the
+/// calls.
 pub(super) fn copy(upper: &Path, work: &Path, to_user: bool) -> Result<i64, Errno> {
+    copy_within(MAX_TIME, upper, work, to_user)
+}
+
+fn copy_within(most: Duration, upper: &Path, work: &Path, to_user: bool) -> Result<i64, Errno> {
+    let start = Instant::now();
     let [trusted, user] = OPAQUE;
     let (from, to) = if to_user { (trusted, user) } else { (user, trusted) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -55,6 +65,9 @@ pub(super) fn copy(upper: &Path, work: &Path, to_user: bool) -> Result<i64, Errn
     let top = rustix::fs::open(upper, flags, Mode::empty()).map_err(errno)?;
     let mut levels = vec![enter(top)?];
     while let Some(level) = levels.last_mut() {
+        if start.elapsed() >= most {
+            return Err(Errno::ETIMEDOUT);
+        }
         let Some(entry) = level.read() else {
             levels.pop();
             continue;
@@ -80,4 +93,30 @@ pub(super) fn copy(upper: &Path, work: &Path, to_user: bool) -> Result<i64, Errn
     let work = rustix::fs::open(work, flags, Mode::empty()).map_err(errno)?;
     let _ = fsetxattr(&work, KIND, kind(to_user).as_bytes(), XattrFlags::empty());
     Ok(copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::setxattr;
+
+    use super::*;
+
+    /// A walk that takes too long ends with an error, and leaves no note: the next run walks again.
+    #[test]
+    fn a_walk_has_a_time_limit() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (upper, work) = (temporary.path().join("upper"), temporary.path().join("work"));
+        fs::create_dir_all(upper.join("a/b")).unwrap();
+        fs::create_dir(&work).unwrap();
+        let [_, of_user] = OPAQUE;
+        assert_eq!(copy_within(Duration::ZERO, &upper, &work, true), Err(Errno::ETIMEDOUT));
+        assert_eq!(was_user(&work), None);
+        // Not each filesystem has attributes of users.
+        if setxattr(&work, of_user, b"y", XattrFlags::empty()).is_ok() {
+            assert_eq!(copy_within(MAX_TIME, &upper, &work, true), Ok(0));
+            assert_eq!(was_user(&work), Some(true));
+        }
+    }
 }
