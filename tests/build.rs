@@ -130,7 +130,7 @@ fn a_failed_command_has_its_status_and_its_place() {
         ("FROM scratch\nRUN echo\n", "no files"),
         ("FROM base\nEXPOSE x\n", "is not a port"),
         ("FROM base\nSTOPSIGNAL NONE\n", "is not a signal"),
-        ("FROM base\nADD https://example.org/x /\n", "URL"),
+        ("FROM base\nADD git@example.org:x /\n", "a git repository"),
     ] {
         fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
         let output = home.run(&["build", "--network", "none", path]);

@@ -87,7 +87,7 @@ fn every_flag_of_docker_is_known() {
     for (words, name) in [
         (&["--platform", "linux/arm64"][..], "--platform"),
         (&["-m", "64m"], "--memory"),
-        (&["-o", "type=tar,dest=x"], "--output"),
+        (&["--push"], "--push"),
         (&["--squash"], "--squash"),
         (&["--cache-from", "x"], "--cache-from"),
     ] {

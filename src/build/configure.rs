@@ -56,11 +56,20 @@ pub fn begin(config: &mut Value) -> Vec<String> {
     triggers.filter_map(|trigger| trigger.as_str().map(str::to_owned)).collect()
 }
 
-fn push(list: &mut Value, item: Value) {
+/// Adds an item to a list. Anything else than a list is replaced by one.
+pub(super) fn push(list: &mut Value, item: Value) {
     match list {
         Value::Array(list) => list.push(item),
         other => *other = json!([item]),
     }
+}
+
+/// Sets an entry of a map. Anything else than a map is replaced by one: what an image has there may have any form.
+pub(super) fn entry(map: &mut Value, name: &str, value: Value) {
+    if !map.is_object() {
+        *map = json!({});
+    }
+    map[name] = value;
 }
 
 /// Expands a word.
@@ -119,7 +128,7 @@ pub fn apply(
             for pair in pairs {
                 let (name, value) = (one(&pair.name)?, one(&pair.value)?);
                 texts.push(format!("{name}={value}"));
-                config["config"]["Labels"][name] = value.into();
+                entry(&mut config["config"]["Labels"], &name, value.into());
             }
             format!(" LABEL {}", texts.join(" "))
         }
@@ -140,7 +149,7 @@ pub fn apply(
                 if path.trim().is_empty() {
                     return Err(ConfigError::Value(crate::text::text("build.volume.empty")));
                 }
-                config["config"]["Volumes"][&path] = json!({});
+                entry(&mut config["config"]["Volumes"], &path, json!({}));
                 texts.push(path);
             }
             format!(" VOLUME [{}]", texts.join(" "))
@@ -227,7 +236,7 @@ fn expose(ports: &mut Value, written: &str) -> Result<(), ConfigError> {
         return Err(wrong());
     }
     for port in first..=last {
-        ports[format!("{port}/{protocol}")] = json!({});
+        entry(ports, &format!("{port}/{protocol}"), json!({}));
     }
     Ok(())
 }

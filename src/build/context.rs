@@ -1,8 +1,11 @@
 //! The context of a build: the files that `COPY` and `ADD` can take. It is a directory of the caller, or the files of an archive.
 //!
-//! Every path is resolved by openat2(2) below the directory: neither `..` nor a symbolic link leads out of it. A link at the end of
-//! a source is followed, within the context. A link in a directory that is copied stays a link.
+//! Every path is resolved by openat2(2) below the directory: neither `..` nor a symbolic link leads out of it. The links of a source are
+//! followed, within the context. A link in a directory that is copied stays a link.
+//!
+//! Docker's client sends a context without the files that `.dockerignore` names. So a link to such a file leads to nothing.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -39,10 +42,15 @@ pub struct BuildContext {
     ignores: Ignores,
 }
 
+/// The maximum number of symbolic links of a path, as in the kernel.
+const MAX_LINKS: usize = 40;
+
 /// Something that a source means.
 pub struct ContextFile {
-    /// Its path in the context.
+    /// Its path in the context, without links.
     path: Vec<u8>,
+    /// The last part of the path that was asked for.
+    name: Vec<u8>,
     file: OwnedFd,
     /// What it is.
     pub stat: Stat,
@@ -54,12 +62,12 @@ impl ContextFile {
         kind(&self.stat) == FileType::Directory
     }
 
-    /// The last part of its path.
+    /// The last part of the path that was asked for. A link gives its own name, and the content of what it leads to.
     pub fn name(&self) -> &[u8] {
-        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+        &self.name
     }
 
-    /// Its path in the context.
+    /// Its path in the context, without links.
     pub fn path(&self) -> &[u8] {
         &self.path
     }
@@ -116,16 +124,61 @@ impl BuildContext {
     /// # Errors
     /// Those of openat2(2).
     pub fn find(&self, path: &[u8]) -> Result<Option<ContextFile>, Errno> {
-        let file = match self.open_in_root(path, OFlags::PATH) {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_owned();
+        let found = self.resolve(path).and_then(|resolved| {
+            let file = match resolved.is_empty() {
+                true => self.open_in_root(b"", OFlags::PATH)?,
+                false => below_of(&self.root, &resolved, OFlags::PATH)?,
+            };
+            let stat = fstat(&file)?;
+            Ok(ContextFile { path: resolved, name, file, stat })
+        });
+        let found = match found {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            file => file?,
+            found => found?,
         };
-        let stat = fstat(&file)?;
-        let is_directory = kind(&stat) == FileType::Directory;
-        match path.is_empty() || (self.ignores)(path, is_directory) != IgnoreAnswer::Ignored {
-            true => Ok(Some(ContextFile { path: path.to_owned(), file, stat })),
-            false => Ok(None),
+        let is_ignored = self.is_ignored(&found.path, found.is_directory());
+        Ok(Some(found).filter(|_| !is_ignored))
+    }
+
+    fn is_ignored(&self, path: &[u8], is_directory: bool) -> bool {
+        !path.is_empty() && (self.ignores)(path, is_directory) == IgnoreAnswer::Ignored
+    }
+
+    /// The path that another one leads to. ENOENT: it leads to nothing, or through a link that is ignored.
+    fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let (mut left, mut at, mut links) = (VecDeque::from(parts(path)), Vec::new(), 0);
+        while let Some(part) = left.pop_front() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                // The parent of the root is the root.
+                b".." => {
+                    at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
+                    continue;
+                }
+                _ => {}
+            }
+            let next = joined(&at, &part);
+            let file = below_of(&self.root, &next, OFlags::PATH)?;
+            if kind(&fstat(&file)?) != FileType::Symlink {
+                at = next;
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP);
+            }
+            if self.is_ignored(&next, false) {
+                return Err(Errno::NOENT);
+            }
+            let target = readlinkat(&file, "", Vec::new())?.into_bytes();
+            if target.starts_with(b"/") {
+                at.clear();
+            }
+            parts(&target).into_iter().rev().for_each(|part| left.push_front(part));
         }
+        Ok(at)
     }
 
     /// The paths that a pattern means, in their order. Without a `*`, `?` or `[`, it means itself.

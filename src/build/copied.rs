@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::context::ContextError;
 use super::layer_files::each_entry;
+use super::stop::StopFlag;
 use crate::image::digest::{Digest, Digester};
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::tar_writer::ArchiveWriter;
@@ -48,7 +49,7 @@ pub fn copy_limited<W: Write>(archive: impl Read, output: W, latest: i64) -> Res
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// The archive of a layer.
-pub struct CopiedLayer<W: Write> {
+pub struct CopiedLayer<'s, W: Write> {
     writer: ArchiveWriter<W>,
     content: Digester,
     copied_as: CopiedAs,
@@ -60,11 +61,13 @@ pub struct CopiedLayer<W: Write> {
     linked: BTreeMap<(u64, u64), Vec<u8>>,
     /// The number of entries.
     pub count: u64,
+    /// What ends the copy early.
+    stops: &'s StopFlag,
 }
 
-impl<W: Write> CopiedLayer<W> {
+impl<'s, W: Write> CopiedLayer<'s, W> {
     /// Begins an archive.
-    pub fn new(output: W, copied_as: CopiedAs, now: (i64, u32)) -> CopiedLayer<W> {
+    pub fn new(output: W, copied_as: CopiedAs, now: (i64, u32), stops: &'s StopFlag) -> CopiedLayer<'s, W> {
         CopiedLayer {
             writer: ArchiveWriter::new(output),
             content: Digester::default(),
@@ -73,6 +76,7 @@ impl<W: Write> CopiedLayer<W> {
             directories: BTreeSet::new(),
             linked: BTreeMap::new(),
             count: 0,
+            stops,
         }
     }
 
@@ -146,7 +150,9 @@ impl<W: Write> CopiedLayer<W> {
         self.note(entry);
         let mtime = limited(entry.mtime, self.copied_as.latest);
         let entry = ArchiveEntry { mtime, ..entry.clone() };
-        let mut tee = Tee { input: content, content: &mut self.content };
+        self.stops.check_copy()?;
+        let mut content = StoppedRead { input: content, stops: self.stops };
+        let mut tee = Tee { input: &mut content, content: &mut self.content };
         self.writer.entry(&entry, &mut tee)
     }
 
@@ -176,6 +182,19 @@ impl<W: Write> CopiedLayer<W> {
     /// The archive cannot be written.
     pub fn finish(self) -> io::Result<(W, Digest)> {
         Ok((self.writer.finish()?, self.content.finish()))
+    }
+}
+
+/// Reads, until the build has to end.
+pub(super) struct StoppedRead<'s> {
+    pub(super) input: &'s mut dyn Read,
+    pub(super) stops: &'s StopFlag,
+}
+
+impl Read for StoppedRead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stops.check_copy()?;
+        self.input.read(buffer)
     }
 }
 

@@ -8,16 +8,20 @@
 //!
 //! The destination is resolved in the files of the image, through all layers: its links lead nowhere else.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::context::{BuildContext, ContextError, ContextFile, joined};
 use super::copied::{CopiedAs, CopiedLayer};
+use super::fetched::FetchedSource;
 use super::ignore::IgnoreRules;
 use super::layer_files::{LayerFiles, each_entry};
 use super::pattern;
+use super::stop::StopFlag;
 use crate::error::io_text;
 use crate::image::decompress::decompressed;
 use crate::image::digest::Digest;
@@ -39,6 +43,10 @@ pub struct CopyRequest<'r> {
     pub sources: Vec<String>,
     /// Where they are.
     pub files: SourceFiles<'r>,
+    /// Whether the directories of a source are made in the destination too. `/./` in a source is where they begin.
+    pub parents: bool,
+    /// Files of servers.
+    pub fetched: Vec<FetchedSource>,
     /// Files whose content is in the Dockerfile: the name and the content.
     pub texts: Vec<(String, String)>,
     /// The files of the stage, in which the destination is.
@@ -53,29 +61,41 @@ pub struct CopyRequest<'r> {
     pub excluded: IgnoreRules,
     /// The time of what has no other one.
     pub now: (i64, u32),
+    /// What ends the copy early.
+    pub stops: &'r StopFlag,
 }
 
 /// What a source means.
 enum CopySource {
     Context(ContextFile),
-    Layers(PathPlace),
+    /// The place, and the last part of the path that was asked for.
+    Layers(PathPlace, Vec<u8>),
 }
 
 impl CopySource {
     fn is_directory(&self) -> bool {
         match self {
             CopySource::Context(file) => file.is_directory(),
-            CopySource::Layers(place) => place.kind == PlaceKind::Directory,
+            CopySource::Layers(place, _) => place.kind == PlaceKind::Directory,
         }
     }
 
     fn name(&self) -> &[u8] {
         match self {
             CopySource::Context(file) => file.name(),
-            CopySource::Layers(place) => place.place.file_name().map_or(b"", |name| name.as_bytes()),
+            CopySource::Layers(_, name) => name,
         }
     }
 }
+
+/// A source, and its path below the destination with `--parents`.
+struct FoundSource {
+    source: CopySource,
+    kept: Vec<u8>,
+}
+
+/// The mode of a file of a server: Docker's.
+const FETCHED_MODE: u32 = 0o600;
 
 /// Where files are written to: a directory that exists, and the rest of the path.
 struct CopyTarget {
@@ -94,10 +114,32 @@ impl CopyRequest<'_> {
         for source in &self.sources {
             found.extend(self.find(source)?);
         }
+        if found.is_empty() && self.texts.is_empty() && self.fetched.is_empty() {
+            let source = printed(self.sources.join(" "));
+            return Err(ContextError::Wrong(text_with("build.copy.nothing", &[("source", &source)])));
+        }
         let target = self.target(&found)?;
-        let mut layer = CopiedLayer::new(output, self.copied_as, self.now);
-        for source in &found {
-            self.copy(source, &target, &mut layer)?;
+        let mut layer = CopiedLayer::new(output, self.copied_as, self.now, self.stops);
+        let mut others: BTreeMap<Vec<u8>, CopyTarget> = BTreeMap::new();
+        for FoundSource { source, kept } in &found {
+            if !self.parents {
+                self.copy(source, &target, &mut layer)?;
+                continue;
+            }
+            let above = if source.is_directory() { &kept[..] } else { directory_of(kept) };
+            if !others.contains_key(above) {
+                let place = [self.destination.as_bytes(), b"/", above, b"/"].concat();
+                others.insert(above.to_owned(), self.target_at(&place, true)?);
+            }
+            self.copy(source, &others[above], &mut layer)?;
+        }
+        for FetchedSource { name, file, size, mtime } in &self.fetched {
+            if target.is_directory && name.is_empty() {
+                return Err(ContextError::Wrong(text("build.add.noname")));
+            }
+            let path = self.place(&target, name.as_bytes(), &mut layer)?;
+            let entry = ArchiveEntry { mode: FETCHED_MODE, ..text_entry(path, *size, *mtime) };
+            layer.add(entry, None, &mut &*file).map_err(ContextError::Unwritten)?;
         }
         for (name, content) in &self.texts {
             let path = self.place(&target, name.as_bytes(), &mut layer)?;
@@ -115,31 +157,40 @@ impl CopyRequest<'_> {
     /// It does not exist.
     pub fn file_name(&self) -> Result<Option<String>, ContextError> {
         let found = self.sources.first().map(|source| self.find(source)).transpose()?.unwrap_or_default();
-        let file = found.first().filter(|found| !found.is_directory());
-        Ok(file.map(|file| String::from_utf8_lossy(file.name()).into_owned()))
+        let file = found.first().filter(|found| !found.source.is_directory());
+        Ok(file.map(|file| String::from_utf8_lossy(file.source.name()).into_owned()))
     }
 
-    /// What a source means: at least one thing.
-    fn find(&self, source: &str) -> Result<Vec<CopySource>, ContextError> {
+    /// What a source means: at least one thing, unless it is a pattern.
+    fn find(&self, source: &str) -> Result<Vec<FoundSource>, ContextError> {
         let path = clean(source.as_bytes()).ok_or_else(|| outside(source))?;
+        // The parts of the path that are not made in the destination.
+        let before = source.find("/./").and_then(|at| clean(&source.as_bytes()[..at])).unwrap_or_default();
+        let strip = before.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
+        let found = |source: CopySource, path: &[u8]| {
+            let kept = path.split(|byte| *byte == b'/').skip(strip).collect::<Vec<_>>().join(&b'/');
+            FoundSource { source, kept }
+        };
         let mut all = Vec::new();
         match &self.files {
             SourceFiles::Context(context) => {
                 let paths = context.expand(&path).map_err(|errno| unread(source.as_bytes(), errno))?;
                 for path in paths {
-                    let found = context.find(&path).map_err(|errno| unread(&path, errno))?;
-                    all.extend(found.map(CopySource::Context));
+                    let file = context.find(&path).map_err(|errno| unread(&path, errno))?;
+                    all.extend(file.map(|file| found(CopySource::Context(file), &path)));
                 }
             }
             SourceFiles::Layers(files) => {
                 for path in files.expand(&path)? {
-                    all.extend(files.find(&path)?.map(CopySource::Layers));
+                    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_owned();
+                    let place = files.find(&path)?;
+                    all.extend(place.map(|place| found(CopySource::Layers(place, name), &path)));
                 }
             }
         }
-        if all.is_empty() {
+        // A pattern may match nothing, if another source exists.
+        if all.is_empty() && !path.split(|byte| *byte == b'/').any(pattern::has_meta) {
             let key = match &self.files {
-                _ if path.split(|byte| *byte == b'/').any(pattern::has_meta) => "build.copy.nothing",
                 SourceFiles::Context(_) => "build.copy.absent",
                 SourceFiles::Layers(_) => "build.copy.absent.layers",
             };
@@ -149,16 +200,18 @@ impl CopyRequest<'_> {
     }
 
     /// Where the files are written to.
-    fn target(&self, found: &[CopySource]) -> Result<CopyTarget, ContextError> {
-        let written = self.destination.as_bytes();
+    fn target(&self, found: &[FoundSource]) -> Result<CopyTarget, ContextError> {
+        let count = found.len() + self.texts.len() + self.fetched.len();
+        let has_directory = found.iter().any(|found| found.source.is_directory());
+        self.target_at(self.destination.as_bytes(), count > 1 || has_directory || self.parents)
+    }
+
+    /// Where a path leads in the stage. With `needs_directory`, it must be a directory.
+    fn target_at(&self, written: &[u8], needs_directory: bool) -> Result<CopyTarget, ContextError> {
         let path = clean_inside(written);
         let reached = self.target.reach(&path)?;
         let ends_as_directory = written.ends_with(b"/") || written.ends_with(b"/.") || path.is_empty();
-        let count = found.len() + self.texts.len();
-        let is_directory = ends_as_directory
-            || count > 1
-            || reached.kind == PlaceKind::Directory
-            || found.iter().any(CopySource::is_directory);
+        let is_directory = ends_as_directory || needs_directory || reached.kind == PlaceKind::Directory;
         if is_directory && reached.kind == PlaceKind::Other {
             let values = [("path", &*printed(&self.destination))];
             return Err(ContextError::Wrong(text_with("build.copy.file", &values)));
@@ -175,7 +228,7 @@ impl CopyRequest<'_> {
         &self,
         target: &CopyTarget,
         name: &[u8],
-        layer: &mut CopiedLayer<W>,
+        layer: &mut CopiedLayer<'_, W>,
     ) -> Result<Vec<u8>, ContextError> {
         let whole = joined(&target.existing, &target.rest);
         if target.is_directory {
@@ -192,12 +245,12 @@ impl CopyRequest<'_> {
         &self,
         source: &CopySource,
         target: &CopyTarget,
-        layer: &mut CopiedLayer<W>,
+        layer: &mut CopiedLayer<'_, W>,
     ) -> Result<(), ContextError> {
         let base = if source.is_directory() {
             joined(&target.existing, &target.rest)
         } else {
-            let place = |layer: &mut CopiedLayer<W>| self.place(target, source.name(), layer);
+            let place = |layer: &mut CopiedLayer<'_, W>| self.place(target, source.name(), layer);
             if let (CopySource::Context(file), SourceFiles::Context(context), true) =
                 (source, &self.files, self.unpacks)
                 && let Some(archive) = archive_of(context, file)?
@@ -230,25 +283,40 @@ impl CopyRequest<'_> {
                     layer.add(entry, inode, content).map_err(ContextError::Unwritten)
                 })
             }
-            (CopySource::Layers(place), SourceFiles::Layers(files)) => {
+            (CopySource::Layers(place, _), SourceFiles::Layers(files)) => {
                 let strip = place.place.file_name().map_or(0, |name| name.len());
                 let rest = |name: &[u8]| {
                     let rest = name.get(strip..).unwrap_or_default();
                     let rest = rest.strip_prefix(b"/").unwrap_or(rest);
                     rest.strip_suffix(b"/").unwrap_or(rest).to_owned()
                 };
+                let above = place.place.parent().unwrap_or(Path::new("")).to_owned();
+                // The new first names of files whose first name is left out.
+                let mut firsts: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
                 files.tree(&place.place, |mut entry, content| {
                     let is_root = entry.name.strip_suffix(b"/").unwrap_or(&entry.name).len() == strip;
                     if is_root && entry.kind == EntryKind::Directory && keeps_root {
                         return Ok(());
                     }
-                    let below = rest(&entry.name);
+                    let (written, below) = (entry.name.clone(), rest(&entry.name));
                     if self.is_excluded(&below, source.name()) {
                         return Ok(());
                     }
                     entry.name = joined(&base, &below);
                     if entry.kind == EntryKind::HardLink {
-                        entry.link = joined(&base, &rest(&entry.link));
+                        let first = rest(&entry.link);
+                        entry.link = match firsts.get(&first) {
+                            Some(new) => new.clone(),
+                            None if self.is_excluded(&first, source.name()) => {
+                                firsts.insert(first, entry.name.clone());
+                                let own = above.join(OsStr::from_bytes(&written));
+                                return files.tree(&own, |mut file, content| {
+                                    file.name.clone_from(&entry.name);
+                                    layer.add(file, None, content).map_err(ContextError::Unwritten)
+                                });
+                            }
+                            None => joined(&base, &first),
+                        };
                     }
                     // Without --chown, files of an image keep their owners.
                     layer.add(entry, None, content).map_err(ContextError::Unwritten)
@@ -263,6 +331,11 @@ impl CopyRequest<'_> {
     fn is_excluded(&self, below: &[u8], name: &[u8]) -> bool {
         self.excluded.is_ignored(if below.is_empty() { name } else { below })
     }
+}
+
+/// The path of the directory above.
+fn directory_of(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|byte| *byte == b'/').map_or(&[], |at| &path[..at])
 }
 
 /// A path without `.`, `..` and slashes at its ends. None: it leads out of the root.
@@ -351,7 +424,11 @@ fn archive_of(context: &BuildContext, file: &ContextFile) -> Result<Option<File>
 }
 
 /// Adds the files of an archive, with their owners.
-fn unpack<W: Write>(archive: File, directory: &[u8], layer: &mut CopiedLayer<W>) -> Result<(), ContextError> {
+fn unpack<W: Write>(
+    archive: File,
+    directory: &[u8],
+    layer: &mut CopiedLayer<'_, W>,
+) -> Result<(), ContextError> {
     let input =
         decompressed(BufReader::new(archive)).map_err(|error| ContextError::Wrong(io_text(&error)))?;
     let below = |name: &[u8]| {

@@ -9,20 +9,22 @@
 //! Each instruction makes an image. Those that change files add a layer to it. So each step can be taken from the cache by itself,
 //! and what was built before a failure stays.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::configure::{self, ConfigError};
+use super::configure::{self, ConfigError, entry, push};
 use super::context::BuildContext;
 use super::dockerfile::{self, Dockerfile, Instruction, Placed, SourceText};
 use super::key::key_of;
 use super::options::{BuildEvent, BuildOptions, BuildStop, BuildWatch};
 use super::scope::{BuildScope, expand_content};
-use super::stages::{self, ResolvedStage, StageBase};
+use super::stage_table::StageTable;
+use super::stages::StageBase;
+use super::stop::StopFlag;
 use crate::error::{Error, ExitKind, Result};
-use crate::exec::signals::Signals;
 use crate::host::run_lock::RunLock;
 use crate::image::Tell;
 use crate::image::digest::Digest;
@@ -30,7 +32,7 @@ use crate::image::manifest::{Descriptor, Platform, read_json};
 use crate::image::new_image::NewImage;
 use crate::image::rootfs;
 use crate::image::store::{ImageStore, Ingest, StagedBlob, StoredImage};
-use crate::text::{text, text_with};
+use crate::text::text_with;
 use crate::value::timestamp::Timestamp;
 
 /// The image of a step.
@@ -56,23 +58,30 @@ pub struct BuildInputs<'b> {
     pub context: &'b BuildContext,
     /// What is asked for.
     pub options: &'b BuildOptions,
-    /// A signal that ends the build.
-    pub signals: &'b Signals,
-    /// Where the steps are told.
-    pub tell: Tell<'b>,
+    /// What ends the build early.
+    pub stops: &'b StopFlag,
     /// Gets an image, if it is not here: its name and its platform.
-    pub pull: &'b dyn Fn(&str, Option<&str>) -> Result<()>,
+    pub pull: &'b (dyn Fn(&str, Option<&str>) -> Result<()> + Sync),
+    /// The build arguments that an `ARG` has declared.
+    pub used_arguments: Mutex<BTreeSet<String>>,
 }
 
-/// A build.
+impl BuildInputs<'_> {
+    pub(super) fn use_argument(&self, name: &str) {
+        self.used_arguments.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+}
+
+/// What one thread builds.
 pub struct ImageBuilder<'b> {
-    pub(super) inputs: BuildInputs<'b>,
-    pub(super) watch: &'b mut dyn BuildWatch,
-    done: BTreeMap<usize, StepImage>,
-    step: usize,
-    steps: usize,
-    /// Whether it was said that commands have no network.
-    pub(super) has_told_network: bool,
+    pub(super) inputs: &'b BuildInputs<'b>,
+    pub(super) table: &'b StageTable,
+    /// What gets the events, and the place of the stage among those that are built.
+    watch: (&'b dyn BuildWatch, usize),
+    /// Where the steps are told.
+    pub(super) tell: Tell<'b>,
+    /// The text with the instruction: the Dockerfile, or a trigger of the base image.
+    text: SourceText,
 }
 
 /// A stage that is being built.
@@ -85,115 +94,117 @@ pub(super) struct StageState {
 }
 
 impl<'b> ImageBuilder<'b> {
-    /// A build that has not begun.
-    pub fn new(inputs: BuildInputs<'b>, watch: &'b mut dyn BuildWatch) -> ImageBuilder<'b> {
-        ImageBuilder { inputs, watch, done: BTreeMap::new(), step: 0, steps: 0, has_told_network: false }
+    /// A thread that has built nothing yet.
+    pub(super) fn new(
+        inputs: &'b BuildInputs<'b>,
+        table: &'b StageTable,
+        watch: (&'b dyn BuildWatch, usize),
+        tell: Tell<'b>,
+    ) -> ImageBuilder<'b> {
+        ImageBuilder { inputs, table, watch, tell, text: inputs.dockerfile.source.clone() }
     }
 
-    /// Builds the target. Returns its image.
-    ///
-    /// # Errors
-    /// A step fails. What was built before stays in the cache.
-    pub fn build(&mut self) -> std::result::Result<StoredImage, BuildStop> {
-        let mut scope = BuildScope::new(&self.inputs.options.arguments);
-        for placed in &self.inputs.dockerfile.arguments {
-            for argument in &placed.value {
-                let expand = |word: &str| {
-                    super::scope::expand(self.source(), placed, word, &|name| scope.global(name))
-                };
-                let default = argument.default.as_deref().map(expand).transpose()?;
-                scope.declare_global(argument, default.map(|expanded| expanded.text));
-            }
-        }
-        let (resolved, needed) =
-            stages::resolve(self.inputs.dockerfile, &scope, self.inputs.options.target.as_deref())?;
-        let of_labels = usize::from(!self.inputs.options.labels.is_empty());
-        self.steps = of_labels
-            + needed
-                .iter()
-                .map(|number| self.inputs.dockerfile.stages[*number].steps.len() + 1)
-                .sum::<usize>();
-        for number in &needed {
-            let built = self.build_stage(*number, &resolved[*number], scope.clone())?;
-            self.done.insert(*number, built);
-        }
-        let last = needed.last().copied().unwrap_or_default();
-        let mut target = self.done.remove(&last).ok_or_else(|| Error::failed("no stage was built"))?;
-        if !self.inputs.options.labels.is_empty() {
-            target = self.add_labels(target)?;
-        }
-        target.image.ok_or_else(|| {
-            let from = &self.inputs.dockerfile.stages[last].from;
-            self.inputs.dockerfile.source.error(&from.span, text("build.scratch.empty")).into()
-        })
+    pub(super) fn source(&self) -> (&SourceText, char) {
+        (&self.text, self.inputs.dockerfile.directives.escape)
     }
 
-    pub(super) fn source(&self) -> (&'b SourceText, char) {
-        (&self.inputs.dockerfile.source, self.inputs.dockerfile.directives.escape)
+    pub(super) fn event(&self, event: BuildEvent<'_>) {
+        self.watch.0.event(self.watch.1, event);
     }
 
-    fn build_stage(
+    /// What gets the output of the commands. None: it goes to the caller's own.
+    pub(super) fn output(&self) -> Option<impl Fn(bool, &[u8]) + Sync + use<'b>> {
+        let (watch, turn) = self.watch;
+        watch
+            .takes_output(turn)
+            .then_some(move |is_error: bool, bytes: &[u8]| watch.output(turn, is_error, bytes))
+    }
+
+    /// The image of a stage. It is built if it is not yet.
+    pub(super) fn stage(&mut self, number: usize) -> std::result::Result<StepImage, BuildStop> {
+        self.table.image(number, || self.build_stage(number))
+    }
+
+    /// The end of the target: its labels of the command line.
+    pub(super) fn finish_target(
         &mut self,
         number: usize,
-        resolved: &ResolvedStage,
-        scope: BuildScope,
-    ) -> std::result::Result<StepImage, BuildStop> {
+        target: StepImage,
+    ) -> std::result::Result<(), BuildStop> {
+        if self.inputs.options.labels.is_empty() {
+            return Ok(());
+        }
+        let target = self.add_labels(target)?;
+        self.table.replace(number, target);
+        Ok(())
+    }
+
+    fn build_stage(&mut self, number: usize) -> std::result::Result<StepImage, BuildStop> {
         let stage = &self.inputs.dockerfile.stages[number];
+        // A trigger can need another stage: its text is not the Dockerfile.
+        let outer = std::mem::replace(&mut self.text, self.inputs.dockerfile.source.clone());
+        let built = self.build_steps(number, stage);
+        self.text = outer;
+        built
+    }
+
+    fn build_steps(
+        &mut self,
+        number: usize,
+        stage: &'b dockerfile::BuildStage,
+    ) -> std::result::Result<StepImage, BuildStop> {
         self.begin_step(&stage.from.text)?;
+        let resolved = &self.table.resolved[number];
         let mut current = match &resolved.base {
             StageBase::Scratch => scratch(),
-            StageBase::Stage(earlier) => self.done.get(earlier).cloned().unwrap_or_else(scratch),
+            StageBase::Stage(earlier) => self.stage(*earlier)?,
             StageBase::Image(name) => self.base(name, resolved.platform.as_deref()).map_err(|error| {
                 let place = stage.from.place_of(&stage.from.value.image);
-                placed_at(&self.inputs.dockerfile.source, &place, error)
+                placed_at(self.source().0, &place, error)
             })?,
         };
-        self.watch.event(BuildEvent::Image(current.image.as_ref().map(|image| &image.id)));
         let triggers = configure::begin(&mut current.config);
-        let mut stage = StageState { number, scope, current, has_command: false };
+        let scope = self.table.scope.clone();
+        let mut state = StageState { number, scope, current, has_command: false };
         if !triggers.is_empty() {
-            self.watch.event(BuildEvent::Triggers(triggers.len()));
-            self.steps += triggers.len();
+            self.event(BuildEvent::Triggers(triggers.len()));
             for trigger in &triggers {
-                self.perform_trigger(&mut stage, trigger)?;
+                self.perform_trigger(&mut state, &stage.from.value.image, trigger)?;
             }
         }
-        for step in &self.inputs.dockerfile.stages[number].steps {
+        self.tell_image(&state);
+        for step in &stage.steps {
             self.begin_step(&step.text)?;
-            self.perform(&mut stage, step)?;
-            self.watch.event(BuildEvent::Image(stage.current.image.as_ref().map(|image| &image.id)));
+            self.perform(&mut state, step)?;
+            self.tell_image(&state);
         }
-        Ok(stage.current)
+        Ok(state.current)
+    }
+
+    fn tell_image(&self, stage: &StageState) {
+        self.event(BuildEvent::Image(stage.current.image.as_ref().map(|image| &image.id)));
     }
 
     /// An instruction of `ONBUILD` in the base image.
     fn perform_trigger(
         &mut self,
         stage: &mut StageState,
+        base: &str,
         trigger: &str,
     ) -> std::result::Result<(), BuildStop> {
-        let text = format!("FROM scratch\n{trigger}\n");
-        let parsed = dockerfile::parse("ONBUILD", text.as_bytes())?;
-        for step in parsed.stages.iter().flat_map(|stage| &stage.steps) {
-            self.begin_step(&step.text)?;
-            self.perform(stage, step)?;
-            self.watch.event(BuildEvent::Image(stage.current.image.as_ref().map(|image| &image.id)));
-        }
-        Ok(())
+        self.inputs.stops.check()?;
+        let name = text_with("build.trigger.name", &[("image", base)]);
+        let step = dockerfile::trigger(&name, trigger)?;
+        let outer = std::mem::replace(&mut self.text, SourceText::new(&name, trigger));
+        let done = self.perform(stage, &step);
+        self.text = outer;
+        done
     }
 
-    fn begin_step(&mut self, text: &str) -> Result<()> {
-        self.check_signals()?;
-        self.step += 1;
-        self.watch.event(BuildEvent::Step(self.step, self.steps, text));
+    fn begin_step(&self, text: &str) -> Result<()> {
+        self.inputs.stops.check()?;
+        self.event(BuildEvent::Step(text));
         Ok(())
-    }
-
-    /// Ends the build if a signal has arrived.
-    pub(super) fn check_signals(&self) -> Result<()> {
-        self.inputs.signals.next_end().map_or(Ok(()), |arrived| {
-            Err(Error::new(ExitKind::Interrupted(arrived.number), text("build.interrupted")))
-        })
     }
 
     /// An image of the store. It is pulled if it is not there.
@@ -232,6 +243,7 @@ impl<'b> ImageBuilder<'b> {
                         Some(default) => format!("{}={default}", argument.name),
                         None => argument.name.clone(),
                     });
+                    self.inputs.use_argument(&argument.name);
                     stage.scope.declare(&argument.name, default);
                 }
                 let config = stage.current.config.clone();
@@ -266,7 +278,7 @@ impl<'b> ImageBuilder<'b> {
         let applied = configure::apply(&mut config, &step.value, &mut has_command, &one, &words);
         let what = applied.map_err(|error| match error {
             ConfigError::Placed(error) => error,
-            ConfigError::Value(why) => self.inputs.dockerfile.source.error(&step.span, why),
+            ConfigError::Value(why) => self.source().0.error(&step.span, why),
         })?;
         stage.has_command = has_command;
         self.finish_config(stage, config, &what.unwrap_or_default())
@@ -297,12 +309,12 @@ impl<'b> ImageBuilder<'b> {
         self.begin_step(what.trim())?;
         let mut config = target.config.clone();
         for (name, value) in &self.inputs.options.labels {
-            config["config"]["Labels"][name] = value.clone().into();
+            entry(&mut config["config"]["Labels"], name, value.clone().into());
         }
         let scope = BuildScope::new(&self.inputs.options.arguments);
         let mut stage = StageState { number: 0, scope, current: target, has_command: false };
         self.finish_config(&mut stage, config, &what)?;
-        self.watch.event(BuildEvent::Image(stage.current.image.as_ref().map(|image| &image.id)));
+        self.tell_image(&stage);
         Ok(stage.current)
     }
 
@@ -317,18 +329,18 @@ impl<'b> ImageBuilder<'b> {
 
     /// The image of a step that was built before.
     pub(super) fn cached(&mut self, key: &Digest) -> Option<StepImage> {
-        (self.inputs.tell)(&format!("read(<images/cache/{}>)", key.hex()), "build.explain.lookup");
+        (self.tell)(&format!("read(<images/cache/{}>)", key.hex()), "build.explain.lookup");
         if self.inputs.options.no_cache {
-            (self.inputs.tell)(&"--no-cache", "build.explain.nocache");
+            (self.tell)(&"--no-cache", "build.explain.nocache");
             return None;
         }
         let found = self.inputs.store.cached(key).and_then(|image| self.opened(image).ok());
         match &found {
             Some(_) => {
-                (self.inputs.tell)(&"Using cache", "build.explain.hit");
-                self.watch.event(BuildEvent::Cached);
+                (self.tell)(&"Using cache", "build.explain.hit");
+                self.event(BuildEvent::Cached);
             }
-            None => (self.inputs.tell)(&"ENOENT", "build.explain.miss"),
+            None => (self.tell)(&"ENOENT", "build.explain.miss"),
         }
         found
     }
@@ -359,6 +371,7 @@ impl<'b> ImageBuilder<'b> {
         push(&mut config["history"], entry);
         config["created"] = now.into();
         let has_layer = top.is_some();
+        self.inputs.stops.check()?;
         let new = NewImage::of_step(self.inputs.ingest, layers.clone(), top, &config)?;
         let size = match has_layer {
             true => {
@@ -366,17 +379,14 @@ impl<'b> ImageBuilder<'b> {
                     self.inputs.store,
                     self.inputs.ingest,
                     self.inputs.options.maps.as_ref(),
-                    self.inputs.tell,
+                    self.tell,
                 )?
                 .size
             }
             false => stage.current.image.as_ref().map_or(0, |image| image.size),
         };
-        let image = new.publish(self.inputs.ingest, size, self.inputs.tell)?;
-        (self.inputs.tell)(
-            &format!("write(<images/cache/{}>); rename(…)", key.hex()),
-            "build.explain.remember",
-        );
+        let image = new.publish(self.inputs.ingest, size, self.tell)?;
+        (self.tell)(&format!("write(<images/cache/{}>); rename(…)", key.hex()), "build.explain.remember");
         self.inputs.store.remember(key, &image)?;
         stage.current = StepImage { image: Some(image), config, layers: new.parts.manifest.layers };
         Ok(())
@@ -388,16 +398,10 @@ impl<'b> ImageBuilder<'b> {
             return Ok(Vec::new());
         };
         let maps = self.inputs.options.maps.as_ref();
-        let (directories, lock) =
-            rootfs::directories(self.inputs.store, &image.descriptor, maps, self.inputs.tell)?;
+        let (directories, lock) = rootfs::directories(self.inputs.store, &image.descriptor, maps, self.tell)?;
         // The ingest of the build has a lock too.
         RunLock::release(lock);
         Ok(directories)
-    }
-
-    /// The image of an earlier stage.
-    pub(super) fn stage_image(&self, number: usize) -> Option<&StepImage> {
-        self.done.get(&number)
     }
 }
 
@@ -419,13 +423,6 @@ fn scratch() -> StepImage {
         "rootfs": { "type": "layers", "diff_ids": [] },
     });
     StepImage { image: None, config, layers: Vec::new() }
-}
-
-fn push(list: &mut Value, item: Value) {
-    match list {
-        Value::Array(list) => list.push(item),
-        other => *other = json!([item]),
-    }
 }
 
 /// An error of something that a Dockerfile names: its place is added.

@@ -5,16 +5,20 @@
 //! | `dockerfile` | reads a Dockerfile: its lines, its instructions, the variables in its words |
 //! | `stages` | what each stage begins with, and which ones are needed |
 //! | `options` | what a build is asked for, and what it tells |
-//! | `engine` | executes the instructions, one after the other |
+//! | `stage_table` | builds stages, several at the same time |
+//! | `engine` | executes the instructions of a stage, one after the other |
+//! | `stop` | what ends a build early |
 //! | `steps` | the instructions that change files |
 //! | `configure` | the instructions that change only the config |
 //! | `scope` | the variables of a stage |
 //! | `key` | the keys of the cache |
 //! | `container`, `process` | the container of `RUN`, and the process that makes it |
 //! | `mounts` | `RUN --mount` |
+//! | `secret` | `--secret`, and where its files are while a command has them |
 //! | `source`, `context` | where the context comes from, and its files |
 //! | `layer_files` | the files of an image or a stage |
 //! | `copy`, `copied` | what `COPY` and `ADD` copy, and the layer that they write |
+//! | `fetched` | `ADD URL` |
 //! | `ignore` | `.dockerignore`: which files of the context are left out |
 //! | `pattern` | patterns of paths |
 
@@ -25,6 +29,7 @@ pub mod copied;
 pub mod copy;
 pub mod dockerfile;
 pub mod engine;
+mod fetched;
 pub mod ignore;
 pub mod key;
 pub mod layer_files;
@@ -33,6 +38,9 @@ pub mod options;
 pub mod pattern;
 pub mod process;
 pub mod scope;
+mod secret;
 pub mod source;
+pub mod stage_table;
 mod stages;
 mod steps;
+pub mod stop;

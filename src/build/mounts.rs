@@ -8,9 +8,6 @@
 //! | `secret` | a file of `--secret`. It is no part of the key of the cache either |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,9 +20,10 @@ use super::dockerfile::{Instruction, Placed, RunCommand};
 use super::engine::{ImageBuilder, StageState};
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
-use super::options::{BuildStop, SecretSource};
+use super::options::BuildStop;
+use super::secret::{self, SecretDirectory};
 use super::steps::now;
-use crate::error::{Error, ExitKind, Result, io_text};
+use crate::error::{Error, ExitKind, Result};
 use crate::host::run_lock::RunLock;
 use crate::image::layer;
 use crate::image::rootfs::LayerWorkspace;
@@ -42,9 +40,6 @@ const SECRET_MODE: u32 = 0o400;
 
 /// The mode of a directory of `type=cache`.
 const CACHE_MODE: u32 = 0o755;
-
-/// The maximum size of a secret, in bytes: Docker's.
-const MAX_SECRET: u64 = 500 << 10;
 
 /// The maximum size of a tmpfs without one.
 const TMPFS_SIZE: u64 = 64 << 20;
@@ -64,10 +59,19 @@ pub(super) struct MadeMounts {
     pub(super) mounts: Vec<ExtraMount>,
     /// The secrets that are variables.
     pub(super) env: BTreeMap<String, String>,
+    /// The directories with the files of secrets.
+    _secrets: Vec<SecretDirectory>,
     /// The directories that no other build may use meanwhile.
     _locks: Vec<RunLock>,
     /// Those that are locked.
     locked: BTreeSet<PathBuf>,
+}
+
+impl StepMount {
+    /// The files of a bind mount, which only this step needs.
+    pub(super) fn files(&self) -> Option<&StagedBlob> {
+        self.files.as_ref().map(|(blob, _)| blob)
+    }
 }
 
 impl ImageBuilder<'_> {
@@ -80,7 +84,8 @@ impl ImageBuilder<'_> {
     ) -> std::result::Result<Vec<StepMount>, BuildStop> {
         let mut all = Vec::new();
         for written in &run.mounts {
-            let wrong = |what: String| self.inputs.dockerfile.source.error(&step.place_of(written), what);
+            let source = self.source().0.clone();
+            let wrong = |what: String| source.error(&step.place_of(written), what);
             let mut expand = |word: &str| self.one(stage, step, word).map_err(|error| error.what);
             let mount = RunMount::read(written, &mut expand).map_err(wrong)?;
             let (mut files, mut key) = (None, json!(written));
@@ -108,11 +113,16 @@ impl ImageBuilder<'_> {
         from: Option<&str>,
         source: &str,
     ) -> std::result::Result<(StagedBlob, Option<String>, String), BuildStop> {
-        let layers = from.map(|from| self.layers_of(stage, step, from)).transpose()?;
+        let layers = match from {
+            Some(from) => Some(self.layers_of(stage, step, from)?),
+            None => None,
+        };
         let maps = self.inputs.options.maps.as_ref();
         let source = if source.is_empty() { "/" } else { source };
         let request = CopyRequest {
             sources: vec![source.to_owned()],
+            parents: false,
+            fetched: Vec::new(),
             files: match &layers {
                 Some(layers) => SourceFiles::Layers(LayerFiles { layers, maps }),
                 None => SourceFiles::Context(self.inputs.context),
@@ -124,6 +134,7 @@ impl ImageBuilder<'_> {
             unpacks: false,
             excluded: IgnoreRules::default(),
             now: now(),
+            stops: self.inputs.stops,
         };
         let failed = |error| self.copy_error(step, "RUN --mount", error);
         let name = request.file_name().map_err(failed)?;
@@ -169,7 +180,9 @@ impl ImageBuilder<'_> {
                     made.mounts.push(ExtraMount::Tmpfs { target: target("/"), size });
                 }
                 RunMountKind::Secret { id, required, env, owner } => {
-                    let Some(secret) = self.secret(id)? else {
+                    let given = self.inputs.options.secrets.get(id);
+                    let Some(secret) = given.map(|given| secret::content(id, given)).transpose()?.flatten()
+                    else {
                         if *required {
                             let what = text_with("build.secret.none", &[("id", &printed(id))]);
                             return Err(Error::new(ExitKind::Refused, what)
@@ -183,10 +196,15 @@ impl ImageBuilder<'_> {
                     if env.is_some() && mount.target.is_none() {
                         continue;
                     }
-                    let directory = workspace.make_directory(&name, None).map_err(unmade)?;
-                    let source = directory.join("secret");
+                    let maps = self.inputs.options.maps.as_ref();
+                    let memory = SecretDirectory::make(maps).map_err(unmade)?;
+                    let directory = match &memory {
+                        Some(memory) => memory.path(),
+                        None => workspace.make_directory(&name, None).map_err(unmade)?,
+                    };
+                    made._secrets.extend(memory);
                     let mode = owner.mode.unwrap_or(SECRET_MODE);
-                    write(&source, &secret, mode, *owner).map_err(unmade)?;
+                    let source = secret::write(directory, &secret, mode, *owner, maps)?;
                     let target = target(&format!("/run/secrets/{id}"));
                     made.mounts.push(ExtraMount::Bind { source, target, readonly: true });
                 }
@@ -210,8 +228,7 @@ impl ImageBuilder<'_> {
         let (directory, is_new) = self.inputs.store.cache_directory(id, maps)?;
         let files = directory.join("files");
         if is_new {
-            own(&files, owner.mode.unwrap_or(CACHE_MODE), owner)
-                .map_err(|error| self.inputs.ingest.unwritten(&error))?;
+            secret::own(&files, owner.mode.unwrap_or(CACHE_MODE), owner, maps)?;
         }
         // Another mount of the same step may have the lock.
         if sharing == CacheSharing::Shared || made.locked.contains(&directory) {
@@ -232,55 +249,10 @@ impl ImageBuilder<'_> {
                     return made.map_err(|error| self.inputs.ingest.unwritten(&error));
                 }
                 Err(_) => {
-                    self.check_signals()?;
+                    self.inputs.stops.check()?;
                     std::thread::sleep(PAUSE);
                 }
             }
         }
     }
-
-    /// The content of a secret. None: there is none of this name.
-    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>> {
-        let unread = |why: String| {
-            let what = text_with("build.secret.unread", &[("id", &printed(id))]);
-            Error::new(ExitKind::Refused, what).why(why)
-        };
-        match self.inputs.options.secrets.get(id) {
-            None => Ok(None),
-            Some(SecretSource::Variable(name)) => {
-                use std::os::unix::ffi::OsStrExt;
-                Ok(std::env::var_os(name).map(|value| value.as_bytes().to_owned()))
-            }
-            Some(SecretSource::File(path)) => {
-                let cannot = |error: std::io::Error| unread(io_text(&error));
-                // A named pipe without a writer would be waited for.
-                let flags = nix::libc::O_NONBLOCK;
-                let file =
-                    fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
-                let mut content = Vec::new();
-                let is_file = file.metadata().map_err(cannot)?.is_file();
-                let read = file.take(MAX_SECRET + 1).read_to_end(&mut content);
-                if !is_file || content.len() as u64 > MAX_SECRET {
-                    let most = (MAX_SECRET >> 10).to_string();
-                    return Err(unread(text_with("build.secret.large", &[("most", &most)])));
-                }
-                read.map(|_| Some(content)).map_err(cannot)
-            }
-        }
-    }
-}
-
-/// Writes a new file.
-pub(super) fn write(path: &Path, content: &[u8], mode: u32, owner: MountOwner) -> std::io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    own(path, mode, owner)
-}
-
-/// Gives a file an owner, if this process may do that, and a mode.
-fn own(path: &Path, mode: u32, owner: MountOwner) -> std::io::Result<()> {
-    if nix::unistd::geteuid().is_root() {
-        chown(path, owner.uid, owner.gid)?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777))
 }

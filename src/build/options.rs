@@ -1,7 +1,6 @@
 //! What a build is asked for, and what it tells.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
 
 use super::container::BuildNetwork;
@@ -42,8 +41,10 @@ pub enum SecretSource {
 /// What happens in a build.
 #[derive(Debug)]
 pub enum BuildEvent<'e> {
-    /// An instruction begins: its number, how many there are, its text.
-    Step(usize, usize, &'e str),
+    /// The build begins, with so many instructions.
+    Steps(usize),
+    /// An instruction begins: its text.
+    Step(&'e str),
     /// The image has so many triggers.
     Triggers(usize),
     /// The step was taken from the cache.
@@ -54,17 +55,25 @@ pub enum BuildEvent<'e> {
     Removed(&'e str),
     /// The step has this image. None: `scratch`.
     Image(Option<&'e Digest>),
-    /// Something to know.
-    Note(String),
+    /// RUN commands have only their loopback device, for this reason.
+    NoNetwork(String),
+    /// The stage is built.
+    StageEnded,
+    /// The stage cannot be built.
+    StageFailed,
 }
 
-/// What gets the events of a build.
-pub trait BuildWatch {
+/// What gets the events of a build. `turn` is the place of the stage among those that are built. Stages that are built at the same
+/// time tell their events in any order.
+pub trait BuildWatch: Sync {
     /// Is called for each event.
-    fn event(&mut self, event: BuildEvent<'_>);
+    fn event(&self, turn: usize, event: BuildEvent<'_>);
 
-    /// Where the output of commands goes. None: to the caller's own.
-    fn output(&self) -> Option<&File>;
+    /// Whether the output of the next command of this stage comes here, and not to the caller's own.
+    fn takes_output(&self, turn: usize) -> bool;
+
+    /// Output of a command, on its standard error or its standard output.
+    fn output(&self, turn: usize, is_error: bool, bytes: &[u8]);
 }
 
 /// Why a build ends before its end.
@@ -74,6 +83,8 @@ pub enum BuildStop {
     Error(Error),
     /// A command has failed: the error, and the status.
     Command(Error, u8),
+    /// A stage that is needed has failed, and that is the reason.
+    Needed,
 }
 
 impl From<Error> for BuildStop {

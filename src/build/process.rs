@@ -7,23 +7,25 @@
 //! The builder has threads and open files; a process that makes a container has neither. If the builder is killed, the kernel kills
 //! this process, and with it the container. The next command removes what is left, from the journal.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::container;
+use super::stop::StopFlag;
 use crate::config::container::Config;
 use crate::container::message::SentError;
-use crate::error::{Error, ExitKind, Result};
-use crate::exec::signals::Signals;
+use crate::error::{Error, Result};
 use crate::exec::{self, Ended, Watch, sweep};
 use crate::sys::signal;
 use crate::text::text;
@@ -48,44 +50,86 @@ enum StepReport {
     Refused(SentError),
 }
 
+/// What the builder sends.
+#[derive(Debug, Serialize, Deserialize)]
+struct StepRequest {
+    config: Config,
+    /// Variables that only the command gets: no file about the container has them.
+    secrets: BTreeMap<String, String>,
+}
+
 /// Where the output of a command goes.
-#[derive(Debug)]
 pub enum RunOutput<'o> {
     /// To the caller's own.
     Shown,
-    /// To this file.
-    To(&'o File),
+    /// To this function, with whether it is that of standard error.
+    Given(&'o (dyn Fn(bool, &[u8]) + Sync)),
 }
 
-/// Executes a command. `signals` are those of the builder: one that ends it kills the command.
+/// Executes a command. `secrets` are further variables of its environment.
 ///
 /// # Errors
-/// The container cannot be made; the builder was ended by a signal.
-pub fn run(config: &Config, output: &RunOutput<'_>, signals: &Signals) -> Result<RunEnd> {
+/// The container cannot be made; the build has to end.
+pub fn run(
+    config: Config,
+    secrets: &BTreeMap<String, String>,
+    output: &RunOutput<'_>,
+    stops: &StopFlag,
+) -> Result<RunEnd> {
     let cannot = |call: &str, error: io::Error| Error::failed(text("build.process")).call(call, error);
     let (own, theirs) = UnixStream::pair().map_err(|error| cannot("socketpair(AF_UNIX)", error))?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sandbox").arg(SUBCOMMAND).stdin(OwnedFd::from(theirs)).process_group(0);
-    if let RunOutput::To(file) = output {
-        let copy = || file.try_clone().map(Stdio::from).map_err(|error| cannot("dup(2)", error));
-        command.stdout(copy()?).stderr(copy()?);
+    let mut pipes = Vec::new();
+    if let RunOutput::Given(_) = output {
+        for is_error in [false, true] {
+            let (reading, writing) = io::pipe().map_err(|error| cannot("pipe2()", error))?;
+            match is_error {
+                true => command.stderr(writing),
+                false => command.stdout(writing),
+            };
+            pipes.push((is_error, reading));
+        }
     }
     signal::restore_before(&mut command);
     let mut child = command.spawn().map_err(|error| cannot("execve(\"/proc/self/exe\")", error))?;
-    // The copy of the socket that belongs to the process.
+    // The copies of the socket and the pipes that belong to the process.
     drop(command);
-    let sent = (&own).write_all(config.to_json().as_bytes()).and_then(|()| own.shutdown(Shutdown::Write));
-    let report = match sent {
-        Ok(()) => await_report(&own, signals),
-        Err(error) => Err(cannot("write(<socket>)", error)),
-    };
-    if report.is_err() {
-        end(&mut child);
-    }
-    let _ = child.wait();
+    let report = std::thread::scope(|threads| {
+        if let RunOutput::Given(take) = output {
+            for (is_error, reading) in pipes {
+                threads.spawn(move || copy_output(reading, |bytes| take(is_error, bytes)));
+            }
+        }
+        let request = StepRequest { config, secrets: secrets.clone() };
+        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let sent = (&own).write_all(&request).and_then(|()| own.shutdown(Shutdown::Write));
+        let report = match sent {
+            Ok(()) => await_report(&own, stops),
+            Err(error) => Err(cannot("write(<socket>)", error)),
+        };
+        if report.is_err() {
+            end(&mut child);
+        }
+        let _ = child.wait();
+        report
+    });
     match report? {
         StepReport::Ended(end) => Ok(end),
         StepReport::Refused(error) => Err(error.into()),
+    }
+}
+
+/// Reads to the end: all processes of the container have ended.
+fn copy_output(mut pipe: impl Read, take: impl Fn(&[u8])) {
+    let mut buffer = [0; 8 << 10];
+    loop {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => take(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -96,16 +140,13 @@ fn end(child: &mut Child) {
     sweep::sweep();
 }
 
-fn await_report(socket: &UnixStream, signals: &Signals) -> Result<StepReport> {
+fn await_report(socket: &UnixStream, stops: &StopFlag) -> Result<StepReport> {
     let ended = || Error::failed(text("build.process.ended"));
     let mut report = Vec::new();
     loop {
-        if let Some(arrived) = signals.next_end() {
-            let kind = ExitKind::Interrupted(arrived.number);
-            return Err(Error::new(kind, text("build.interrupted")));
-        }
-        let mut ready =
-            [PollFd::new(socket.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        stops.check()?;
+        let [arrivals, failure] = stops.descriptors();
+        let mut ready = [socket.as_fd(), arrivals, failure].map(|file| PollFd::new(file, PollFlags::POLLIN));
         if poll(&mut ready, PollTimeout::NONE).is_err() || !ready[0].any().unwrap_or(true) {
             continue;
         }
@@ -131,6 +172,15 @@ impl Watch for StepWatch {
     }
 }
 
+/// Adds variables to the environment of the command. Of two with the same name, a program may find either.
+fn add_secrets(config: &mut Config, secrets: BTreeMap<String, String>) {
+    for (name, value) in secrets {
+        let env = config.process.env.get_or_insert_default();
+        env.retain(|own| !own.as_bytes().starts_with(format!("{name}=").as_bytes()));
+        env.push(format!("{name}={value}").into());
+    }
+}
+
 /// Becomes the process. Its standard input is the socket of the builder.
 ///
 /// # Errors
@@ -145,7 +195,9 @@ pub fn become_process() -> Result<u8> {
     }
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).map_err(|_| stranger())?;
-    let config: Config = serde_json::from_slice(&bytes).map_err(|_| stranger())?;
+    let StepRequest { mut config, secrets } = serde_json::from_slice(&bytes).map_err(|_| stranger())?;
+    let stored = config.to_json();
+    add_secrets(&mut config, secrets);
     // A builder that had ended before the parent-death signal was set waits for no report.
     let mut builder = [PollFd::new(socket.as_fd(), PollFlags::empty())];
     if poll(&mut builder, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
@@ -156,7 +208,7 @@ pub fn become_process() -> Result<u8> {
         let mut plan = container::plan(&config);
         exec::accept(&plan)?;
         container::program(&config)?;
-        plan.config = Some(config.to_json());
+        plan.config = Some(stored);
         exec::start(&plan, &mut watch)?.wait(&mut watch)
     })();
     let report = match ended {

@@ -9,17 +9,20 @@ use serde_json::json;
 use super::configure;
 use super::container::{self, BuildNetwork, RunTask};
 use super::context::ContextError;
-use super::copied::{CopiedAs, CopiedLayer, copy_limited};
+use super::copied::{CopiedAs, CopiedLayer, StoppedRead, copy_limited};
 use super::copy::{CopyRequest, SourceFiles, clean_inside};
 use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript};
 use super::engine::{ImageBuilder, StageState, placed_at};
+use super::fetched::is_url;
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
+use super::mounts::StepMount;
 use super::options::{BuildEvent, BuildStop};
 use super::process::{self, RunOutput};
 use super::scope::environment;
+use super::secret::write_program;
 use super::stages::{self, StageBase};
-use crate::config::exec::user_of;
+use crate::config::exec::{NamedUser, user_of};
 use crate::error::{Error, Result, io_text};
 use crate::host::accounts::Accounts;
 use crate::host::token::token;
@@ -46,7 +49,8 @@ impl ImageBuilder<'_> {
         step: &Placed<Instruction>,
         run: &RunCommand,
     ) -> Stopped<()> {
-        let wrong = |what: String| self.inputs.dockerfile.source.error(&step.span, what);
+        let source = self.source().0.clone();
+        let wrong = |what: String| source.error(&step.span, what);
         let mounts = self.mounts(stage, step, run)?;
         let config = &stage.current.config;
         // A here-document that is a program becomes a file, which is mounted.
@@ -85,6 +89,7 @@ impl ImageBuilder<'_> {
             self.key(stage, &created_by, json!(["RUN", arguments, visible, is_isolated, program, of_mounts]));
         if let Some(cached) = self.cached(&key) {
             stage.current = cached;
+            mounts.iter().filter_map(StepMount::files).for_each(|files| self.inputs.ingest.discard(files));
             return Ok(());
         }
         let layers = self.directories(&stage.current)?;
@@ -103,15 +108,14 @@ impl ImageBuilder<'_> {
         let word = |name: &str| config["config"][name].as_str().unwrap_or_default().to_owned();
         let workdir = Some(word("WorkingDir")).filter(|path| !path.is_empty());
         let workdir = workdir.map(|path| Path::new("/").join(path));
-        let placed = |error: Error| placed_at(&self.inputs.dockerfile.source, &step.span, error);
+        let placed = |error: Error| placed_at(self.source().0, &step.span, error);
         let inside = workdir.as_deref().unwrap_or(Path::new("/"));
         let mut made = self.make_mounts(&mounts, inside, &workspace).map_err(placed)?;
-        env.append(&mut made.env);
         if let Some((path, content)) = program {
             let scripts = workspace.make_directory("scripts", None);
             let source = scripts.and_then(|scripts| {
                 let source = scripts.join("script");
-                super::mounts::write(&source, content.as_bytes(), 0o755, Default::default()).map(|()| source)
+                write_program(&source, content.as_bytes()).map(|()| source)
             });
             let source = source.map_err(|error| self.inputs.ingest.unwritten(&error))?;
             made.mounts.push(ExtraMount::Bind { source, target: path.into(), readonly: true });
@@ -128,45 +132,48 @@ impl ImageBuilder<'_> {
             mounts: std::mem::take(&mut made.mounts),
         };
         let described = container::describe(task).map_err(placed)?;
-        if let Some(note) = described.note.filter(|_| !self.has_told_network) {
-            self.has_told_network = true;
-            self.watch.event(BuildEvent::Note(note));
+        if let Some(note) = described.note {
+            self.event(BuildEvent::NoNetwork(note));
         }
-        (self.inputs.tell)(
-            &"execve(\"/proc/self/exe\", [\"sandbox\", \"__build-step\"])",
-            "build.explain.run",
-        );
-        self.watch.event(BuildEvent::Running(&container));
-        let output = self.watch.output().map_or(RunOutput::Shown, RunOutput::To);
-        let ended = process::run(&described.config, &output, self.inputs.signals)
-            .map_err(|error| placed_at(&self.inputs.dockerfile.source, &step.span, error))?;
+        (self.tell)(&"execve(\"/proc/self/exe\", [\"sandbox\", \"__build-step\"])", "build.explain.run");
+        self.event(BuildEvent::Running(&container));
+        let taken = self.output();
+        let output = match &taken {
+            Some(take) => RunOutput::Given(take),
+            None => RunOutput::Shown,
+        };
+        let ended = process::run(described.config, &made.env, &output, self.inputs.stops)
+            .map_err(|error| placed_at(self.source().0, &step.span, error))?;
         if ended.status != 0 {
             let values = [("command", &*printed(&shown)), ("status", &ended.status.to_string())];
-            let mistake = self.inputs.dockerfile.source.mistake(&step.span, text("build.run.here"));
+            let mistake = self.source().0.mistake(&step.span, text("build.run.here"));
             let error =
                 Error { mistakes: vec![mistake], ..Error::failed(text_with("build.run.failed", &values)) };
             let error = if ended.out_of_memory { error.why(text("build.run.memory")) } else { error };
             return Err(BuildStop::Command(error, ended.status));
         }
         let directories: Vec<_> = [upper].into_iter().chain(layers).collect();
-        (self.inputs.tell)(
-            &"execve(\"/proc/self/exe\", [\"sandbox\", \"__unpack\", ...])",
-            "build.explain.layer",
-        );
+        (self.tell)(&"execve(\"/proc/self/exe\", [\"sandbox\", \"__unpack\", ...])", "build.explain.layer");
         let blob = self.inputs.ingest.blob()?;
         let (maps, epoch) = (self.inputs.options.maps.as_ref(), self.inputs.options.epoch);
+        let stops = self.inputs.stops;
         let blob = layer::read_to(LayerReading::Layer, &directories, maps, |mut pipe| match epoch {
-            Some(epoch) => copy_limited(io::BufReader::new(pipe), blob, epoch),
+            Some(epoch) => {
+                let pipe = StoppedRead { input: &mut pipe, stops };
+                copy_limited(io::BufReader::new(pipe), blob, epoch)
+            }
             None => {
                 let mut blob = blob;
+                let mut pipe = StoppedRead { input: &mut pipe, stops };
                 io::copy(&mut pipe, &mut blob).map(|_| blob).map_err(ContextError::Unwritten)
             }
         })?;
         let blob = blob.map_err(|error| self.copy_error(step, "RUN", error))?;
-        let top = Some(self.inputs.ingest.staged(blob)).filter(|top| top.size > EMPTY_ARCHIVE);
+        let top = self.unless(self.inputs.ingest.staged(blob), |top| top.size > EMPTY_ARCHIVE);
+        mounts.iter().filter_map(StepMount::files).for_each(|files| self.inputs.ingest.discard(files));
         drop(made);
         drop(workspace);
-        self.watch.event(BuildEvent::Removed(&container));
+        self.event(BuildEvent::Removed(&container));
         let config = stage.current.config.clone();
         self.finish(stage, config, &created_by, &key, top)?;
         Ok(())
@@ -180,23 +187,22 @@ impl ImageBuilder<'_> {
         files: &CopyFiles,
         is_add: bool,
     ) -> Stopped<()> {
-        let wrong = |what: String| self.inputs.dockerfile.source.error(&step.span, what);
-        for (is_given, flag) in [(files.parents, "--parents"), (files.checksum.is_some(), "--checksum")] {
-            if is_given {
-                return Err(wrong(text_with("build.copy.flag", &[("flag", flag)])).into());
+        let source = self.source().0.clone();
+        let wrong = |what: String| source.error(&step.span, what);
+        let (mut sources, mut urls) = (Vec::new(), Vec::new());
+        for written in &files.sources {
+            let source = self.one(stage, step, written)?;
+            let is_git = ["git@", "git://"].iter().any(|start| source.starts_with(start));
+            match is_add {
+                true if is_git || (is_url(&source) && source.ends_with(".git")) => {
+                    return Err(wrong(text("build.add.git")).into());
+                }
+                true if is_url(&source) => urls.push(source),
+                _ => sources.push(source),
             }
         }
-        let mut sources = Vec::new();
-        for source in &files.sources {
-            let source = self.one(stage, step, source)?;
-            if is_add && (source.starts_with("http://") || source.starts_with("https://")) {
-                return Err(wrong(text("build.add.url")).into());
-            }
-            if is_add && (source.starts_with("git@") || source.starts_with("git://")) {
-                return Err(wrong(text("build.add.git")).into());
-            }
-            sources.push(source);
-        }
+        let checksum = files.checksum.as_deref().map(|word| self.one(stage, step, word)).transpose()?;
+        let fetched = self.fetch_all(step, files, &urls, checksum.as_deref())?;
         let written = self.one(stage, step, &files.destination)?;
         let workdir = stage.current.config["config"]["WorkingDir"].as_str().unwrap_or("/").to_owned();
         let destination = match written.starts_with('/') {
@@ -204,14 +210,11 @@ impl ImageBuilder<'_> {
             false => format!("{}/{written}", workdir.trim_end_matches('/')),
         };
         let layers = self.directories(&stage.current)?;
-        let maps = self.inputs.options.maps.as_ref();
-        let target = LayerFiles { layers: &layers, maps };
         let mut copied_as = self.copied_as();
         if let Some(owner) = &files.chown {
             let owner = self.one(stage, step, owner)?;
-            let found = user_of(owner.as_ref(), &Accounts::of_layers(&layers));
-            let found =
-                found.map_err(|error| placed_at(&self.inputs.dockerfile.source, &step.span, error))?;
+            let found = owner_of(&owner, &Accounts::of_layers(&layers));
+            let found = found.map_err(|error| placed_at(self.source().0, &step.span, error))?;
             copied_as.owner = Some((found.ids.uid, found.ids.gid));
         }
         if let Some(mode) = &files.chmod {
@@ -223,11 +226,10 @@ impl ImageBuilder<'_> {
         }
         let from_layers = match &files.from {
             None => None,
-            Some(from) => {
-                let from = self.one(stage, step, from)?;
-                Some(self.layers_of(stage, step, &from)?)
-            }
+            Some(from) => Some(self.layers_of(stage, step, from)?),
         };
+        let maps = self.inputs.options.maps.as_ref();
+        let target = LayerFiles { layers: &layers, maps };
         let mut texts = Vec::new();
         for heredoc in &files.heredocs {
             let content = match heredoc.expand {
@@ -247,6 +249,8 @@ impl ImageBuilder<'_> {
                 None => SourceFiles::Context(self.inputs.context),
             },
             sources,
+            parents: files.parents,
+            fetched,
             texts,
             target,
             destination,
@@ -254,36 +258,42 @@ impl ImageBuilder<'_> {
             excluded,
             unpacks: is_add && files.unpack != Some(false),
             now: now(),
+            stops: self.inputs.stops,
         };
-        (self.inputs.tell)(&"openat2(<context>); write(<ingest>)", "build.explain.copy");
+        (self.tell)(&"openat2(<context>); write(<ingest>)", "build.explain.copy");
         let name = if is_add { "ADD" } else { "COPY" };
         let blob = self.inputs.ingest.blob()?;
         let (blob, content, has_files) =
             request.write(blob).map_err(|error| self.copy_error(step, name, error))?;
-        let top = Some(self.inputs.ingest.staged(blob)).filter(|_| has_files);
+        let top = self.unless(self.inputs.ingest.staged(blob), |_| has_files);
         let what = format!("{name} files:{} in {} ", content.hex(), request.destination);
         let created_by = configure::no_operation(&stage.current.config, &what);
         self.finish_files(stage, &created_by, &content, top)
     }
 
+    /// A blob, if it is needed. Otherwise it is removed.
+    fn unless(&self, blob: StagedBlob, is_needed: impl Fn(&StagedBlob) -> bool) -> Option<StagedBlob> {
+        if is_needed(&blob) {
+            return Some(blob);
+        }
+        self.inputs.ingest.discard(&blob);
+        None
+    }
+
     /// The directories of the layers of what `--from` names.
     pub(super) fn layers_of(
-        &self,
+        &mut self,
         stage: &StageState,
         step: &Placed<Instruction>,
         from: &str,
-    ) -> Result<Vec<PathBuf>> {
-        let source = &self.inputs.dockerfile.source;
+    ) -> Stopped<Vec<PathBuf>> {
+        let source = self.source().0.clone();
         let found = stages::source_of(self.inputs.dockerfile, stage.number, from);
         let image = match found.map_err(|what| source.error(&step.place_of(from), what))? {
-            StageBase::Stage(number) => {
-                let built = self.stage_image(number).cloned();
-                let unbuilt = || text_with("build.copy.unbuilt", &[("stage", &printed(from))]);
-                Some(built.ok_or_else(|| source.error(&step.place_of(from), unbuilt()))?)
-            }
+            StageBase::Stage(number) => Some(self.stage(number)?),
             StageBase::Image(name) => {
                 let found = self.base(&name, None);
-                Some(found.map_err(|error| placed_at(source, &step.place_of(from), error))?)
+                Some(found.map_err(|error| placed_at(&source, &step.place_of(from), error))?)
             }
             StageBase::Scratch => None,
         };
@@ -295,7 +305,7 @@ impl ImageBuilder<'_> {
     }
 
     pub(super) fn copy_error<T>(&self, step: &Placed<T>, name: &str, error: ContextError) -> Error {
-        let placed = |what: String| self.inputs.dockerfile.source.error(&step.span, what);
+        let placed = |what: String| self.source().0.error(&step.span, what);
         match error {
             ContextError::Wrong(why) => {
                 placed(text_with("build.copy.failed", &[("name", name), ("why", &why)]))
@@ -336,15 +346,17 @@ impl ImageBuilder<'_> {
         let reached = target.reach(&path).map_err(|error| self.copy_error(step, "WORKDIR", error))?;
         if reached.kind == layer::PlaceKind::Other {
             let what = text_with("build.workdir.file", &[("path", &printed(&shown))]);
-            return Err(self.inputs.dockerfile.source.error(&step.span, what).into());
+            return Err(self.source().0.error(&step.span, what).into());
         }
         let mut top = None;
         if reached.kind == layer::PlaceKind::Nothing {
             use std::os::unix::ffi::OsStrExt;
-            let mut made = CopiedLayer::new(self.inputs.ingest.blob()?, self.copied_as(), now());
+            let mut made =
+                CopiedLayer::new(self.inputs.ingest.blob()?, self.copied_as(), now(), self.inputs.stops);
             let (existing, rest) = (reached.directory.as_os_str(), reached.rest.as_os_str());
             let written = made.directories(existing.as_bytes(), rest.as_bytes()).and_then(|()| made.finish());
             let (blob, _) = written.map_err(|error| self.inputs.ingest.unwritten(&error))?;
+            // It belongs to root, also after USER: as with Docker's classic builder.
             top = Some(self.inputs.ingest.staged(blob));
         }
         self.finish(stage, config, &created_by, &key, top)?;
@@ -362,12 +374,27 @@ impl ImageBuilder<'_> {
         let key = self.key(stage, created_by, json!([content]));
         if let Some(cached) = self.cached(&key) {
             stage.current = cached;
+            top.iter().for_each(|top| self.inputs.ingest.discard(top));
             return Ok(());
         }
         let config = stage.current.config.clone();
         self.finish(stage, config, created_by, &key, top)?;
         Ok(())
     }
+}
+
+/// The owner that `--chown` means. A user without a group has the group of the same name or number, as with Docker.
+fn owner_of(written: &str, accounts: &Accounts) -> Result<NamedUser> {
+    let mut found = user_of(written.as_ref(), accounts)?;
+    if !written.contains(':') {
+        let is_number = written.bytes().all(|byte| byte.is_ascii_digit());
+        match accounts.group(written.as_bytes()) {
+            _ if is_number => found.ids.gid = found.ids.uid,
+            Ok(Some(gid)) => found.ids.gid = gid,
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 /// The time of what is made now.

@@ -81,11 +81,9 @@ pub(crate) fn run(color: Color, args: &SystemArgs) -> Result<u8> {
         return verbose::run(args);
     }
     let format = format_of(&args.format)?;
-    let rows = [
-        images(&args.explain).map_err(as_docker)?,
-        containers(&args.explain).map_err(as_docker)?,
-        volumes(&args.explain).map_err(as_docker)?,
-    ];
+    let explain = &args.explain;
+    let rows = [images(explain), containers(explain), volumes(explain), build_cache(explain)];
+    let rows = rows.into_iter().collect::<Result<Vec<_>>>().map_err(as_docker)?;
     let rows: Vec<Value> = rows.iter().map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
     render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);
     Ok(0)
@@ -151,6 +149,27 @@ fn volumes(explain: &ExplainArg) -> Result<SpaceRow> {
     let size = sizes.iter().map(|(_, size)| size).sum();
     let free = sizes.iter().filter(|(is_used, _)| !is_used).map(|(_, size)| size).sum();
     Ok(row("Local Volumes", sizes.len(), sizes.iter().filter(|(is_used, _)| *is_used).count(), size, free))
+}
+
+/// The steps of builds: the layers that only they have, and the directories of `RUN --mount=type=cache`.
+fn build_cache(explain: &ExplainArg) -> Result<SpaceRow> {
+    let store = ImageStore::open()?;
+    explain.tell()(&"read(<images/cache/*>); statx(<images/mounts/*>)", "image.explain.df.build");
+    let layers_of = |image: &StoredImage| {
+        let parts = store.parts(&image.descriptor);
+        parts.map(|parts| history::layers(&store, &parts)).unwrap_or_default()
+    };
+    let of_images: BTreeSet<_> =
+        store.all()?.iter().flat_map(layers_of).map(|layer| layer.chain_id).collect();
+    let steps = store.cached_steps()?;
+    let mut own = BTreeMap::new();
+    for layer in steps.iter().flat_map(|step| layers_of(&step.image)) {
+        if !of_images.contains(&layer.chain_id) {
+            own.insert(layer.chain_id, layer.size.unwrap_or_default());
+        }
+    }
+    let size = own.values().sum::<u64>() + store.cache_directories().map_or(0, |path| size_of(&path));
+    Ok(row("Build Cache", steps.len(), 0, size, size))
 }
 
 /// The size of all files below a directory. What cannot be read, because it belongs to other users, counts as nothing.

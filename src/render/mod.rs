@@ -89,6 +89,17 @@ pub fn err(text: &str) {
     err_as_is(&safe(text));
 }
 
+/// Prints output of a command, as it is.
+pub fn bytes(is_error: bool, bytes: &[u8]) {
+    match is_error {
+        false => {
+            let mut output = io::stdout().lock();
+            note_lost(output.write_all(bytes).and_then(|()| output.flush()));
+        }
+        true => drop(io::stderr().lock().write_all(bytes)),
+    }
+}
+
 fn err_as_is(text: &str) {
     // If standard error fails, there is no way to report it.
     let _ = write(&mut io::stderr().lock(), text);

@@ -232,6 +232,9 @@ impl InstructionReader<'_> {
             false => [("from", FlagKind::Text), ("parents", FlagKind::Switch)].as_slice(),
         });
         let flags = self.flags(&known)?;
+        if let Some((_, word)) = flags.word("from").filter(|(from, _)| from.contains('$')) {
+            return self.wrong(word.range.clone(), text("dockerfile.copy.from"));
+        }
         let form = || text_with("dockerfile.form.copy", &[("name", self.name)]);
         let mut sources = match self.json(&self.split.rest)? {
             Some(list) => list,

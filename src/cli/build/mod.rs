@@ -2,30 +2,39 @@
 
 pub(super) mod builder;
 mod classic;
+mod live;
+mod mistakes;
 mod refused;
+mod target;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 
-use self::classic::ClassicOutput;
+use self::classic::{ClassicOutput, print_result};
+use self::live::LiveOutput;
 use self::refused::RefusedFlags;
+use self::target::BuildTarget;
 use super::docker::Pull;
 use super::explain::ExplainArg;
 use super::image::{as_docker, name_from, own_maps, run::ensure, sweep_quietly};
 
 use crate::build::container::BuildNetwork;
-use crate::build::engine::{BuildInputs, ImageBuilder};
+use crate::build::engine::BuildInputs;
 use crate::build::options::{BuildOptions, BuildStop, SecretSource};
-use crate::build::{dockerfile, process, source};
-use crate::error::{Error, ExitKind, Result, io_text};
+use crate::build::scope::PROXIES;
+use crate::build::stop::StopFlag;
+use crate::build::{dockerfile, process, source, stage_table};
+use crate::error::{Error, ExitKind, Mistake, Result, io_text};
 use crate::exec::signals::Signals;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
-use crate::render::paint::{Color, Stream, decide};
+use crate::render::paint::{Color, Stream, decide, is_dumb};
 use crate::text::{printed, text, text_with};
 
 /// The flags of `build`.
@@ -33,8 +42,11 @@ use crate::text::{printed, text, text_with};
 #[group(skip)]
 pub(super) struct BuildArgs {
     /// The directory with the files that COPY and ADD can take; with `-`, standard input is an archive of them, or a Dockerfile
-    #[arg(value_name = "CONTEXT|-")]
-    context: PathBuf,
+    #[arg(value_name = "CONTEXT|-", required_unless_present = "mistake")]
+    context: Option<PathBuf>,
+    /// Build a Dockerfile with a famous mistake, and the same without it; without a name, list them
+    #[arg(long = "break", value_name = "MISTAKE", num_args = 0..=1, default_missing_value = "list")]
+    mistake: Option<String>,
     /// A name of the image (may be repeated)
     #[arg(long, short, value_name = "NAME[:TAG]")]
     tag: Vec<String>,
@@ -62,6 +74,9 @@ pub(super) struct BuildArgs {
     /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE] (may be repeated)
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
+    /// Write the result outside of the store: DIR, -, or type=local|tar|oci,dest=PATH (may be repeated)
+    #[arg(long, short, value_name = "OUTPUT")]
+    output: Vec<String>,
     /// Write the ID of the image to this file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -101,7 +116,7 @@ enum NetworkName {
 /// The forms of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum BuildProgress {
-    /// The same as plain, for now.
+    /// On a terminal, the running steps with their times and the last lines of their output; otherwise as plain.
     Auto,
     /// A line for each event.
     Plain,
@@ -120,20 +135,43 @@ pub(super) fn build_step() -> Result<u8> {
 
 /// Builds.
 pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
-    decide(color, Stream::Err);
+    if let Some(mistake) = &args.mistake {
+        decide(color, Stream::Out);
+        return mistakes::run(mistake);
+    }
+    let is_live = args.progress == BuildProgress::Auto
+        && !args.quiet
+        && !args.explain.is_on()
+        && std::io::stdout().is_terminal()
+        && !is_dumb();
+    decide(color, if is_live { Stream::Out } else { Stream::Err });
     args.refused.check()?;
+    let Some(context) = &args.context else { return Err(Error::usage(text("build.nocontext"))) };
     let names = args.tag.iter().map(|name| name_from(name)).collect::<Result<Vec<Reference>>>()?;
     let options = options(args)?;
+    let targets = args.output.iter().map(|written| BuildTarget::read(written)).collect::<Result<Vec<_>>>()?;
     let (store, note) = ImageStore::make().map_err(as_docker)?;
     note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
     // What a build that was killed has left.
     sweep_quietly(&store);
-    match build(args, &options, &store, &names) {
-        Ok((image, output)) => {
-            finish(args, &image, &names, output)?;
+    // Standard output has nothing besides the result.
+    let is_reserved = targets.iter().any(BuildTarget::is_output);
+    let output = match is_live && !is_reserved {
+        true => BuildOutput::Live(LiveOutput::new()),
+        false => BuildOutput::Classic(ClassicOutput::new(args.quiet || is_reserved)),
+    };
+    match build((args, context), &options, &store, &names, output) {
+        Ok(built) => {
+            let tell = args.explain.tell();
+            for target in &targets {
+                let written = target.write(&store, (&built.image, &names), &options, &tell);
+                written.map_err(as_docker)?;
+            }
+            finish(args, &built, &names, is_reserved)?;
             Ok(0)
         }
         Err(BuildStop::Error(error)) => Err(as_docker(error)),
+        Err(BuildStop::Needed) => Err(Error::failed(text("build.other"))),
         Err(BuildStop::Command(error, status)) => {
             render::err(&render::error::text(&error));
             Ok(status)
@@ -142,61 +180,106 @@ pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
 }
 
 fn build(
-    args: &BuildArgs,
+    (args, context): (&BuildArgs, &Path),
     options: &BuildOptions,
     store: &ImageStore,
     names: &[Reference],
-) -> std::result::Result<(StoredImage, ClassicOutput), BuildStop> {
+    output: BuildOutput,
+) -> std::result::Result<Built, BuildStop> {
     let explain = args.explain.explainer();
     let tell = |call: &dyn std::fmt::Display, why: &str| explain.step(call, why);
     // As long as it exists, no command removes what no image names yet.
     let ingest = store.ingest()?;
-    let source = source::open(&args.context, args.file.as_deref(), store, options.maps.as_ref())?;
-    // From now on, a signal ends the build between two steps, or ends the command. Standard input is read already.
-    let signals = Signals::block()?;
+    let source = source::open(context, args.file.as_deref(), store, options.maps.as_ref())?;
+    // From now on, a signal ends the build. Standard input is read already.
+    let stops = StopFlag::new(Signals::block()?)?;
     let parsed = dockerfile::parse(&source.name, &source.dockerfile)?;
-    let mut output = ClassicOutput::new(args.quiet)?;
-    output.warn(&parsed.warnings);
+    if !args.quiet {
+        parsed.warnings.iter().for_each(|warning| render::err(&printed_warning(warning)));
+    }
     let pulling = if args.pull { Pull::Always } else { Pull::Missing };
-    let pull = |name: &str, platform: Option<&str>| ensure(name, pulling, platform, explain);
+    // Two downloads at the same time would print over each other.
+    let one_by_one = Mutex::new(());
+    let pull = |name: &str, platform: Option<&str>| {
+        let _alone = one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let pull = || ensure(name, pulling, platform, explain);
+        match &output {
+            BuildOutput::Live(live) => live.while_hidden(pull),
+            BuildOutput::Classic(_) => pull(),
+        }
+    };
     let inputs = BuildInputs {
         store,
         ingest: &ingest,
         dockerfile: &parsed,
         context: &source.context,
         options,
-        signals: &signals,
-        tell: &tell,
+        stops: &stops,
         pull: &pull,
+        used_arguments: Mutex::default(),
     };
-    let built = ImageBuilder::new(inputs, &mut output).build();
+    // The steps are explained in their order.
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let at_once = if args.explain.is_on() { 1 } else { processors };
+    let built = match &output {
+        BuildOutput::Live(live) => live.while_shown(|| stage_table::build(&inputs, live, &tell, at_once)),
+        BuildOutput::Classic(classic) => stage_table::build(&inputs, classic, &tell, at_once),
+    };
     if built.is_err() {
-        output.print_kept();
+        if let BuildOutput::Classic(classic) = &output {
+            classic.print_kept();
+        }
         // A process of the build may have got the signal first, and its end is no reason.
-        if let Some(arrived) = signals.next_end() {
-            let error = Error::new(ExitKind::Interrupted(arrived.number), text("build.interrupted"));
-            return Err(error.into());
+        if let Some(number) = stops.signal() {
+            return Err(Error::new(ExitKind::Interrupted(number), text("build.interrupted")).into());
         }
     }
     let image = built?;
+    let used = inputs.used_arguments.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let is_unused = |name: &&String| !used.contains(*name) && !PROXIES.contains(&name.as_str());
+    let unused = options.arguments.keys().filter(is_unused).cloned().collect();
     tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.index");
-    if names.is_empty() {
+    // A result that is written elsewhere needs no name. Its steps are in the cache.
+    if names.is_empty() && args.output.is_empty() {
         store.name(&image, None)?;
     }
     for name in names {
         store.name(&image, Some(name))?;
     }
-    Ok((image, output))
+    Ok(Built { image, unused })
 }
 
-fn finish(args: &BuildArgs, image: &StoredImage, names: &[Reference], output: ClassicOutput) -> Result<()> {
+/// What was built.
+struct Built {
+    image: StoredImage,
+    /// The build arguments that no `ARG` declares.
+    unused: Vec<String>,
+}
+
+/// Where the events go.
+enum BuildOutput {
+    Classic(ClassicOutput),
+    Live(LiveOutput),
+}
+
+/// A warning about a line of the Dockerfile.
+fn printed_warning(warning: &Mistake) -> String {
+    let Mistake { file, line, what, .. } = warning;
+    let values = [("file", file.as_str()), ("line", &line.to_string()), ("what", what)];
+    format!("sandbox: {}\n", text_with("build.warning", &values))
+}
+
+fn finish(args: &BuildArgs, built: &Built, names: &[Reference], is_reserved: bool) -> Result<()> {
+    let Built { image, unused } = built;
     if let Some(path) = &args.iidfile {
         fs::write(path, image.id.to_string()).map_err(|error| {
             let what = text_with("build.iidfile", &[("path", &printed(path))]);
             Error::new(ExitKind::Refused, what).why(io_text(&error))
         })?;
     }
-    output.finish(&image.id, names);
+    if !is_reserved {
+        print_result(args.quiet, &image.id, names, unused);
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ const REFUSED: [(&str, &str); 9] = [
         "build.flag.limits",
     ),
     ("cache-from= cache-to= no-cache-filter=", "build.flag.cache"),
-    ("output= push", "build.flag.output"),
+    ("push", "build.flag.push"),
     ("squash", "build.flag.squash"),
     ("ssh= build-context=", "build.flag.source"),
     ("annotation= attest= provenance= sbom= metadata-file=", "build.flag.attest"),
@@ -47,7 +47,6 @@ fn with(command: clap::Command, written: &'static str) -> clap::Command {
     let argument = match (name, written.ends_with('=')) {
         ("memory", _) => argument.short('m'),
         ("cpu-shares", _) => argument.short('c'),
-        ("output", _) => argument.short('o'),
         (_, true) => argument,
         (_, false) => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
     };

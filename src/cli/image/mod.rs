@@ -10,7 +10,7 @@ pub(super) mod import;
 pub(super) mod load;
 pub(super) mod login;
 pub(super) mod noun;
-mod output_file;
+pub(super) mod output_file;
 mod progress;
 pub(super) mod prune;
 pub(super) mod pull;

@@ -23,7 +23,7 @@ use crate::text::{printed, text, text_with};
 
 /// A file that is written.
 #[derive(Debug)]
-pub(super) struct OutputFile {
+pub(in crate::cli) struct OutputFile {
     /// As the user has written it.
     path: PathBuf,
     /// Where the file is or will be.
@@ -39,7 +39,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// There is something else than a regular file; the new file cannot be made.
-    pub(super) fn create(path: &Path) -> Result<OutputFile> {
+    pub(in crate::cli) fn create(path: &Path) -> Result<OutputFile> {
         let (place, before) = place_of(path)?;
         let name = place.file_name().ok_or_else(|| not_regular(path, FileType::Directory))?.to_owned();
         let above = place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -71,12 +71,12 @@ impl OutputFile {
     ///
     /// # Errors
     /// Those of dup(2).
-    pub(super) fn to_write(&self) -> Result<File> {
+    pub(in crate::cli) fn to_write(&self) -> Result<File> {
         self.file.try_clone().map_err(|error| self.unwritten(&error))
     }
 
     /// The error of a write.
-    pub(super) fn unwritten(&self, error: &io::Error) -> Error {
+    pub(in crate::cli) fn unwritten(&self, error: &io::Error) -> Error {
         match error.raw_os_error() {
             Some(number) => failed(&self.path, "write()", Errno::from_raw_os_error(number)),
             None => cannot(&self.path).why(error.to_string()),
@@ -87,7 +87,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// It cannot be linked or renamed.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(in crate::cli) fn finish(mut self) -> Result<()> {
         let name = printed(&self.name);
         if self.temporary.is_none() {
             let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());

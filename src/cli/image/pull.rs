@@ -91,7 +91,7 @@ impl RegistryArgs {
 }
 
 /// Reads `linux/arm64/v8`.
-fn read_platform(written: &str) -> std::result::Result<Platform, String> {
+pub(super) fn read_platform(written: &str) -> std::result::Result<Platform, String> {
     let parts: Vec<&str> = written.split('/').collect();
     let (os, architecture, variant) = match parts[..] {
         [os, architecture] => (os, architecture, None),

@@ -1,17 +1,20 @@
 //! `run IMAGE` and `create IMAGE`: the spec of a container that is made from an image.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use super::pull::read_platform;
 use crate::cli::docker::Pull;
 use crate::config::of_image::spec_of_image;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::home::VARIABLE;
+use crate::image::manifest::{ImageConfig, Platform};
 use crate::image::reference::Reference;
-use crate::image::store::ImageStore;
+use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
 use crate::rootfs::Rootfs;
 use crate::sys::signal;
@@ -34,10 +37,14 @@ pub(in crate::cli) fn ensure(
     explain: Explainer,
 ) -> Result<()> {
     let as_failed = |error: Error| Error { kind: ExitKind::Failed, ..error };
-    let found = ImageStore::open().and_then(|store| store.find(image)).map_err(as_failed);
+    let found = ImageStore::open().and_then(|store| {
+        let found = store.find(image)?;
+        platform.map_or(Ok(()), |wanted| suits(&store, &found, wanted))
+    });
+    let found = found.map_err(as_failed);
     let missing = match (found, pull) {
-        (Ok(_), Pull::Missing | Pull::Never) => return Ok(()),
-        (Ok(_), Pull::Always) => None,
+        (Ok(()), Pull::Missing | Pull::Never) => return Ok(()),
+        (Ok(()), Pull::Always) => None,
         (Err(error), Pull::Never) => return Err(error),
         (Err(error), _) => Some(error),
     };
@@ -69,4 +76,17 @@ pub(in crate::cli) fn ensure(
         false => Err(Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
             .todo("sandbox load -i image.tar")),
     }
+}
+
+/// Checks that an image is for a platform, `OS/ARCH[/VARIANT]`. One that names none is for any.
+fn suits(store: &ImageStore, image: &StoredImage, wanted: &str) -> Result<()> {
+    let ImageConfig { architecture, os, .. } = store.parts(&image.descriptor)?.config;
+    let own = Platform { architecture, os, variant: None, others: BTreeMap::new() };
+    if own.architecture.is_empty() || own.suits(&read_platform(wanted).map_err(Error::failed)?) {
+        return Ok(());
+    }
+    let name = image.name.as_ref().map_or_else(|| image.id.short().to_owned(), Reference::familiar);
+    let values =
+        [("name", &*printed(&name)), ("wanted", &printed(wanted)), ("own", &printed(own.to_string()))];
+    Err(Error::failed(text_with("image.run.platform", &values)))
 }

@@ -141,11 +141,25 @@ pub fn read(
     maps: Option<&IdMaps>,
     output: impl Into<Stdio>,
 ) -> Result<()> {
-    let Some((upper, lowers)) = directories.split_first() else { return Ok(()) };
+    match read_until_left(reading, directories, maps, output)? {
+        None => Ok(()),
+        Some(why) => Err(Error::new(ExitKind::Refused, text("image.container.unread")).why(why)),
+    }
+}
+
+/// As [`read`]. Returns why the output cannot be written, if its reader has left.
+fn read_until_left(
+    reading: LayerReading,
+    directories: &[PathBuf],
+    maps: Option<&IdMaps>,
+    output: impl Into<Stdio>,
+) -> Result<Option<String>> {
+    let Some((upper, lowers)) = directories.split_first() else { return Ok(None) };
     let work = LayerWork::Read(reading, lowers.to_vec());
     let task = LayerTask { directory: upper.clone(), work, maps: maps.cloned() };
     match perform(&task, output.into())? {
-        LayerMessage::Read => Ok(()),
+        LayerMessage::Read => Ok(None),
+        LayerMessage::Left(why) => Ok(Some(why)),
         LayerMessage::Unreadable(why) => {
             Err(Error::new(ExitKind::Refused, text("image.container.unread")).why(why))
         }
@@ -188,7 +202,7 @@ pub fn copy_in_map(
     }
 }
 
-/// As [`read`], with a function that takes what is written meanwhile.
+/// As [`read`], with a function that takes what is written meanwhile. If it ends before the end, its result says why.
 ///
 /// # Errors
 /// As [`read`].
@@ -202,10 +216,10 @@ pub fn read_to<T: Send>(
         .map_err(|error| Error::new(ExitKind::Refused, text("image.layer.cannot")).call("pipe2()", error))?;
     std::thread::scope(|scope| {
         let taken = scope.spawn(|| take(input));
-        let done = read(reading, directories, maps, output);
+        let done = read_until_left(reading, directories, maps, output);
         // A panic of the other thread goes on in this one.
         let taken = taken.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        done.map(|()| taken)
+        done.map(|_| taken)
     })
 }
 
@@ -374,7 +388,7 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
             let output = io::stdin().as_fd().try_clone_to_owned().map(File::from);
             let output = output.map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
             let layers: Vec<OwnedFd> = [directory].into_iter().chain(lowers).collect();
-            read::read(reading, &layers, output).map(|()| LayerMessage::Read).map_err(unreadable)
+            read::read(reading, &layers, output).map_err(unreadable)
         }
         LayerWork::Fill(_) => {
             let mut entries = ArchiveEntries::new(io::stdin().lock());

@@ -4,6 +4,7 @@
 //! An overlay marks a deleted file by a character device 0:0, and a directory that hides what is below by an attribute. In an
 //! archive, these are `.wh.NAME` and `.wh..wh..opq`.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,14 +17,56 @@ use rustix::fs::{Dir, FileType, OFlags, Stat, fstat, major, minor, readlinkat};
 use rustix::io::Errno;
 
 use super::apply::OPAQUE_NAME;
-use super::files::{WHITEOUT, attributes, failed, io_failed};
+use super::files::{WHITEOUT, attributes, failed, io_failed, wrong};
 use super::merged::{LayerLook, LayerPath, LayerPlace, Merged, is_opaque, is_whiteout, look, open, type_of};
+use super::task::LayerMessage;
 use super::{LayerReading, PathPlace, PlaceKind, ReachedPlace};
 use crate::image::entries::{ArchiveEntry, EntryKind, Unreadable};
 use crate::image::tar_writer::ArchiveWriter;
 
 /// Writes what is asked for to `output`. The first layer is the upper directory.
-pub(super) fn read(reading: &LayerReading, layers: &[OwnedFd], output: impl Write) -> Result<(), Unreadable> {
+pub(super) fn read(
+    reading: &LayerReading,
+    layers: &[OwnedFd],
+    output: impl Write,
+) -> Result<LayerMessage, Unreadable> {
+    let is_left = Cell::new(false);
+    let output = LeftOutput { output, is_left: &is_left };
+    match read_into(reading, layers, output) {
+        // Nobody reads any more. The reader knows why: its disk may be full.
+        Err(Unreadable(why)) if is_left.get() => Ok(LayerMessage::Left(why)),
+        done => done.map(|()| LayerMessage::Read),
+    }
+}
+
+/// Notes whether its reader has left.
+struct LeftOutput<'l, W> {
+    output: W,
+    is_left: &'l Cell<bool>,
+}
+
+impl<W: Write> LeftOutput<'_, W> {
+    fn noted<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        if done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.is_left.set(true);
+        }
+        done
+    }
+}
+
+impl<W: Write> Write for LeftOutput<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.output.write(bytes);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.output.flush();
+        self.noted(flushed)
+    }
+}
+
+fn read_into(reading: &LayerReading, layers: &[OwnedFd], output: impl Write) -> Result<(), Unreadable> {
     let (upper, below) = layers.split_at(1.min(layers.len()));
     match reading {
         LayerReading::Changes => changes(&OpenLayers(upper), &OpenLayers(below), output),
@@ -257,6 +300,10 @@ fn archive(
             let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
             let name = [&path[..at], WHITEOUT, &path[at..]].concat();
             return writer.entry(&mark(name), &mut io::empty()).map_err(|error| io_failed(path, &error));
+        }
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if is_layer && name.starts_with(WHITEOUT) {
+            return Err(wrong("image.layer.mark", path));
         }
         let Some(mut entry) = entry_of(found).map_err(unread)? else { return Ok(()) };
         entry.name.drain(..above);

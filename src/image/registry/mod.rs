@@ -26,6 +26,7 @@
 //! | `compress` | layers that were made here, for a push |
 //! | `tags` | all tags of a repository |
 //! | `login` | stores passwords |
+//! | `fetch` | one file of any server |
 //! | `search` | the index of Docker Hub |
 
 mod authorize;
@@ -37,6 +38,7 @@ mod conf;
 mod credentials;
 mod download;
 mod endpoint;
+pub mod fetch;
 mod files;
 mod helper;
 mod layers;

@@ -6,12 +6,14 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ImageStore, StoredImage};
+use super::{ImageStore, StoreDirectories, StoredImage};
 use crate::error::Result;
 use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::run_lock::RunLock;
 use crate::host::token::token;
 use crate::image::digest::Digest;
 use crate::image::layer;
@@ -20,6 +22,9 @@ use crate::plan::call::user::IdMaps;
 
 /// The directory in the layout.
 const CACHE: &str = "cache";
+
+/// The beginning of the name of a file that is not complete.
+const NEW: &str = ".new-";
 
 /// The directory in the layout with the directories of `RUN --mount=type=cache`.
 const MOUNTS: &str = "mounts";
@@ -50,7 +55,7 @@ impl ImageStore {
             let cache = images.directory(CACHE.as_ref()).map_err(|error| io::Error::other(error.reason()))?;
             let cache = cache.ok_or(io::ErrorKind::NotFound)?;
             // Another build may write the same key now.
-            let name = format!(".new-{:08x}{:08x}", token(), token());
+            let name = format!("{NEW}{:08x}{:08x}", token(), token());
             let mut file = cache.make_file(&name)?.ok_or(io::ErrorKind::AlreadyExists)?;
             let bytes = serde_json::to_vec(&image.described(None)).unwrap_or_default();
             file.write_all(&bytes)?;
@@ -90,6 +95,18 @@ impl ImageStore {
         Ok(count)
     }
 
+    /// Removes notes that were not complete when a build was killed. No build is running.
+    pub(super) fn forget_unfinished(&self) -> Result<()> {
+        let Some(cache) = self.cache()? else { return Ok(()) };
+        for entry in fs::read_dir(cache.path_through("")).map_err(|error| self.unwritten(&error))? {
+            let name = entry.map_err(|error| self.unwritten(&error))?.file_name();
+            if name.as_encoded_bytes().starts_with(NEW.as_bytes()) {
+                cache.remove_file(name.as_os_str()).map_err(|error| self.unwritten(&error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The directory of a cache of `RUN --mount` with these ID maps, and whether it is new. Its files are in `files`.
     ///
     /// # Errors
@@ -112,12 +129,22 @@ impl ImageStore {
         made.map_err(|error| self.unwritten(&error))
     }
 
-    /// Removes the directories of caches whose files have their owners in these ID maps.
+    /// Removes the directories of caches whose files have their owners in these ID maps. As long as a build is running, they stay.
     ///
     /// # Errors
     /// A file cannot be removed.
     pub fn forget_directories(&self, maps: Option<&IdMaps>) -> Result<()> {
         let Some(directories) = &self.directories else { return Ok(()) };
+        let lock = match RunLock::exclusive(&self.lock_name("blobs"), Duration::ZERO, || false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            lock => self.lock("blobs", lock)?,
+        };
+        let removed = self.remove_directories(directories, maps);
+        lock.release();
+        removed
+    }
+
+    fn remove_directories(&self, directories: &StoreDirectories, maps: Option<&IdMaps>) -> Result<()> {
         let found = directories.images.directory(MOUNTS.as_ref());
         let Some(mounts) = found.map_err(|error| super::unusable(&self.place, error))? else { return Ok(()) };
         for entry in fs::read_dir(mounts.path_through("")).map_err(|error| self.unwritten(&error))? {
@@ -125,6 +152,12 @@ impl ImageStore {
             layer::remove_in_map(mounts.path(), name.to_str().unwrap_or_default(), maps)?;
         }
         Ok(())
+    }
+
+    /// The directory with the directories of caches. None: there is none.
+    pub fn cache_directories(&self) -> Option<PathBuf> {
+        let found = self.directories.as_ref()?.images.directory(MOUNTS.as_ref()).ok()??;
+        Some(found.path().to_owned())
     }
 
     fn cache(&self) -> Result<Option<PrivateDirectory>> {

@@ -93,6 +93,12 @@ impl Ingest<'_> {
         StagedBlob { name, size: file.digester.count(), digest: file.digester.finish() }
     }
 
+    /// Removes a blob that nothing needs.
+    pub fn discard(&self, staged: &StagedBlob) {
+        // What is left is removed with the directory.
+        let _ = self.directory.remove_file(staged.name.as_str());
+    }
+
     /// Writes a whole blob.
     ///
     /// # Errors

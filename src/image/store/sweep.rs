@@ -76,6 +76,7 @@ impl ImageStore {
             let directory = directories.ingest.path().to_owned();
             unused.push(UnusedTree { directory, name: left, maps: None });
         }
+        self.forget_unfinished()?;
         for name in names(&directories.blobs).map_err(failed)? {
             let digest = name.to_str().and_then(Digest::of_hex);
             if digest.is_none_or(|digest| !marked.blobs.contains(&digest)) {

@@ -1,0 +1,74 @@
+//! `ADD URL`: a file of a server. It becomes a file of the image, and its content a part of the key of the cache.
+
+use std::fs::File;
+use std::io::Write;
+
+use super::dockerfile::{CopyFiles, Instruction, Placed};
+use super::engine::{ImageBuilder, placed_at};
+use super::steps::now;
+use crate::error::Result;
+use crate::image::digest::Digest;
+use crate::image::registry::{RegistryOptions, fetch};
+use crate::text::{printed, text, text_with};
+
+/// A file that was fetched. Nothing else has it: it has no name.
+pub struct FetchedSource {
+    /// The last part of the address. Empty: there is none.
+    pub name: String,
+    /// The content.
+    pub file: File,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was changed.
+    pub mtime: (i64, u32),
+}
+
+/// Whether a source of `ADD` is an address.
+pub(super) fn is_url(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
+}
+
+impl ImageBuilder<'_> {
+    /// Fetches the sources of `ADD` that are addresses.
+    pub(super) fn fetch_all(
+        &self,
+        step: &Placed<Instruction>,
+        files: &CopyFiles,
+        urls: &[String],
+        checksum: Option<&str>,
+    ) -> Result<Vec<FetchedSource>> {
+        let wrong = |word: &str, what: String| self.source().0.error(&step.place_of(word), what);
+        let written = files.checksum.as_deref().unwrap_or_default();
+        let digest = checksum.map(|digest| {
+            let what = || text_with("build.add.checksum.form", &[("checksum", &printed(digest))]);
+            digest.parse::<Digest>().map_err(|_| wrong(written, what()))
+        });
+        let digest = digest.transpose()?;
+        if digest.is_some() && (urls.len() != 1 || files.sources.len() != 1) {
+            return Err(wrong(written, text("build.add.checksum.url")));
+        }
+        urls.iter().map(|url| self.fetch(step, url, digest.as_ref())).collect()
+    }
+
+    fn fetch(&self, step: &Placed<Instruction>, url: &str, wanted: Option<&Digest>) -> Result<FetchedSource> {
+        (self.tell)(&format!("GET {}", printed(url)), "registry.explain.fetch");
+        let (source, ingest, stops) = (self.source().0, self.inputs.ingest, self.inputs.stops);
+        let mut blob = ingest.blob()?;
+        let mut take = |bytes: &[u8]| {
+            stops.check()?;
+            blob.write_all(bytes).map_err(|error| ingest.unwritten(&error))
+        };
+        let fetched = fetch::fetch(url, &RegistryOptions::default(), &|_, _| (), &mut take);
+        let fetched = fetched.map_err(|error| placed_at(source, &step.place_of(url), error))?;
+        let staged = ingest.staged(blob);
+        let file = ingest.open(&staged)?;
+        // The open file is enough.
+        ingest.discard(&staged);
+        if let Some(wanted) = wanted.filter(|wanted| **wanted != staged.digest) {
+            let values = [("wanted", &*wanted.to_string()), ("found", &staged.digest.to_string())];
+            return Err(source.error(&step.place_of(url), text_with("build.add.checksum", &values)));
+        }
+        let mtime = fetched.modified.map_or_else(now, |seconds| (seconds, 0));
+        Ok(FetchedSource { name: fetch::file_name(url).unwrap_or_default(), file, size: staged.size, mtime })
+    }
+}

@@ -1,0 +1,193 @@
+//! `--secret`: its content, and the file that a command sees of it.
+//!
+//! The file is in memory, never on a disk: in a directory of /dev/shm that only the caller can open. It is removed after the command.
+//! If the build is killed, the next build with a secret removes it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::dockerfile::mount::MountOwner;
+use super::options::SecretSource;
+use crate::error::{Error, ExitKind, Result, io_text};
+use crate::host::run_lock::RunLock;
+use crate::host::token::token;
+use crate::image::entries::{ArchiveEntry, EntryKind};
+use crate::image::layer;
+use crate::image::tar_writer::ArchiveWriter;
+use crate::plan::call::user::IdMaps;
+use crate::text::{printed, text_with};
+
+/// The directory of files in memory.
+const MEMORY: &str = "/dev/shm";
+
+/// The type of a tmpfs, as statfs(2) reports it.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// The maximum size of a secret, in bytes: Docker's.
+const MAX_SECRET: u64 = 500 << 10;
+
+/// The name of the file.
+const NAME: &str = "secret";
+
+/// A directory in memory. It is removed with this value.
+#[derive(Debug)]
+pub(super) struct SecretDirectory {
+    name: String,
+    maps: Option<IdMaps>,
+    /// As long as it is held, no other build removes the directory.
+    _lock: RunLock,
+}
+
+impl SecretDirectory {
+    /// Makes one. None: this machine has no directory in memory.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn make(maps: Option<&IdMaps>) -> io::Result<Option<SecretDirectory>> {
+        if !is_in_memory() {
+            return Ok(None);
+        }
+        remove_left(maps);
+        loop {
+            let name = format!("{}{:08x}{:08x}", prefix(), token(), token());
+            fs::DirBuilder::new().mode(0o700).create(Path::new(MEMORY).join(&name))?;
+            // Another build may take the new directory for one that was left.
+            if let Ok(lock) = RunLock::of_directory(&Path::new(MEMORY).join(&name))
+                && Path::new(MEMORY).join(&name).exists()
+            {
+                return Ok(Some(SecretDirectory { name, maps: maps.cloned(), _lock: lock }));
+            }
+        }
+    }
+
+    /// Its path.
+    pub(super) fn path(&self) -> PathBuf {
+        Path::new(MEMORY).join(&self.name)
+    }
+}
+
+impl Drop for SecretDirectory {
+    fn drop(&mut self) {
+        let _ = layer::remove_in_map(Path::new(MEMORY), &self.name, self.maps.as_ref());
+    }
+}
+
+fn is_in_memory() -> bool {
+    let found = rustix::fs::statfs(MEMORY);
+    found.is_ok_and(|found| i64::from(found.f_type) == TMPFS_MAGIC)
+        && rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+fn prefix() -> String {
+    format!("sandbox-secret-{}-", nix::unistd::geteuid())
+}
+
+/// Removes the directories of builds that were killed.
+fn remove_left(maps: Option<&IdMaps>) {
+    let own = prefix();
+    for entry in fs::read_dir(MEMORY).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        // Only the caller's directories can be locked.
+        if let Some(name) = name.to_str().filter(|name| name.starts_with(&own))
+            && let Ok(_lock) = RunLock::of_directory(&entry.path())
+        {
+            let _ = layer::remove_in_map(Path::new(MEMORY), name, maps);
+        }
+    }
+}
+
+/// Writes the file of a secret into a directory, with its owner in these ID maps. Returns its path.
+pub(super) fn write(
+    directory: PathBuf,
+    content: &[u8],
+    mode: u32,
+    owner: MountOwner,
+    maps: Option<&IdMaps>,
+) -> Result<PathBuf> {
+    let entry = |kind| ArchiveEntry {
+        kind,
+        name: NAME.into(),
+        link: Vec::new(),
+        size: content.len() as u64,
+        mode,
+        uid: owner.uid.unwrap_or_default(),
+        gid: owner.gid.unwrap_or_default(),
+        mtime: super::steps::now(),
+        device: (0, 0),
+        attributes: Vec::new(),
+    };
+    fill(&directory, &entry(EntryKind::File), content, maps)?;
+    Ok(directory.join(NAME))
+}
+
+/// Gives a directory a mode, and an owner in these ID maps.
+pub(super) fn own(directory: &Path, mode: u32, owner: MountOwner, maps: Option<&IdMaps>) -> Result<()> {
+    let entry = ArchiveEntry {
+        kind: EntryKind::Directory,
+        name: b".".to_vec(),
+        link: Vec::new(),
+        size: 0,
+        mode: mode & 0o7777,
+        uid: owner.uid.unwrap_or_default(),
+        gid: owner.gid.unwrap_or_default(),
+        mtime: super::steps::now(),
+        device: (0, 0),
+        attributes: Vec::new(),
+    };
+    fill(directory, &entry, &[], maps)
+}
+
+/// Makes one entry of an archive. The archive itself is in memory.
+fn fill(directory: &Path, entry: &ArchiveEntry, content: &[u8], maps: Option<&IdMaps>) -> Result<()> {
+    let cannot = |error: io::Error| {
+        Error::new(ExitKind::Refused, crate::text::text("build.secret.memory")).why(io_text(&error))
+    };
+    let memory = rustix::fs::memfd_create("archive", rustix::fs::MemfdFlags::CLOEXEC);
+    let archive = memory.map_err(io::Error::from).and_then(|memory| {
+        let mut writer = ArchiveWriter::new(File::from(memory));
+        writer.entry(entry, &mut &content[..])?;
+        let mut archive = writer.finish()?;
+        archive.rewind()?;
+        Ok(archive)
+    });
+    layer::fill(archive.map_err(cannot)?, &[directory.to_owned()], maps)
+}
+
+/// The content of a secret. None: the variable is not set.
+pub(super) fn content(id: &str, source: &SecretSource) -> Result<Option<Vec<u8>>> {
+    let unread = |why: String| {
+        let what = text_with("build.secret.unread", &[("id", &printed(id))]);
+        Error::new(ExitKind::Refused, what).why(why)
+    };
+    match source {
+        SecretSource::Variable(name) => {
+            use std::os::unix::ffi::OsStrExt;
+            Ok(std::env::var_os(name).map(|value| value.as_bytes().to_owned()))
+        }
+        SecretSource::File(path) => {
+            let cannot = |error: io::Error| unread(io_text(&error));
+            // A named pipe without a writer would be waited for.
+            let flags = nix::libc::O_NONBLOCK;
+            let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
+            let mut content = Vec::new();
+            let is_file = file.metadata().map_err(cannot)?.is_file();
+            let read = file.take(MAX_SECRET + 1).read_to_end(&mut content);
+            if !is_file || content.len() as u64 > MAX_SECRET {
+                let most = (MAX_SECRET >> 10).to_string();
+                return Err(unread(text_with("build.secret.large", &[("most", &most)])));
+            }
+            read.map(|_| Some(content)).map_err(cannot)
+        }
+    }
+}
+
+/// Writes a new file.
+pub(super) fn write_program(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
+    file.write_all(content)?;
+    use std::os::unix::fs::PermissionsExt;
+    // The umask may have taken permissions away.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
