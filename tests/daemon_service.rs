@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use support::kept::KeptHome;
+use support::lab::ran_with_loopback;
 use support::{text, wait_until};
 
 fn ran(program: &Path, argument: &str) -> (Option<i32>, String) {
@@ -111,4 +112,73 @@ fn systemd_passes_the_socket() {
     daemon.wait().unwrap();
     // The socket is not the daemon's to remove.
     assert!(socket.exists());
+}
+
+/// Makes a certificate authority, and certificates for the daemon and a client. None: openssl is not installed.
+fn certificates(directory: &Path) -> Option<()> {
+    let openssl = |words: &str| {
+        let run = Command::new("openssl").args(words.split(' ')).current_dir(directory).output().ok()?;
+        assert!(run.status.success(), "{words} {}", text(&run.stderr));
+        Some(())
+    };
+    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    for authority in ["ca", "other"] {
+        openssl(&format!(
+            "req -x509 {new_key} -days 2 -subj /CN={authority} -keyout {authority}-key.pem -out {authority}.pem"
+        ))?;
+    }
+    std::fs::write(directory.join("server.ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    std::fs::write(directory.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
+    for (name, authority, kind) in
+        [("server", "ca", "server"), ("client", "ca", "client"), ("stranger", "other", "client")]
+    {
+        openssl(&format!("req {new_key} -subj /CN={name} -keyout {name}-key.pem -out {name}.csr"))?;
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}-key.pem -CAcreateserial -days 2 -extfile {kind}.ext -out {name}.pem"
+        ))?;
+    }
+    Some(())
+}
+
+#[test]
+fn only_a_client_with_a_certificate_is_answered() {
+    if ran_with_loopback("only_a_client_with_a_certificate_is_answered") {
+        return;
+    }
+    let home = KeptHome::new();
+    if certificates(home.around()).is_none() {
+        eprintln!("machine: no openssl");
+        return;
+    }
+    let file = |name: &str| home.around().join(name).display().to_string();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let host = format!("tcp://0.0.0.0:{port}");
+    let refused = home.refused(&["daemon", "start", "--host", &host], 125);
+    assert!(refused.contains("127.0.0.1"), "{refused}");
+    let (ca, certificate, key) = (file("ca.pem"), file("server.pem"), file("server-key.pem"));
+    let tls = ["--tlsverify", "--tlscacert", &ca, "--tlscert", &certificate, "--tlskey", &key];
+    home.out(&[&["daemon", "start", "--host", &host], &tls[..]].concat());
+    // As the daemon was started, it is started again.
+    home.out(&["daemon", "restart"]);
+    let answered = |client: Option<&str>| {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-verify_return_error", "-CAfile", &ca]);
+        command.arg("-connect").arg(format!("127.0.0.1:{port}"));
+        if let Some(name) = client {
+            command.args(["-cert", &file(&format!("{name}.pem")), "-key", &file(&format!("{name}-key.pem"))]);
+        }
+        let request = b"GET /version HTTP/1.1\r\nHost: daemon.example\r\nConnection: close\r\n\r\n";
+        let output = support::feed(&mut command, request.to_vec());
+        text(&output.stdout).contains("\"ApiVersion\":\"1.44\"")
+    };
+    assert!(answered(Some("client")));
+    assert!(!answered(None) && !answered(Some("stranger")));
+    // Without TLS there is no answer either.
+    let mut plain = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    std::io::Write::write_all(&mut plain, b"GET /version HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
+    let mut received = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut plain, &mut received);
+    assert!(!text(&received).contains("ApiVersion"));
+    home.out(&["daemon", "stop"]);
+    home.refused(&["daemon", "run", "--tlsverify"], 2);
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::explain::ExplainArg;
 use crate::container::explain::Explainer;
 use crate::daemon::query::ApiQuery;
 use crate::daemon::service::{DaemonAddress, RunningDaemon};
+use crate::daemon::tls::TlsFiles;
 use crate::daemon::{self, DaemonOptions};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::home::HomePlace;
@@ -92,10 +94,34 @@ enum DaemonAction {
 #[derive(Debug, Args)]
 #[group(skip)]
 struct ListenArgs {
-    /// An address: unix:///PATH, or tcp://127.0.0.1:PORT; the default is docker.sock in /run/sandbox for root, and in the
+    /// An address: unix:///PATH, tcp://127.0.0.1:PORT, or with --tlsverify any tcp://ADDRESS:PORT; the default is docker.sock in /run/sandbox for root, and in the
     /// directory of running containers for others (may be repeated)
     #[arg(long = "host", short = 'H', value_name = "ADDRESS")]
     hosts: Vec<DaemonAddress>,
+    /// Over TCP, use TLS, and answer only clients with a certificate that the authority has signed
+    #[arg(long, requires_all = ["tlscacert", "tlscert", "tlskey"])]
+    tlsverify: bool,
+    /// The certificate of the authority that signs those of clients (PEM)
+    #[arg(long, value_name = "FILE", requires = "tlsverify")]
+    tlscacert: Option<PathBuf>,
+    /// The certificate of the daemon (PEM)
+    #[arg(long, value_name = "FILE", requires = "tlsverify")]
+    tlscert: Option<PathBuf>,
+    /// The key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tlsverify")]
+    tlskey: Option<PathBuf>,
+}
+
+impl ListenArgs {
+    /// The files for TLS. The daemon leaves this directory.
+    fn tls(&self) -> Option<TlsFiles> {
+        let file = |path: &Option<PathBuf>| path.as_ref().and_then(|path| std::path::absolute(path).ok());
+        Some(TlsFiles {
+            authorities: file(&self.tlscacert)?,
+            certificate: file(&self.tlscert)?,
+            key: file(&self.tlskey)?,
+        })
+    }
 }
 
 /// The arguments of `api`.
@@ -125,15 +151,24 @@ pub(super) fn run(color: Color, args: &DaemonArgs) -> Result<u8> {
         DaemonAction::Run { listen, trace, background, explain } => {
             foreground(listen, *trace, *background, explain.explainer())
         }
-        DaemonAction::Start { listen, explain } => start(&listen.hosts, explain.explainer()),
+        DaemonAction::Start { listen, explain } => {
+            start(&listen.hosts, listen.tls().as_ref(), explain.explainer())
+        }
         DaemonAction::Stop { explain } => match stop(explain.explainer())? {
             Some(_) => Ok(0),
             None => Err(Error::new(ExitKind::Refused, text("daemon.none")).paste("sandbox daemon start")),
         },
         DaemonAction::Restart { explain } => {
             let explain = explain.explainer();
-            let addresses = stop(explain)?.map(|found| found.addresses).unwrap_or_default();
-            start(&addresses, explain)
+            match stop(explain)? {
+                // systemd starts it when a client connects.
+                Some(found) if found.is_activated => {
+                    let _ = found.answers();
+                    Ok(0)
+                }
+                Some(found) => start(&found.addresses, found.tls.as_ref(), explain),
+                None => start(&[], None, explain),
+            }
         }
         DaemonAction::Status { format, explain } => status(*format, explain.explainer()),
         DaemonAction::Install(args) => daemon_service::install(args),
@@ -147,7 +182,7 @@ fn foreground(listen: &ListenArgs, trace: bool, background: bool, explain: Expla
         let _ = nix::unistd::setsid();
     }
     explain.step("flock(<daemon-HASH.lock>, LOCK_EX)", "daemon.explain.lock");
-    let options = DaemonOptions { hosts: listen.hosts.clone(), trace };
+    let options = DaemonOptions { hosts: listen.hosts.clone(), tls: listen.tls(), trace };
     daemon::run(&options, |addresses| {
         for address in addresses {
             explain.step(format!("bind(<socket>, {address}); listen(<socket>)"), "daemon.explain.socket");
@@ -162,7 +197,7 @@ fn foreground(listen: &ListenArgs, trace: bool, background: bool, explain: Expla
 }
 
 /// Starts a daemon that stays when this command has ended.
-fn start(hosts: &[DaemonAddress], explain: Explainer) -> Result<u8> {
+fn start(hosts: &[DaemonAddress], tls: Option<&TlsFiles>, explain: Explainer) -> Result<u8> {
     if let Some(found) = find(explain)? {
         let pid = found.process.pid.to_string();
         return Err(Error::new(ExitKind::Refused, text("daemon.runs"))
@@ -179,6 +214,16 @@ fn start(hosts: &[DaemonAddress], explain: Explainer) -> Result<u8> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sandbox").arg("--home").arg(home.path()).args(["daemon", "run", "--background"]);
     command.args(hosts.iter().map(|host| format!("--host={host}")));
+    if let Some(TlsFiles { authorities, certificate, key }) = tls {
+        command.arg("--tlsverify");
+        command
+            .arg("--tlscacert")
+            .arg(authorities)
+            .arg("--tlscert")
+            .arg(certificate)
+            .arg("--tlskey")
+            .arg(key);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
     explain.step(
         "execve(\"/proc/self/exe\", [\"sandbox\", \"daemon\", \"run\"]); setsid()",

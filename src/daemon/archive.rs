@@ -69,8 +69,16 @@ pub(super) async fn save(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
 /// Images from an archive.
 pub(super) async fn load(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
     let body = request.body.take();
-    let mut loading = Streaming::start(&daemon, request.number, words(&["load", "--quiet"]), body).await?;
+    let loading = Streaming::start(&daemon, request.number, words(&["load", "--quiet"]), body).await;
     let (sender, answer) = stream("application/json");
+    let mut loading = match loading {
+        Ok(loading) => loading,
+        // As with Docker, an archive that cannot be loaded is an error in the stream.
+        Err(error) => {
+            let _ = sender.send(line(&error_line(&error))).await;
+            return Ok(answer);
+        }
+    };
     tokio::spawn(async move {
         let mut lines = WholeLines::default();
         while let Some(part) = loading.next().await {

@@ -41,8 +41,14 @@ impl SupervisorChannel {
     /// The next packet. None: the supervisor has ended.
     pub(super) async fn receive(&self, buffer: &mut Vec<u8>) -> Option<()> {
         loop {
+            // Until there is a packet, no memory is needed for it.
+            self.socket.readable().await.ok()?;
             buffer.resize(MAX_PACKET, 0);
-            match self.socket.recv(buffer).await {
+            match self.socket.try_recv(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    buffer.truncate(0);
+                    continue;
+                }
                 Ok(0) | Err(_) => return None,
                 Ok(length) => buffer.truncate(length),
             }

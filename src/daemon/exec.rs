@@ -149,7 +149,8 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
         terminal,
         stdin,
         outputs: [truth(&body, "AttachStdout")?, truth(&body, "AttachStderr")?],
-        keys: detach_keys(string(&body, "DetachKeys")?)?,
+        // docker-py writes this key so.
+        keys: detach_keys(string(&body, "DetachKeys")?.or(string(&body, "detachKeys")?))?,
         size: Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 },
         state: ExecState::Created,
     };
@@ -211,7 +212,7 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
         match begun.await {
             Ok(input) => {
                 let finder = KeyFinder::new(if terminal { keys } else { Vec::new() });
-                let shown = Shown { is_raw, terminal, outputs };
+                let shown = ExecOutput { is_raw, terminal, outputs };
                 copy(reader, writer, input, parts, shown, finder).await;
             }
             Err(error) => {
@@ -343,7 +344,7 @@ fn pump(streams: Vec<(u8, File)>, sender: &mpsc::Sender<(u8, Bytes)>) {
 }
 
 /// How the output of a command is sent.
-struct Shown {
+struct ExecOutput {
     /// Whether it has no frames.
     is_raw: bool,
     /// Whether it comes from a terminal, and so is one stream.
@@ -358,7 +359,7 @@ async fn copy(
     mut writer: ClientWriter,
     input: Option<File>,
     mut parts: mpsc::Receiver<(u8, Bytes)>,
-    shown: Shown,
+    shown: ExecOutput,
     finder: KeyFinder,
 ) {
     let output = async {

@@ -184,6 +184,7 @@ fn whole(container: &KeptContainer, with_size: bool) -> Value {
             }
         }
     }
+    value["Mounts"] = mounts(container).into();
     if with_size {
         let written = container.written_size().ok().flatten().unwrap_or_default();
         value["SizeRw"] = written.into();
@@ -275,7 +276,8 @@ pub(super) fn networks(container: &KeptContainer) -> Value {
 pub(super) fn mounts(container: &KeptContainer) -> Vec<Value> {
     let mut mounts = inspected(container)["Mounts"].as_array().cloned().unwrap_or_default();
     for mount in &mut mounts {
-        complete(mount, json!({ "Mode": "", "Propagation": "" }));
+        let propagation = if mount["Type"] == "bind" { "rprivate" } else { "" };
+        complete(mount, json!({ "Mode": "", "Propagation": propagation }));
     }
     mounts
 }

@@ -37,6 +37,7 @@ pub mod service;
 mod settings;
 mod stats;
 mod system;
+pub mod tls;
 mod trace;
 mod volumes;
 mod wait;
@@ -59,8 +60,10 @@ pub(crate) struct Daemon {
 /// How the daemon is run.
 #[derive(Debug, Clone, Default)]
 pub struct DaemonOptions {
-    /// Where it listens: `unix:///PATH` or `tcp://127.0.0.1:PORT`. Empty: RUN/docker.sock.
+    /// Where it listens: `unix:///PATH` or `tcp://ADDRESS:PORT`. Empty: RUN/docker.sock.
     pub hosts: Vec<service::DaemonAddress>,
+    /// The certificates for TCP. None: there is no TLS, and only this machine can connect.
+    pub tls: Option<tls::TlsFiles>,
     /// Whether each request is printed.
     pub trace: bool,
 }

@@ -48,7 +48,6 @@ fn socket(number: i32) -> Result<(DaemonAddress, Listening)> {
     }
     let listener = TcpListener::from(socket);
     let at = listener.local_addr().map_err(|error| wrong(error.to_string()))?;
-    // Only an address of this machine has this form.
     let address = format!("tcp://{at}").parse().map_err(wrong)?;
     Ok((address, Listening::Tcp(listener)))
 }

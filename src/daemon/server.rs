@@ -14,13 +14,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 use super::answer::{Answer, ApiError, with_header};
 use super::request::{ApiRequest, ApiVersion, Permit, RequestQuery};
 use super::routes::{self, FoundRoute};
 use super::service::{DaemonAddress, OwnDaemon};
 use super::trace::Trace;
-use super::{Daemon, DaemonOptions, passed};
+use super::{Daemon, DaemonOptions, passed, tls};
 use crate::container::client;
 use crate::error::{Error, Result, io_text};
 use crate::host::home::{self, HomePlace};
@@ -85,8 +86,16 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
         [] if addresses.is_empty() => vec![DaemonAddress::default_socket()?],
         hosts => hosts.to_vec(),
     };
+    let is_activated = !addresses.is_empty();
     addresses.extend(own_addresses.iter().cloned());
-    let own = OwnDaemon::claim(&addresses)?;
+    if options.tls.is_none()
+        && let Some(address) = addresses.iter().find(|address| !address.is_local())
+    {
+        let what = text_with("daemon.address.open", &[("address", &address.to_string())]);
+        return Err(Error::usage(what).why(text("daemon.address.loopback")));
+    }
+    let acceptor = options.tls.as_ref().map(tls::acceptor).transpose()?;
+    let own = OwnDaemon::claim(&addresses, options.tls.clone(), is_activated)?;
     for address in &own_addresses {
         listening.push(match address {
             DaemonAddress::Unix(path) => Listening::Unix(own.bind(path)?),
@@ -122,6 +131,7 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
                         daemon.clone(),
                         TcpListener::from_std(listener)?,
                         connections.clone(),
+                        acceptor.clone(),
                     ));
                 }
             }
@@ -178,6 +188,22 @@ impl Connections {
     }
 }
 
+/// How long a client may take until it has shown its certificate.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+impl Connections {
+    /// Serves a connection over TLS. A browser has no certificate for it, so no request is one of a web page.
+    fn take_encrypted(&self, daemon: &Arc<Daemon>, accepting: tokio_rustls::Accept<tokio::net::TcpStream>) {
+        let Ok(permit) = self.free.clone().try_acquire_owned() else { return };
+        let daemon = daemon.clone();
+        tokio::spawn(async move {
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, accepting).await {
+                serve(daemon, stream, false, Arc::new(permit)).await;
+            }
+        });
+    }
+}
+
 /// Answers 503. The request is read first: the kernel would report an error to a client that has sent something unread.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let mut request = vec![0; MAX_HEAD];
@@ -199,12 +225,20 @@ async fn accept_unix(daemon: Arc<Daemon>, listener: UnixListener, connections: C
     }
 }
 
-async fn accept_tcp(daemon: Arc<Daemon>, listener: TcpListener, connections: Connections) {
+async fn accept_tcp(
+    daemon: Arc<Daemon>,
+    listener: TcpListener,
+    connections: Connections,
+    acceptor: Option<TlsAcceptor>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
-                connections.take(&daemon, stream, true);
+                match &acceptor {
+                    None => connections.take(&daemon, stream, true),
+                    Some(acceptor) => connections.take_encrypted(&daemon, acceptor.accept(stream)),
+                }
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }

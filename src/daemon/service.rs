@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, umask};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use super::tls::TlsFiles;
 use crate::container::record::RecordedProcess;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::accounts::Accounts;
@@ -42,7 +43,7 @@ const GROUP: &[u8] = b"docker";
 pub enum DaemonAddress {
     /// A socket in the file system.
     Unix(PathBuf),
-    /// A port of this machine.
+    /// An address and a port of TCP.
     Tcp(SocketAddr),
 }
 
@@ -59,11 +60,7 @@ impl FromStr for DaemonAddress {
         let Some(at) = written.strip_prefix("tcp://") else { return Err(text("daemon.address.form")) };
         let at = at.replace("localhost:", "127.0.0.1:");
         let at: SocketAddr = at.trim_end_matches('/').parse().map_err(|_| text("daemon.address.form"))?;
-        let is_loopback = match at.ip() {
-            IpAddr::V4(address) => address.is_loopback(),
-            IpAddr::V6(address) => address.is_loopback(),
-        };
-        if is_loopback { Ok(DaemonAddress::Tcp(at)) } else { Err(text("daemon.address.loopback")) }
+        Ok(DaemonAddress::Tcp(at))
     }
 }
 
@@ -91,6 +88,17 @@ impl TryFrom<String> for DaemonAddress {
 }
 
 impl DaemonAddress {
+    /// Whether only this machine can connect to it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            DaemonAddress::Unix(_) => true,
+            DaemonAddress::Tcp(at) => match at.ip() {
+                IpAddr::V4(address) => address.is_loopback(),
+                IpAddr::V6(address) => address.is_loopback(),
+            },
+        }
+    }
+
     /// That of the daemon for this HOME.
     ///
     /// # Errors
@@ -118,6 +126,12 @@ pub struct RunningDaemon {
     pub process: RecordedProcess,
     /// Where it listens.
     pub addresses: Vec<DaemonAddress>,
+    /// The certificates for TCP.
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
+    /// Whether systemd has made a socket for it, and starts it when a client connects.
+    #[serde(default)]
+    pub is_activated: bool,
 }
 
 fn lock_name() -> String {
@@ -197,7 +211,11 @@ impl OwnDaemon {
     ///
     /// # Errors
     /// Another daemon has it.
-    pub(super) fn claim(addresses: &[DaemonAddress]) -> Result<OwnDaemon> {
+    pub(super) fn claim(
+        addresses: &[DaemonAddress],
+        tls: Option<TlsFiles>,
+        is_activated: bool,
+    ) -> Result<OwnDaemon> {
         let run = run_directory::make()?;
         let lock = RunLock::exclusive(&lock_name(), Duration::from_secs(1), || true).map_err(|error| {
             let pid = RunningDaemon::find().ok().flatten().map(|found| found.process.pid.to_string());
@@ -207,7 +225,7 @@ impl OwnDaemon {
         })?;
         let process = RecordedProcess::of(std::process::id().cast_signed());
         let process = process.ok_or_else(|| Error::failed(text("daemon.cannot")))?;
-        let about = RunningDaemon { process, addresses: addresses.to_vec() };
+        let about = RunningDaemon { process, addresses: addresses.to_vec(), tls, is_activated };
         let json = serde_json::to_vec(&about).unwrap_or_default();
         let call = || format!("write(<{}>)", file_name());
         run.replace(&file_name(), &json, false)
@@ -278,14 +296,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_can_connect() {
+    fn an_address_has_one_of_two_forms() {
         assert_eq!("unix:///run/x.sock".parse(), Ok(DaemonAddress::Unix("/run/x.sock".into())));
-        for right in ["tcp://127.0.0.1:2375", "tcp://localhost:2375", "tcp://[::1]:2375"] {
-            assert!(matches!(right.parse(), Ok(DaemonAddress::Tcp(_))), "{right}");
+        for (right, is_local) in [
+            ("tcp://127.0.0.1:2375", true),
+            ("tcp://localhost:2375", true),
+            ("tcp://[::1]:2375", true),
+            ("tcp://0.0.0.0:2375", false),
+            ("tcp://192.0.2.1:2375", false),
+        ] {
+            assert_eq!(
+                right.parse().map(|address: DaemonAddress| address.is_local()),
+                Ok(is_local),
+                "{right}"
+            );
         }
-        for wrong in
-            ["tcp://0.0.0.0:2375", "tcp://192.0.2.1:2375", "unix://x", "x", "tcp://127.0.0.1", "fd://"]
-        {
+        for wrong in ["unix://x", "x", "tcp://127.0.0.1", "fd://"] {
             assert!(wrong.parse::<DaemonAddress>().is_err(), "{wrong}");
         }
     }

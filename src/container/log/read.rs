@@ -130,6 +130,10 @@ impl LogReader {
                 return Ok(Some(reading));
             }
             if !self.fill()? && !self.go_on()? {
+                // A log may be quiet for long. Its reader keeps no memory meanwhile.
+                if self.parsed == self.buffer.len() {
+                    (self.buffer, self.parsed) = (Vec::new(), 0);
+                }
                 return Ok(None);
             }
         }
