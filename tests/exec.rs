@@ -150,8 +150,8 @@ fn statuses_and_streams() {
     assert_eq!(status(&["/tmp/bad"]), Some(126));
     assert_eq!(status(&[""]), Some(127));
     let none = sandbox(&["exec", "no-such-container", "true"]).output().unwrap();
-    assert_eq!(none.status.code(), Some(125));
-    assert!(text(&none.stderr).contains("no running container of yours is named"), "{}", text(&none.stderr));
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none.stderr).contains("No such container: no-such-container"), "{}", text(&none.stderr));
     // A process that is no container of ours.
     let own = std::process::id().to_string();
     let other = sandbox(&["exec", &own, "true"]).output().unwrap();

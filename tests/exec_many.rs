@@ -129,7 +129,7 @@ fn it_ends_with_the_container() {
         );
         assert_eq!(exec_in(&container, &["-d"], &["no-such-command"]).status.code(), Some(127));
         let (pid, name) = (container.pid, container.name.clone());
-        let missing = || sandbox(&["exec", &name, "true"]).output().unwrap().status.code() == Some(125);
+        let missing = || sandbox(&["exec", &name, "true"]).output().unwrap().status.code() == Some(1);
         drop(container);
         let ended = front.output();
         assert_eq!(ended.status.code(), Some(137), "{spec}");
@@ -195,7 +195,7 @@ fn many_end_with_the_container() {
             let shown = text(&ended.stderr);
             let is_told = match ended.status.code() {
                 Some(137) => shown.contains("the container has ended"),
-                Some(125) => shown.contains("has ended") || shown.contains("no running container"),
+                Some(1) => shown.contains("has ended") || shown.contains("No such container"),
                 _ => false,
             };
             assert!(is_told, "{spec} {:?} {shown}", ended.status);

@@ -71,7 +71,7 @@ fn each_command_knows_each_state() {
         (&["port", "X"], [(0, ""), (0, ""), (0, "")]),
         (&["inspect", "X"], [(0, ""), (0, ""), (0, "")]),
         (&["wait", "X"], [(0, ""), (-1, ""), (0, "")]),
-        (&["exec", "-q", "X", "true"], [(125, not_running), (0, ""), (125, not_running)]),
+        (&["exec", "-q", "X", "true"], [(1, not_running), (0, ""), (1, not_running)]),
         (&["rm", "X"], [(0, ""), (1, "You cannot remove a running container"), (0, "")]),
     ];
     for (command, answers) in sample(3, table) {
@@ -158,15 +158,16 @@ fn a_name_is_unique_and_can_change() {
     let home = KeptHome::new();
     let spec = home.spec("", "true");
     let id = home.out(&["create", "--name", "web", &spec]);
-    let message = home.refused(&["create", "--name", "web", &spec], 125);
+    let message = home.refused(&["create", "--name", "/web", &spec], 1);
     assert!(
         message.contains(&format!(
             "Conflict. The container name \"/web\" is already in use by container \"{id}\""
         ))
     );
+    assert!(home.refused(&["run", "-d", "--name", "web", &spec], 125).contains("already in use"));
     for bad in ["a", "-ab", "a b", "a/b", "../x"] {
         let output = home.run(&["create", &format!("--name={bad}"), &spec]);
-        assert_eq!(output.status.code(), Some(125), "{bad}");
+        assert_eq!(output.status.code(), Some(1), "{bad}");
     }
     let other = home.out(&["create", &spec]);
     assert!(home.refused(&["rename", &other, "web"], 1).contains("already in use"));
@@ -289,7 +290,7 @@ fn stop_kills_after_its_timeout_and_kill_sends_any_signal() {
     wait_until("it has its handlers", || logs().contains("up"));
     home.out(&["kill", "-s", "SIGUSR1", "traps"]);
     wait_until("it has got the signal", || logs().contains("usr1"));
-    assert!(home.refused(&["kill", "-s", "NONE", "traps"], 2).contains("Invalid signal: NONE"));
+    assert!(home.refused(&["kill", "-s", "NONE", "traps"], 1).contains("Invalid signal: NONE"));
     let first = home.pid("traps", "command");
     home.out(&["restart", "traps"]);
     assert_eq!((lives(first), home.status("traps")), (false, "running".into()));
@@ -383,7 +384,8 @@ fn a_terminal_is_shown_and_left_by_its_keys() {
     let flags = ["--home", home_path.to_str().unwrap(), "attach", "--detach-keys", "a,b", &id[..8]];
     let mut terminal = Terminal::start(&flags);
     terminal.press("ab");
-    assert!(terminal.ended().0.success());
+    let (status, shown) = terminal.ended();
+    assert!(status.code() == Some(1) && shown.contains("read escape sequence"), "{shown}");
     assert!(
         home.refused(&["attach", "--detach-keys", "ctrl-", "web"], 2)
             .contains("Invalid escape keys (ctrl-) provided")

@@ -157,7 +157,7 @@ fn a_restart_policy_starts_a_container_again() {
     wait_until("it has ended", || home.status("sleeping") == "exited");
     assert!(!home.out(&["start", "--all"]).contains("sleeping"));
     assert!(
-        home.refused(&["create", "--restart", "never", &failing], 2)
+        home.refused(&["create", "--restart", "never", &failing], 1)
             .contains("invalid restart policy 'never'")
     );
     assert!(

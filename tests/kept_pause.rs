@@ -77,7 +77,7 @@ fn a_paused_container_is_frozen_until_it_is_unpaused() {
         (&["attach", "kept-paused"], 1, "You cannot attach to a paused container, unpause it first"),
         (
             &["exec", "-q", "kept-paused", "true"],
-            125,
+            1,
             "Container kept-paused is paused, unpause the container before exec",
         ),
         (

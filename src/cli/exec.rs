@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::kept::as_docker;
 use super::output::{self, OutputArgs};
 use super::target::Target;
 use super::watch::Narrator;
@@ -13,9 +14,11 @@ use crate::config::spec::Spec;
 use crate::container::events::{Event, EventAction};
 use crate::container::freezer;
 use crate::container::id::Id;
+use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::{self, Background, sweep};
+use crate::host::containers;
 use crate::plan::{Plan, Streams};
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
@@ -86,18 +89,18 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
         output::protect_program();
     }
     // The subject is open until the end. Its namespaces are opened by what the kernel shows for it, and are checked then.
-    let subject = target.open()?;
+    let subject = target.open().map_err(|error| unusable(&target, error))?;
     let pid = subject.pid;
     let plan = plan(&args, &target, pid, &command);
     let container = subject.into_pidfd();
     let has_ended = exec::is_ending(&container);
     // What is read from a process that ends meanwhile is missing, or is that of no process.
     let plan = plan.map_err(|error| match error.kind != ExitKind::Usage && has_ended {
-        true => Error::failed(text("exec.with.gone")),
+        true => gone(),
         false => error,
     })?;
     if has_ended {
-        return Err(Error::failed(text("exec.with.gone")));
+        return Err(gone());
     }
     if output.dry_run {
         output::print_plan(&plan, output);
@@ -105,7 +108,8 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     }
     // A process that joins a frozen cgroup is frozen too: this command would wait for it.
     if freezer::is_paused(pid) {
-        return Err(Error::failed(text_with("container.exec.paused", &[("name", &printed(&name))])));
+        let what = text_with("container.exec.paused", &[("name", &printed(&name))]);
+        return Err(Error::new(ExitKind::Refused, what));
     }
     if args.tty && args.interactive && !args.detach && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Err(Error::failed(text("run.notty.what"))
@@ -137,10 +141,28 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     // A step that fails because the container has ended has an errno that says something else.
     ran.map_err(|error| {
         match error.kind == ExitKind::Failed && watched.is_some_and(|pidfd| exec::is_ending(&pidfd)) {
-            true => Error::failed(text("exec.with.gone")),
+            true => gone(),
             false => error,
         }
     })
+}
+
+/// The container has ended meanwhile.
+fn gone() -> Error {
+    Error::new(ExitKind::Refused, text("exec.with.gone"))
+}
+
+/// The error of a container in which nothing can be run: its exit status is Docker's, and so are the words for one that
+/// does not exist.
+fn unusable(target: &Target, error: Error) -> Error {
+    let Target::Name(name) = target else { return error };
+    let is_kept = || ContainerStore::open().and_then(|store| store.id_of(name)).map(|id| id.is_some());
+    let runs = || containers::named(name).map(|all| !all.is_empty());
+    let what = match (is_kept(), runs()) {
+        (Ok(false), Ok(false)) => refusal::none(name).what,
+        _ => error.what.clone(),
+    };
+    as_docker(Error { what, ..error })
 }
 
 /// Where the events of a command are told: those of a container that stays.
@@ -170,7 +192,7 @@ fn plan(args: &ExecArgs, target: &Target, pid: i32, command: &[OsString]) -> Res
     let Some((config, container)) = sweep::config_of(pid)? else {
         // The name was that of a running container a moment ago.
         if let Target::Name(_) = target {
-            return Err(Error::failed(text("exec.with.gone")));
+            return Err(gone());
         }
         let pid = pid.to_string();
         return Err(Error::failed(text_with("exec.with.other", &[("pid", &pid)]))

@@ -96,7 +96,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
                     Some(why) => words.replace(&why, &text("common.number")),
                     None => words,
                 });
-                return ExitKind::Usage.status();
+                return kept::value_status(&arguments, &error).unwrap_or(ExitKind::Usage.status());
             }
             decide(Color::Auto, Stream::Out);
             // The help is built again with examples. They are added only here, because they would slow down every run.

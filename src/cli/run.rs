@@ -23,7 +23,7 @@ use crate::container::attach::{AttachOptions, DETACH_KEYS};
 use crate::container::explain::Explainer;
 use crate::container::life;
 use crate::container::volumes::VolumeStore;
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::feature::Purpose;
 use crate::host::run_lock::RunLock;
 use crate::render;
@@ -177,7 +177,12 @@ fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
         client: None,
     };
     let explain = args.output.explainer();
-    let (store, id, _) = create::create(spec, made, &args.kept, &keeping, explain)?;
+    let created = create::create(spec, made, &args.kept, &keeping, explain);
+    // What `create` refuses with 1 is 125 here: 1 may be the status of the command.
+    let (store, id, _) = created.map_err(|error| match error.kind {
+        ExitKind::Refused => Error { kind: ExitKind::Failed, ..error },
+        _ => error,
+    })?;
     let container = store.find(id.as_str())?;
     if args.detach {
         let started = life::start(&container, explain);
@@ -191,7 +196,7 @@ fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
     }
     let options =
         AttachOptions { stdin: args.interactive, forwards: true, detach_keys: DETACH_KEYS.to_vec() };
-    start::show(&store, &container, true, &options, explain)
+    Ok(start::show(&store, &container, true, &options, explain)?.unwrap_or_default())
 }
 
 /// The error of `--without` with a key that the spec does not have.

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::container::record::ContainerStatus;
 use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::diagnose;
@@ -54,7 +55,13 @@ fn command_of(name: &str) -> Result<NameLine> {
         // A run that does not stay may have the same name.
         None => match &*containers::named(name)? {
             [line] => Ok(line.clone()),
-            _ => Err(Error { kind: ExitKind::Failed, ..refusal::not_running(&container) }),
+            _ => {
+                let refused = match container.state.status {
+                    ContainerStatus::Restarting => refusal::restarting(&container),
+                    _ => refusal::not_running(&container),
+                };
+                Err(Error { kind: ExitKind::Failed, ..refused })
+            }
         },
     }
 }

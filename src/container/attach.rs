@@ -13,6 +13,7 @@ use rustix::termios::{isatty, tcgetwinsize};
 use super::client::{NoMessage, SupervisorClient};
 use super::explain::Explainer;
 use super::id::Id;
+use super::life::silent;
 use super::message::{ClientMessage, MAX_DATA, Packet, STDIN, SupervisorMessage, packet_of};
 use crate::error::{Error, Result};
 use crate::exec::RawMode;
@@ -26,6 +27,9 @@ const PIPE_BUF: usize = 4096;
 /// How long the supervisor may take to answer a signal.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// How long the supervisor may take to accept this client.
+const ACCEPT: Duration = Duration::from_secs(10);
+
 /// How an attached client ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
@@ -33,6 +37,8 @@ pub enum Left {
     Exited(i32),
     /// The user has typed the keys that detach.
     Detached,
+    /// A signal has ended the client, which does not forward it, or not yet.
+    Interrupted(i32),
     /// The supervisor was killed, or has ended before this client was served.
     Lost,
 }
@@ -157,6 +163,7 @@ struct Session {
 
 impl Session {
     fn run(&mut self, client: &mut SupervisorClient, id: &Id, options: &AttachOptions) -> Result<Left> {
+        let accepted_by = Instant::now() + ACCEPT;
         loop {
             self.flush(client);
             self.print_more();
@@ -173,7 +180,13 @@ impl Session {
             ready.extend(printed);
             let input = is_read.then_some(ready.len());
             ready.extend(input.map(|_| PollFd::new(stdin(), PollFlags::POLLIN)));
-            match poll(&mut ready, self.signals.timeout()) {
+            let mut timeout = self.signals.timeout();
+            if !self.is_attached {
+                let left = accepted_by.saturating_duration_since(Instant::now());
+                let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                timeout = if timeout.is_none() { left } else { timeout.min(left) };
+            }
+            match poll(&mut ready, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the container").call("poll", errno)),
             }
@@ -192,9 +205,13 @@ impl Session {
                     }
                     libc::SIGCHLD => {}
                     _ if arrived.stops() => signal::stop_self(),
+                    // The supervisor may not answer: then this is the only way to end the client.
+                    number if !self.is_attached && self.runs && arrived.ends() => {
+                        return Ok(Left::Interrupted(number));
+                    }
                     number if options.forwards && !self.runs => self.held.push(number),
                     number if options.forwards => forward(client, id, options, number),
-                    _ if arrived.ends() => return Ok(Left::Detached),
+                    number if arrived.ends() => return Ok(Left::Interrupted(number)),
                     _ => {}
                 }
             }
@@ -204,6 +221,9 @@ impl Session {
             }
             if has_message && let Some(left) = self.take_packet(client)? {
                 return Ok(left);
+            }
+            if !self.is_attached && accepted_by <= Instant::now() {
+                return Err(silent(id));
             }
             if self.runs {
                 self.held.drain(..).for_each(|number| forward(client, id, options, number));

@@ -50,6 +50,8 @@ pub(super) struct Awaited {
     pub(super) end: bool,
     /// Its end, because this client has asked for it.
     pub(super) stop: bool,
+    /// Its end, because it is removed: Docker has no event `stop` for that.
+    pub(super) removes: bool,
     /// That it is not removed at its end.
     pub(super) keeps: bool,
 }

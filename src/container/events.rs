@@ -28,6 +28,9 @@ const FORMER: &str = "events.1";
 /// The size at which the next file begins.
 const MAX_SIZE: u64 = 512 << 10;
 
+/// The maximum size of the labels of an event.
+const MAX_LABELS: usize = 16 << 10;
+
 /// What has happened to a container. The words are Docker's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventAction {
@@ -134,17 +137,18 @@ impl Event {
     /// An event that happens now.
     pub fn now(action: EventAction, record: &ContainerRecord, name: &str) -> Event {
         let nanoseconds = i64::try_from(Timestamp::now().0).unwrap_or_default();
-        let attributes = [("image", record.image.as_str()), ("name", name)];
+        let own = [("image", record.image.as_str()), ("name", name)];
+        // As in Docker, its labels are among them. Those of a hostile image could fill the file.
+        let size: usize = record.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let mut attributes = if size <= MAX_LABELS { record.labels.clone() } else { BTreeMap::new() };
+        attributes.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
         Event {
             status: action.word().to_owned(),
             id: record.id.to_string(),
             from: record.image.clone(),
             kind: "container".to_owned(),
             action: action.word().to_owned(),
-            actor: EventActor {
-                id: record.id.to_string(),
-                attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            },
+            actor: EventActor { id: record.id.to_string(), attributes },
             scope: "local".to_owned(),
             time: nanoseconds / 1_000_000_000,
             time_nano: nanoseconds,

@@ -174,7 +174,13 @@ pub fn kill(container: &KeptContainer, number: i32, explain: Explainer) -> Resul
         let answer = client.send(&ClientMessage::Kill { signal: number });
         match answer.and_then(|()| client.answer(Some(Instant::now() + ANSWER))) {
             Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                // Nothing survives SIGKILL. So the next command finds the end, as with Docker.
+                if number == libc::SIGKILL {
+                    await_free(container);
+                }
+                return Ok(());
+            }
             Err(NoMessage::Ended) => return Err(not_running()),
             Err(NoMessage::Late) => {}
         }
@@ -348,6 +354,18 @@ fn end_directly(container: &KeptContainer, explain: Explainer) -> Result<()> {
     }
 }
 
+/// Waits until the supervisor of a container whose command was killed has given up its lock.
+fn await_free(container: &KeptContainer) {
+    let run = run_directory::path().join(container.record.id.as_str());
+    let deadline = Instant::now() + END;
+    while container.state.supervisor.is_some_and(RecordedProcess::lives)
+        && run.exists()
+        && Instant::now() < deadline
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Waits until processes have ended. False: one still exists at the deadline.
 fn await_gone(processes: impl IntoIterator<Item = RecordedProcess>, deadline: Instant) -> bool {
     processes.into_iter().all(|process| {
@@ -371,7 +389,8 @@ fn send_directly(process: RecordedProcess, number: i32, explain: Explainer) -> b
     signal::send(pidfd.as_fd(), number).is_ok()
 }
 
-fn silent(id: &Id) -> Error {
+/// The supervisor does not answer.
+pub(super) fn silent(id: &Id) -> Error {
     let what = text_with("container.silent", &[("id", id.short())]);
     Error::failed(what).why(text("container.silent.reason")).paste(format!("sandbox rm -f {}", id.short()))
 }

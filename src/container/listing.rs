@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
-use regex_lite::Regex;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::network::network_mode;
 use super::record::{ContainerRecord, ContainerState, ContainerStatus, VolumeMount};
 use super::store::KeptContainer;
 use crate::plan::call::detached::Attributes;
@@ -40,7 +40,7 @@ pub struct ContainerRow {
     pub mounts: String,
     /// Its name.
     pub names: String,
-    /// There are none.
+    /// Its network: `bridge`, `host` or `none`.
     pub networks: String,
     /// The published ports.
     pub ports: String,
@@ -76,14 +76,17 @@ impl ContainerRow {
         ContainerRow {
             command: serde_json::Value::from(if is_whole { command } else { shortened(&command) })
                 .to_string(),
-            created_at: created.to_string().replace('T', " ").replace('Z', " +0000 UTC"),
+            created_at: created.of_second().to_string().replace('T', " ").replace('Z', " +0000 UTC"),
             id: if is_whole { record.id.as_str() } else { record.id.short() }.to_owned(),
             image: record.image.clone(),
             labels: labels(record),
             local_volumes: record.volumes.len().to_string(),
             mounts: mounts(container, is_whole),
             names: name.clone(),
-            networks: String::new(),
+            networks: match network_mode(container) {
+                "container" => String::new(),
+                mode => mode.to_owned(),
+            },
             ports: ports(state),
             running_for: format!("{} ago", in_words(created.until(now))),
             size: "0B".to_owned(),
@@ -182,10 +185,12 @@ fn status(state: &ContainerState, now: Timestamp) -> String {
     }
 }
 
-/// The published ports: `0.0.0.0:8080->80/tcp`.
+/// The published ports, in the order of those in the container: `0.0.0.0:8080->80/tcp`.
 fn ports(state: &ContainerState) -> String {
+    let mut all: Vec<&PublishedPort> = state.ports.iter().collect();
+    all.sort_by_key(|port| (port.inside, port.protocol == Protocol::Udp, port.at));
     let one = |port: &PublishedPort| format!("{}->{}", port.at, inside(port));
-    state.ports.iter().map(one).collect::<Vec<_>>().join(", ")
+    all.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A port in the container: `80/tcp`.
@@ -280,60 +285,6 @@ fn log_options(container: &KeptContainer) -> Value {
         options.insert("max-file".to_owned(), Value::from(log.max_files.to_string()));
     }
     Value::Object(options)
-}
-
-/// Whether a value of a filter of `ps` can be met by any container.
-pub fn is_filter(filter: &str, value: &str) -> bool {
-    match filter {
-        "name" => Regex::new(value).is_ok(),
-        "exited" => value.parse::<i32>().is_ok(),
-        "status" => STATUSES.contains(&value),
-        _ => true,
-    }
-}
-
-/// Docker's words for what a container does.
-const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
-
-/// Whether a filter is met, which may have several values. Those of `label` must all be met, as in Docker. Of any other filter
-/// one is enough, and without a value it asks for nothing.
-pub fn is_met<'v>(
-    filter: &str,
-    values: impl IntoIterator<Item = &'v str>,
-    has: impl Fn(&str) -> bool,
-) -> bool {
-    let mut met = values.into_iter().map(has).peekable();
-    if filter == "label" {
-        met.all(|is_met| is_met)
-    } else {
-        met.peek().is_none() || met.any(|is_met| is_met)
-    }
-}
-
-/// Whether a container has what a filter of `ps` asks for. None: there is no such filter.
-pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool> {
-    let KeptContainer { name, record, state, .. } = container;
-    Some(match filter {
-        "id" => record.id.as_str().starts_with(value),
-        "name" => {
-            Regex::new(value).is_ok_and(|form| form.is_match(name) || form.is_match(&format!("/{name}")))
-        }
-        "status" => state.status.word() == value,
-        "exited" => state.status == ContainerStatus::Exited && value.parse() == Ok(state.exit_code),
-        "ancestor" => record.image == value,
-        "label" => match value.split_once('=') {
-            Some((name, value)) => record.labels.get(name).is_some_and(|own| own == value),
-            None => record.labels.contains_key(value),
-        },
-        "volume" => {
-            record.volumes.iter().any(|volume| volume.name == value || volume.target.to_str() == Some(value))
-        }
-        "publish" => state.ports.iter().any(|port| {
-            let port = port.at.port().to_string();
-            value == port || value.split('/').next() == Some(&port)
-        }),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ pub mod anatomy;
 pub mod attach;
 pub mod client;
 mod control;
+pub mod description;
 pub mod events;
 pub mod explain;
+pub mod filter;
 pub mod freezer;
 pub mod id;
 #[cfg(feature = "images")]
@@ -22,6 +24,7 @@ pub mod listing;
 pub mod log;
 pub mod message;
 pub mod name;
+pub mod network;
 pub mod processes;
 pub mod record;
 pub mod refusal;

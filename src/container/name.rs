@@ -12,6 +12,11 @@ pub fn is_valid(name: &str) -> bool {
         && name.bytes().all(is_other)
 }
 
+/// A name as it is stored. Docker writes names with one `/` before them, and takes them so.
+pub fn without_slash(name: &str) -> &str {
+    name.strip_prefix('/').unwrap_or(name)
+}
+
 /// A random name of two words. After some attempts it has a number too, as more and more names are taken.
 pub fn random(attempt: usize) -> String {
     let pick = |words: &[&'static str]| words[token() as usize % words.len()];

@@ -19,6 +19,11 @@ pub fn not_running(container: &KeptContainer) -> Error {
         .paste(format!("sandbox start {name}"))
 }
 
+/// The container has ended, and will be started again.
+pub fn restarting(container: &KeptContainer) -> Error {
+    refused("container.restarting", &[("id", container.record.id.as_str())])
+}
+
 /// The container runs, and so it cannot be removed.
 pub fn running(id: &Id, name: &str) -> Error {
     let name = quote(name);
@@ -35,8 +40,13 @@ pub fn paused(container: &KeptContainer) -> Error {
 
 /// Another container has the name.
 pub fn taken(name: &str, owner: &Id) -> Error {
-    let error = Error::failed(text_with("container.name.taken", &[("name", name), ("id", owner.as_str())]));
-    error.paste(format!("sandbox rm -f {}", quote(name)))
+    refused("container.name.taken", &[("name", name), ("id", owner.as_str())])
+        .paste(format!("sandbox rm -f {}", quote(name)))
+}
+
+/// No container can have this name.
+pub fn misnamed(name: &str) -> Error {
+    refused("container.name.form", &[("name", &printed(name))])
 }
 
 fn refused(key: &str, values: &[(&str, &str)]) -> Error {

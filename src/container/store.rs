@@ -160,6 +160,7 @@ impl ContainerStore {
     pub fn find(&self, reference: &str) -> Result<KeptContainer> {
         let none = || refusal::none(reference);
         let directories = self.directories.as_ref().ok_or_else(none)?;
+        let reference = name::without_slash(reference);
         let whole = self.whole_id(directories, reference)?;
         let named = match whole {
             Some(_) => None,
@@ -214,6 +215,7 @@ impl ContainerStore {
     /// As [`ContainerStore::find`].
     pub fn id_of(&self, reference: &str) -> Result<Option<Id>> {
         let Some(directories) = &self.directories else { return Ok(None) };
+        let reference = name::without_slash(reference);
         if let Some(id) = self.whole_id(directories, reference)? {
             return Ok(Some(id));
         }
@@ -238,8 +240,9 @@ impl ContainerStore {
     /// The name is not valid, or another container has it; the files cannot be written.
     pub fn create(&self, record: &ContainerRecord, name: Option<&str>) -> Result<String> {
         let directories = self.directories()?;
+        let name = name.map(name::without_slash);
         if let Some(name) = name.filter(|name| !name::is_valid(name)) {
-            return Err(Error::failed(text_with("container.name.form", &[("name", &printed(name))])));
+            return Err(refusal::misnamed(name));
         }
         let _lock = self.lock()?;
         // The directory is first. A name alone would be no sign for the next command that this one was killed.
@@ -321,8 +324,9 @@ impl ContainerStore {
     /// As [`ContainerStore::create`].
     pub fn rename(&self, container: &KeptContainer, new: &str) -> Result<()> {
         let directories = self.directories()?;
+        let new = name::without_slash(new);
         if !name::is_valid(new) {
-            return Err(Error::failed(text_with("container.name.form", &[("name", &printed(new))])));
+            return Err(refusal::misnamed(new));
         }
         if new == container.name {
             return Err(Error::failed(text("container.name.same")));

@@ -365,7 +365,7 @@ impl Supervisor {
             ContainerState { supervisor: None, command: None, ports: Vec::new(), finished_at, ..state };
         let exit_code = state.exit_code;
         self.container.state = state;
-        if self.control.clients.iter().any(|client| client.awaited.stop) {
+        if self.control.clients.iter().any(|client| client.awaited.stop && !client.awaited.removes) {
             self.note(EventAction::Stop, |event| event);
         }
         // If it cannot be written, the next command finds a dead supervisor.

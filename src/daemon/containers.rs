@@ -13,6 +13,7 @@ use super::inspect::{mounts, network_mode, networks};
 use super::request::{ApiRequest, Filters, known_filters};
 use super::settings;
 use crate::container::explain::Explainer;
+use crate::container::filter;
 use crate::container::life::{self, StopRequest};
 use crate::container::listing::{self, ContainerRow};
 use crate::container::record::ContainerStatus;
@@ -20,12 +21,6 @@ use crate::container::store::{ContainerStore, KeptContainer};
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
-
-/// The filters of the list.
-const FILTERS: [&str; 12] = [
-    "ancestor", "before", "exited", "health", "id", "is-task", "label", "name", "network", "publish",
-    "since", "status",
-];
 
 /// The container with this name or ID.
 pub(super) async fn find(name: String) -> Answered<KeptContainer> {
@@ -41,8 +36,7 @@ pub(super) async fn list(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
 pub(super) async fn rows(_: &Daemon, request: &ApiRequest) -> Answered<Vec<Value>> {
     let query = &request.query;
     let filters = query.filters()?;
-    let known: Vec<&str> = FILTERS.iter().copied().chain(["expose", "volume"]).collect();
-    known_filters(&filters, &known)?;
+    known_filters(&filters, &filter::FILTERS)?;
     let limit = query.number::<i64>("limit")?.filter(|limit| *limit > 0);
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
     let (all, with_size) = (query.is("all"), query.is("size"));
@@ -63,45 +57,14 @@ pub(super) async fn rows(_: &Daemon, request: &ApiRequest) -> Answered<Vec<Value
 /// The containers that have what the filters ask for. Values of one filter are alternatives.
 fn filtered(all: Vec<KeptContainer>, filters: &Filters) -> Answered<Vec<KeptContainer>> {
     for (name, values) in filters {
-        if let Some(value) = values.iter().find(|value| !listing::is_filter(name, value)) {
+        if let Some(value) = values.iter().find(|value| !filter::is_filter(name, value)) {
             let filter = format!("{}={}", printed(name), printed(value));
             return Err(ApiError::bad(text_with("container.filter", &[("filter", &filter)])));
         }
     }
-    // Those that were created before or after another one.
-    let created = |name: &str| -> Answered<Vec<Timestamp>> {
-        let values = filters.get(name).into_iter().flatten();
-        values.map(|value| Ok(ContainerStore::open()?.find(value)?.record.created)).collect()
-    };
-    let (before, since) = (created("before")?, created("since")?);
-    let has = |container: &KeptContainer, name: &str, value: &str| match name {
-        "before" => before.iter().any(|moment| container.record.created < *moment),
-        "since" => since.iter().any(|moment| container.record.created > *moment),
-        "network" => networks(container).as_object().is_some_and(|all| all.contains_key(value)),
-        // There are no health checks, and no tasks of a swarm.
-        "health" => value == "none",
-        "is-task" => value == "false",
-        "expose" => listing::has(container, "publish", value).unwrap_or(false),
-        "ancestor" => {
-            let id = container.record.image_id.as_deref().unwrap_or_default();
-            let is_id = value.len() >= 4
-                && id.trim_start_matches("sha256:").starts_with(value.trim_start_matches("sha256:"));
-            let image = container.record.image.as_str();
-            is_id
-                || image == value
-                || image.strip_suffix(":latest") == Some(value)
-                || Some(image) == value.strip_suffix(":latest")
-        }
-        name => listing::has(container, name, value).unwrap_or(false),
-    };
-    Ok(all
-        .into_iter()
-        .filter(|container| {
-            filters.iter().all(|(name, values)| {
-                listing::is_met(name, values.iter().map(String::as_str), |value| has(container, name, value))
-            })
-        })
-        .collect())
+    let pairs =
+        filters.iter().flat_map(|(name, values)| values.iter().map(|value| (name.as_str(), value.as_str())));
+    Ok(filter::filtered(&ContainerStore::open()?, all, &pairs.collect::<Vec<_>>())?)
 }
 
 fn row(container: &KeptContainer, now: Timestamp, with_size: bool) -> Value {
@@ -322,7 +285,7 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         let store = ContainerStore::open()?;
         let (mut ids, mut space) = (Vec::new(), 0);
         let label = |container: &KeptContainer, value: &String| {
-            listing::has(container, "label", value).unwrap_or(false)
+            filter::has(container, "label", value).unwrap_or(false)
         };
         for container in store.all()?.0 {
             let values = |name: &str| filters.get(name).into_iter().flatten();

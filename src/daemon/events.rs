@@ -11,7 +11,7 @@ use super::command::blocking;
 use super::logs::moment;
 use super::request::{ApiRequest, Filters, known_filters};
 use crate::container::events::{EVENTS, Event, EventReader, EventReading};
-use crate::container::listing::is_met;
+use crate::container::filter::is_met;
 use crate::container::store::ContainerStore;
 use crate::error::io_text;
 use crate::value::timestamp::Timestamp;

@@ -10,7 +10,7 @@ use super::answer::{Answered, done, json_answer, ok};
 use super::command::{blocking, run, words};
 use super::request::{ApiRequest, known_filters};
 use super::settings::{flag, pairs, string};
-use crate::container::listing::is_met;
+use crate::container::filter::is_met;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::{Volume, VolumeStore};
 

@@ -31,6 +31,19 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The moment without what is less than a second.
+    pub fn of_second(self) -> Timestamp {
+        Timestamp(self.0 - self.0.rem_euclid(SECOND))
+    }
+
+    /// The moment with nine digits after the second, also if they are zeros.
+    pub fn with_all_digits(self) -> String {
+        let second = self.of_second().to_string();
+        format!("{}.{:09}Z", second.trim_end_matches('Z'), self.0.rem_euclid(SECOND))
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Timestamp {
         let nanoseconds = |length: Duration| i128::try_from(length.as_nanos()).unwrap_or_default();
@@ -172,6 +185,9 @@ mod tests {
             let moment: Timestamp = written.parse().unwrap();
             assert_eq!(moment.to_string(), written);
         }
+        let moment: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
+        assert_eq!(moment.with_all_digits(), "1969-12-31T23:59:59.500000000Z");
+        assert_eq!(Timestamp(0).with_all_digits(), "1970-01-01T00:00:00.000000000Z");
         let equal =
             [("2026-11-29", "2026-11-29T00:00:00Z"), ("2026-11-29T10:00", "2026-11-29T11:00:00+01:00")];
         for (one, other) in equal {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{as_docker, format_of, print_now, read_time, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::events::{EVENTS, Event, EventReading};
-use crate::container::listing::is_met;
+use crate::container::filter::is_met;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::host::storage;
@@ -22,7 +22,7 @@ use crate::value::timestamp::Timestamp;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The filters that have a meaning here.
-const FILTERS: [&str; 4] = ["container", "event", "image", "type"];
+const FILTERS: [&str; 6] = ["container", "event", "image", "label", "type", "volume"];
 
 /// The flags of `events`.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(crate) struct EventsArgs {
     /// End with the events until then; without it, the command goes on
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     until: Option<Timestamp>,
-    /// Print only events with this property: container, event, image or type (may be repeated)
+    /// Print only events with this property: container, event, image, label, type or volume (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// json: one object on each line; or a template of Go
@@ -106,7 +106,7 @@ fn line(event: &Event, format: &OutputFormat) -> Result<String> {
     if matches!(format, OutputFormat::Table) {
         let attributes = event.actor.attributes.iter().map(|(key, value)| format!("{key}={value}"));
         let attributes = attributes.collect::<Vec<_>>().join(", ");
-        let (action, moment) = (&event.action, event.moment());
+        let (action, moment) = (&event.action, event.moment().with_all_digits());
         return Ok(format!("{moment} {} {action} {} ({attributes})\n", event.kind, event.id));
     }
     let value: Value = serde_json::to_value(event).unwrap_or_default();
@@ -122,6 +122,12 @@ fn has_all(event: &Event, filters: &[(&str, &str)]) -> bool {
         }
         "event" => event.word() == value || event.action == value,
         "image" => event.from == value,
+        "label" => match value.split_once('=') {
+            Some((name, value)) => event.actor.attributes.get(name).is_some_and(|own| own == value),
+            None => event.actor.attributes.contains_key(value),
+        },
+        // Only containers have events.
+        "volume" => false,
         _ => event.kind == value,
     };
     filters.iter().all(|(name, _)| {

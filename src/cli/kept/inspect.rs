@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Names, as_docker, each, find, format_of, tell_reading, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::anatomy::Anatomy;
-use crate::container::listing::inspected;
+use crate::container::description::{add_sizes, described};
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};
 use crate::render;
@@ -23,6 +23,9 @@ pub(crate) struct InspectArgs {
     /// json: the whole, which is the default; or a template of Go. With --tree: json
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<String>,
+    /// Show how much each container has written, and the size of all its files
+    #[arg(long, short)]
+    size: bool,
     /// Draw the parts of the container: supervisor, processes, namespaces, cgroups, mounts, ports, files
     #[arg(long)]
     tree: bool,
@@ -57,7 +60,11 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
         match find(&store, name) {
             Ok(container) => {
                 tell_reading(args.explain.explainer(), &container);
-                found.push(inspected(&container));
+                let mut value = described(&container);
+                if args.size {
+                    add_sizes(&mut value, &container);
+                }
+                found.push(value);
             }
             Err(error) => errors.push(error),
         }

@@ -214,12 +214,18 @@ pub(crate) fn rm(color: Color, args: &RmArgs) -> Result<u8> {
         match removed {
             Ok(()) => render::out(&format!("{}\n", crate::text::printed(name))),
             Err(error) => {
-                has_failed = true;
+                // With --force, what does not exist is as if it were removed.
+                has_failed |= !(args.force && is_unknown(&store, name));
                 render::err(&render::error::text(&error));
             }
         }
     }
     Ok(u8::from(has_failed))
+}
+
+/// Whether no container has this name or ID.
+fn is_unknown(store: &ContainerStore, name: &OsString) -> bool {
+    name.to_str().is_none_or(|name| matches!(store.id_of(name), Ok(None)))
 }
 
 /// Gives a container another name.

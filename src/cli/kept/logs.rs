@@ -121,7 +121,7 @@ impl LogPrinter<'_> {
         let at_line_start = &mut self.at_line_start[usize::from(entry.stream.number()) - 1];
         let mut line = Vec::new();
         if self.args.timestamps && *at_line_start {
-            line.extend_from_slice(format!("{} ", entry.time).as_bytes());
+            line.extend_from_slice(format!("{} ", entry.time.with_all_digits()).as_bytes());
         }
         *at_line_start = entry.content.ends_with(b"\n");
         line.extend_from_slice(&entry.content);

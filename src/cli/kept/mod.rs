@@ -19,6 +19,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::container::explain::Explainer;
 use crate::container::refusal;
@@ -30,7 +31,6 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::render::template::OutputFormat;
 use crate::text::{printed, printed_lines, text, text_with};
 use crate::value::timestamp::Timestamp;
-use crate::value::units::Length;
 
 /// Tells how a container was found and read.
 fn tell_reading(explain: Explainer, container: &KeptContainer) {
@@ -88,6 +88,25 @@ pub(super) fn as_docker(error: Error) -> Error {
     }
 }
 
+/// The exit status of a wrong value of a flag whose value Docker's daemon reads. None: that of a wrong command line.
+pub(super) fn value_status(arguments: &[OsString], error: &clap::Error) -> Option<u8> {
+    let (ErrorKind::ValueValidation, Some(ContextValue::String(flag))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return None;
+    };
+    let flag = flag.split(' ').next().unwrap_or_default();
+    let is_one = |word: &&str| ["create", "kill", "restart", "run", "stop", "update"].contains(word);
+    let command = arguments.iter().skip(1).filter_map(|word| word.to_str()).find(is_one)?;
+    match (command, flag) {
+        ("kill" | "stop" | "restart", "--signal")
+        | ("create", "--restart" | "--stop-signal")
+        | ("update", _) => Some(ExitKind::Refused.status()),
+        ("run", "--restart" | "--stop-signal") => Some(ExitKind::Failed.status()),
+        _ => None,
+    }
+}
+
 /// Reads a filter, whose name must be one of these.
 fn filter_of<'a>(filter: &'a str, known: &[&str]) -> Result<(&'a str, &'a str)> {
     match filter.split_once('=') {
@@ -118,26 +137,40 @@ fn print_now(part: &str) -> bool {
 /// A time as Docker reads it: RFC 3339, seconds since 1970, or a length of time before now.
 fn read_time(written: &str) -> std::result::Result<Timestamp, String> {
     let seconds = || written.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-    let ago = || {
-        let written = written.strip_prefix('-').unwrap_or(written);
-        written
-            .ends_with(|last: char| "smhd".contains(last))
-            .then(|| written.parse::<Length>().ok())
-            .flatten()
-    };
     if let Ok(moment) = written.parse() {
         return Ok(moment);
-    }
-    if written.len() == 2 && written.starts_with('0') && written.ends_with(['s', 'm', 'h']) {
-        return Ok(Timestamp::now());
     }
     if let Some(seconds) = seconds() {
         return Ok(Timestamp((seconds * 1e9) as i128));
     }
-    match ago() {
-        Some(length) => Ok(Timestamp::now().before(Duration::from_secs(length.0.into()))),
+    match duration(written.strip_prefix('-').unwrap_or(written)) {
+        Some(length) => Ok(Timestamp::now().before(length)),
         None => Err(text("container.time.form")),
     }
+}
+
+/// A length of time as Go writes it: `1h30m`, `1.5h`, `300ms`. Days are allowed too.
+fn duration(written: &str) -> Option<Duration> {
+    let (mut rest, mut nanoseconds) = (written, 0.0);
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|next: char| !next.is_ascii_digit() && next != '.')?);
+        let (unit, after) = after
+            .split_at(after.find(|next: char| next.is_ascii_digit() || next == '.').unwrap_or(after.len()));
+        let factor = match unit {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            "d" => 86_400e9,
+            _ => return None,
+        };
+        nanoseconds += number.parse::<f64>().ok()? * factor;
+        rest = after;
+    }
+    let is_one = !written.is_empty() && nanoseconds < u64::MAX as f64;
+    is_one.then(|| Duration::from_nanos(nanoseconds as u64))
 }
 
 /// Does something with each container that is named, and prints the name as it was given, as Docker does.
@@ -192,9 +225,20 @@ mod tests {
         assert_eq!(read_time("1700000000"), Ok(Timestamp(1_700_000_000_000_000_000)));
         assert_eq!(read_time("1.5"), Ok(Timestamp(1_500_000_000)));
         assert_eq!(read_time("2026-11-29"), Ok("2026-11-29T00:00:00Z".parse().unwrap()));
-        let ago = read_time("10m").unwrap().until(Timestamp::now()).as_secs();
-        assert!((600..605).contains(&ago), "{ago}");
-        for wrong in ["", "x", "10x", "nan", "-5"] {
+        for (written, milliseconds) in [
+            ("10m", 600_000),
+            ("0s", 0),
+            ("1h30m", 5_400_000),
+            ("1.5h", 5_400_000),
+            ("-2m", 120_000),
+            ("1s500ms", 1_500),
+            ("1d", 86_400_000),
+            (".5s", 500),
+        ] {
+            assert_eq!(duration(written.trim_start_matches('-')), Some(Duration::from_millis(milliseconds)));
+            assert!(read_time(written).unwrap() <= Timestamp::now(), "{written}");
+        }
+        for wrong in ["", "x", "10x", "nan", "-5", "-", "h", "1h30", "1..5h", "99999999999999h"] {
             assert!(read_time(wrong).is_err(), "{wrong}");
         }
     }

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{as_docker, filter_of, format_of, tell_reading, unfilled};
 use crate::cli::explain::ExplainArg;
-use crate::container::listing::{self, ContainerRow};
+use crate::container::filter;
+use crate::container::listing::ContainerRow;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};
 use crate::render;
@@ -13,9 +14,6 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::render::template::OutputFormat;
 use crate::text::{printed, text_with};
 use crate::value::timestamp::Timestamp;
-
-/// The filters.
-const FILTERS: [&str; 8] = ["id", "name", "status", "exited", "ancestor", "publish", "label", "volume"];
 
 /// The fields of the table. The last one is shown with -s.
 const COLUMNS: [&str; 8] = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
@@ -49,8 +47,8 @@ pub(crate) struct PsArgs {
     #[arg(long, short)]
     quiet: bool,
     /// Show the last N containers that were created, whatever they do
-    #[arg(long, short = 'n', value_name = "N")]
-    last: Option<usize>,
+    #[arg(long, short = 'n', value_name = "N", allow_hyphen_values = true)]
+    last: Option<i64>,
     /// Show the last container that was created, whatever it does
     #[arg(long, short)]
     latest: bool,
@@ -60,8 +58,8 @@ pub(crate) struct PsArgs {
     /// Cut no value off
     #[arg(long)]
     no_trunc: bool,
-    /// Show only containers with this property: id, name, status, exited, ancestor, publish, label
-    /// or volume (may be repeated)
+    /// Show only containers with this property: id, name, status, exited, ancestor, before, since, network, publish,
+    /// expose, label, volume, health or is-task (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// table, json (one object on each line), table TEMPLATE, or a template of Go
@@ -75,8 +73,9 @@ pub(crate) struct PsArgs {
 pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let format = format_of(&args.format)?;
-    let filters = args.filter.iter().map(|filter| filter_of(filter, &FILTERS)).collect::<Result<Vec<_>>>()?;
-    if let Some((name, value)) = filters.iter().find(|(name, value)| !listing::is_filter(name, value)) {
+    let filters =
+        args.filter.iter().map(|filter| filter_of(filter, &filter::FILTERS)).collect::<Result<Vec<_>>>()?;
+    if let Some((name, value)) = filters.iter().find(|(name, value)| !filter::is_filter(name, value)) {
         let filter = format!("{name}={value}");
         return Err(as_docker(Error::failed(text_with("container.filter", &[("filter", &filter)]))));
     }
@@ -86,17 +85,14 @@ pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
     explain.step(format!("getdents64(<{directory}>)"), "container.explain.list");
     let (mut all, unread) = store.all().map_err(as_docker)?;
     all.iter().for_each(|container| tell_reading(explain, container));
-    let last = if args.latest { Some(1) } else { args.last };
+    // As in Docker, a negative number asks for nothing.
+    let last = args.last.and_then(|last| usize::try_from(last).ok()).filter(|last| *last > 0);
+    let last = if args.latest { Some(1) } else { last };
     let has_status = filters.iter().any(|(name, _)| ["status", "exited"].contains(name));
     if !args.all && last.is_none() && !has_status {
         all.retain(|container| container.state.status.is_active());
     }
-    all.retain(|container| {
-        filters.iter().all(|(name, _)| {
-            let values = filters.iter().filter(|(other, _)| name == other).map(|(_, value)| *value);
-            listing::is_met(name, values, |value| listing::has(container, name, value).unwrap_or(false))
-        })
-    });
+    let mut all = filter::filtered(&store, all, &filters).map_err(as_docker)?;
     all.truncate(last.unwrap_or(usize::MAX));
     print(&all, args, &format)?;
     for unread in &unread {

@@ -10,7 +10,7 @@ use crate::container::explain::Explainer;
 use crate::container::life;
 use crate::container::record::ContainerStatus;
 use crate::container::store::{ContainerStore, KeptContainer};
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
@@ -84,7 +84,8 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
         forwards: true,
         detach_keys: attach::keys(args.detach_keys.as_deref())?,
     };
-    show(&store, &container, !container.state.status.is_active(), &options, explain)
+    let is_started = !container.state.status.is_active();
+    Ok(show(&store, &container, is_started, &options, explain)?.unwrap_or_default())
 }
 
 /// Starts the containers that have ended and that their policy starts.
@@ -121,17 +122,18 @@ pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
         forwards: args.sig_proxy,
         detach_keys: attach::keys(args.detach_keys.as_deref())?,
     };
-    show(&store, &container, false, &options, args.explain.explainer())
+    let shown = show(&store, &container, false, &options, args.explain.explainer())?;
+    Ok(shown.unwrap_or(ExitKind::Refused.status()))
 }
 
-/// Shows a container until it ends. Returns its exit status.
+/// Shows a container until it ends. Returns its exit status. None: the user has typed the keys that detach.
 pub(crate) fn show(
     store: &ContainerStore,
     container: &KeptContainer,
     is_started: bool,
     options: &AttachOptions,
     explain: Explainer,
-) -> Result<u8> {
+) -> Result<Option<u8>> {
     container.is_here()?;
     if is_started
         && container.record.config.process.terminal
@@ -148,7 +150,7 @@ pub(crate) fn show(
         // Without a supervisor, it has just ended.
         false => match SupervisorClient::connect(id, explain)? {
             Some(client) => client,
-            None => return ended(store, container),
+            None => return ended(store, container).map(Some),
         },
     };
     explain.step("send(<socket>, {\"attach\": …})", "container.explain.attach");
@@ -159,12 +161,13 @@ pub(crate) fn show(
         Left::Exited(status) => status,
         Left::Detached => {
             render::err(&format!("\n{}\n", text("container.detached")));
-            0
+            return Ok(None);
         }
+        Left::Interrupted(number) => ExitKind::Interrupted(number).status().into(),
         // Its supervisor has just ended, or was killed.
-        Left::Lost => return ended(store, container),
+        Left::Lost => return ended(store, container).map(Some),
     };
-    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+    Ok(Some(u8::try_from(status).unwrap_or(u8::MAX)))
 }
 
 /// The exit status of a container that has just ended.

@@ -221,6 +221,7 @@ impl<'a> Attended<'a> {
             },
             Packet::Message(ClientMessage::Stop { signal, timeout, keeps }) => {
                 (client.awaited.stop, client.awaited.keeps, *is_stopped) = (true, keeps, true);
+                client.awaited.removes = (signal, timeout) == (Some(libc::SIGKILL), Some(0));
                 let signal = signal.unwrap_or(stop_signal);
                 let _ = send_signal(signal);
                 let _ = note(Noted::Signalled(signal));

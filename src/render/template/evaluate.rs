@@ -3,12 +3,18 @@
 use serde_json::Value;
 
 use super::function;
-use super::parse::{Operand, Pipe, TemplateNode};
+use super::parse::{Definitions, Operand, Pipe, TemplateNode};
+
+/// The maximum depth of templates that use one another.
+const MAX_DEPTH: usize = 100;
 
 /// The values that a template has names for.
 pub(super) struct Scope<'a> {
     whole: &'a Value,
     variables: Vec<(String, Value)>,
+    definitions: &'a Definitions,
+    /// How many templates are around this one.
+    depth: usize,
 }
 
 /// What happens after a node.
@@ -20,8 +26,8 @@ pub(super) enum AfterNode {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(whole: &'a Value) -> Scope<'a> {
-        Scope { whole, variables: Vec::new() }
+    pub(super) fn new(whole: &'a Value, definitions: &'a Definitions) -> Scope<'a> {
+        Scope { whole, variables: Vec::new(), definitions, depth: 0 }
     }
 
     /// Prints nodes.
@@ -84,6 +90,11 @@ impl<'a> Scope<'a> {
                         AfterNode::Next
                     }
                 }
+                TemplateNode::Template(name, pipe) => {
+                    let value = pipe.as_ref().map_or(Ok(Value::Null), |pipe| self.value(pipe, dot))?;
+                    self.print_named(name, &value, out)?;
+                    AfterNode::Next
+                }
                 TemplateNode::Break => AfterNode::Break,
                 TemplateNode::Continue => AfterNode::Continue,
             };
@@ -92,6 +103,16 @@ impl<'a> Scope<'a> {
             }
         }
         Ok(AfterNode::Next)
+    }
+
+    /// Prints the template with this name. It has no variables of the one around it.
+    fn print_named(&self, name: &str, dot: &Value, out: &mut String) -> Result<(), String> {
+        let nodes = self.definitions.get(name).ok_or_else(|| format!("template {name:?} not defined"))?;
+        if self.depth == MAX_DEPTH {
+            return Err(format!("exceeded maximum template depth ({MAX_DEPTH})"));
+        }
+        let mut inner = Scope { depth: self.depth + 1, ..Scope::new(dot, self.definitions) };
+        inner.print(nodes, dot, out).map(|_| ())
     }
 
     fn each(
@@ -130,8 +151,11 @@ impl<'a> Scope<'a> {
         arguments.extend(last);
         match first {
             Operand::Function(name) => function::call(name, &arguments),
-            // The one method of Docker's rows: no container has labels.
-            Operand::Dot(fields) if fields[..] == ["Label"] => Ok(Value::from("")),
+            // The one method of Docker's rows.
+            Operand::Dot(fields) if fields[..] == ["Label"] => match &arguments[..] {
+                [Value::String(name)] => Ok(label(dot, name).into()),
+                _ => Err("wrong number or type of args for Label".to_owned()),
+            },
             _ if arguments.is_empty() => self.operand(first, dot),
             _ => Err("can't give argument to non-function".to_owned()),
         }
@@ -153,6 +177,18 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// The value of a label of a row, whose labels are written `a=1,b=2`. A comma before a part without `=` belongs to the value. The
+/// row of titles has no labels: the title is the end of the name, as in Docker.
+fn label(row: &Value, name: &str) -> String {
+    let all = row["Labels"].as_str().unwrap_or_default();
+    if !all.is_empty() && !all.contains('=') {
+        return name.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " ");
+    }
+    let mut parts = all.split(',').skip_while(|part| part.split_once('=').is_none_or(|(own, _)| own != name));
+    let first = parts.next().and_then(|part| part.split_once('=')).map(|(_, value)| value);
+    first.into_iter().chain(parts.take_while(|part| !part.contains('='))).collect::<Vec<_>>().join(",")
+}
+
 /// The field of a field of a value.
 fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
     let mut at = value;
@@ -160,7 +196,16 @@ fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
         let path = || fields[..=depth].join(".");
         at = match at {
             Value::Object(map) => {
-                map.get(name).ok_or_else(|| format!("at <.{}>: map has no entry for key {name:?}", path()))?
+                // Docker takes the name of Go's field too, where the JSON has another case: `.ID` for `Id`, `.Time` for `time`.
+                let of_go = || {
+                    let is_field = name.starts_with(char::is_uppercase);
+                    map.iter()
+                        .find(|(key, _)| is_field && key.eq_ignore_ascii_case(name))
+                        .map(|(_, value)| value)
+                };
+                map.get(name)
+                    .or_else(of_go)
+                    .ok_or_else(|| format!("at <.{}>: map has no entry for key {name:?}", path()))?
             }
             Value::Null => return Err(format!("at <.{}>: nil pointer evaluating .{name}", path())),
             _ => return Err(format!("at <.{}>: can't evaluate field {name}", path())),

@@ -4,8 +4,11 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-/// The maximum number of characters that `pad` adds.
-const MAX_PADDING: usize = 10_000;
+use super::escape;
+use super::printf::formatted;
+
+/// The maximum number of characters that are added to a text.
+pub(super) const MAX_PADDING: usize = 10_000;
 
 /// A value as Go prints it.
 pub(super) fn printed(value: &Value) -> String {
@@ -52,6 +55,9 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         ("lower", _) => text(str::to_lowercase),
         ("upper", _) => text(str::to_uppercase),
         ("title", _) => text(title),
+        ("split", [Value::String(text), Value::String(at)]) if at.is_empty() => {
+            Ok(text.chars().map(|character| Value::from(character.to_string())).collect::<Vec<_>>().into())
+        }
         ("split", [Value::String(text), Value::String(at)]) => {
             Ok(text.split(at.as_str()).map(Value::from).collect::<Vec<_>>().into())
         }
@@ -67,7 +73,10 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
             let length = length.as_u64().unwrap_or(u64::MAX);
             Ok(text.chars().take(usize::try_from(length).unwrap_or(usize::MAX)).collect::<String>().into())
         }
-        ("print", all) => Ok(all.iter().map(printed).collect::<String>().into()),
+        ("print", all) => Ok(joined(all).into()),
+        ("html", all) => Ok(escape::html(&joined(all)).into()),
+        ("js", all) => Ok(escape::js(&joined(all)).into()),
+        ("urlquery", all) => Ok(escape::urlquery(&joined(all)).into()),
         ("println", all) => Ok((all.iter().map(printed).collect::<Vec<_>>().join(" ") + "\n").into()),
         ("printf", [Value::String(form), rest @ ..]) => Ok(formatted(form, rest).into()),
         ("len", [Value::String(text)]) => Ok(text.len().into()),
@@ -103,6 +112,18 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         ) => wrong(),
         _ => Err(format!("function {name:?} not defined")),
     }
+}
+
+/// The values one after the other, as Go's Sprint: with a space between two of which none is a text.
+fn joined(all: &[Value]) -> String {
+    let mut out = String::new();
+    for (at, value) in all.iter().enumerate() {
+        if at > 0 && !value.is_string() && !all[at - 1].is_string() {
+            out.push(' ');
+        }
+        out.push_str(&printed(value));
+    }
+    out
 }
 
 fn title(text: &str) -> String {
@@ -159,26 +180,4 @@ fn order(one: &Value, other: &Value) -> Option<Ordering> {
         (Value::String(one), Value::String(other)) => Some(one.cmp(other)),
         _ => None,
     }
-}
-
-/// A text with `%s`, `%v`, `%d`, `%q` and `%%`.
-fn formatted(form: &str, values: &[Value]) -> String {
-    let (mut out, mut values) = (String::new(), values.iter());
-    let mut characters = form.chars();
-    while let Some(character) = characters.next() {
-        if character != '%' {
-            out.push(character);
-            continue;
-        }
-        match characters.next() {
-            Some('%') => out.push('%'),
-            Some(verb) => match (verb, values.next()) {
-                ('q', Some(value)) => out.push_str(&format!("{:?}", printed(value))),
-                (_, Some(value)) => out.push_str(&printed(value)),
-                (verb, None) => out.push_str(&format!("%!{verb}(MISSING)")),
-            },
-            None => out.push_str("%!(NOVERB)"),
-        }
-    }
-    out
 }

@@ -5,20 +5,23 @@
 //! so `json` and `range` would print another order in each run, and for a missing key it prints nothing, where Docker reports
 //! an error.
 
+mod escape;
 mod evaluate;
 mod function;
 mod parse;
+mod printf;
 
 use serde_json::Value;
 
 use self::evaluate::Scope;
-use self::parse::TemplateNode;
+use self::parse::{Definitions, TemplateNode};
 use super::columns::table;
 
 /// A template.
 #[derive(Debug)]
 pub struct Template {
     nodes: Vec<TemplateNode>,
+    definitions: Definitions,
 }
 
 impl Template {
@@ -28,7 +31,8 @@ impl Template {
     /// It is none: why, in Go's words where it has some.
     pub fn parse(written: &str) -> Result<Template, String> {
         let written = written.replace("\\t", "\t").replace("\\n", "\n");
-        Ok(Template { nodes: parse::parse(&written)? })
+        let (nodes, definitions) = parse::parse(&written)?;
+        Ok(Template { nodes, definitions })
     }
 
     /// Fills it in.
@@ -37,7 +41,7 @@ impl Template {
     /// There is no such field; a function cannot be applied.
     pub fn fill(&self, value: &Value) -> Result<String, String> {
         let mut out = String::new();
-        Scope::new(value).print(&self.nodes, value, &mut out)?;
+        Scope::new(value, &self.definitions).print(&self.nodes, value, &mut out)?;
         Ok(out)
     }
 }
@@ -120,6 +124,7 @@ mod tests {
         let value = json!({
             "Name": "/web", "Empty": "", "Count": 3, "On": true, "Off": false, "Nothing": null, "List": ["a", "b"],
             "State": {"Pid": 7, "Status": "running"}, "Ports": {"80/tcp": [{"HostPort": "8080"}], "9/udp": null},
+            "Labels": "com.example.team=red,list=a,b,z=",
         });
         Template::parse(template)?.fill(&value)
     }
@@ -133,6 +138,7 @@ mod tests {
             ("{{json .}}", &serde_json::to_string(&json!({
                 "Name": "/web", "Empty": "", "Count": 3, "On": true, "Off": false, "Nothing": null, "List": ["a", "b"],
                 "State": {"Pid": 7, "Status": "running"}, "Ports": {"80/tcp": [{"HostPort": "8080"}], "9/udp": null},
+                "Labels": "com.example.team=red,list=a,b,z=",
             })).unwrap()),
             ("{{range .List}}<{{.}}>{{end}}", "<a><b>"),
             ("{{range $i, $e := .List}}{{$i}}={{$e}} {{end}}", "0=a 1=b "),
@@ -152,6 +158,22 @@ mod tests {
             ("{{`raw`}}{{\"q\\\"\"}}{{println .Count}}", "rawq\"3\n"),
             ("{{$.State.Pid}}{{range .List}}{{$.Count}}{{end}}", "733"),
             ("no action", "no action"),
+            ("{{.Label \"com.example.team\"}}|{{.Label \"list\"}}|{{.Label \"none\"}}|", "red|a,b||"),
+            ("{{print 1 \"a\" 2 3}} {{println \"a\" 2 3}}", "1a2 3 a 2 3\n"),
+            ("{{split .Name \"\"}}", "[/ w e b]"),
+            ("{{printf \"%5d|%-5d|%05d|%+d\" 42 42 42 42}}", "   42|42   |00042|+42"),
+            ("{{printf \"%8s|%-8s|%.2s|%q\" .Name .Name .Name .Name}}", "    /web|/web    |/w|\"/web\""),
+            ("{{printf \"%x %X %o %b %#x %c %U\" 255 255 8 5 255 65 65}}", "ff FF 10 101 0xff A U+0041"),
+            ("{{printf \"%.2f %6.1f %e\" 3.14159 2.5 1500.0}}", "3.14    2.5 1.500000e+03"),
+            ("{{printf \"%x %t %v\" .Name .On .List}}", "2f776562 true [a b]"),
+            ("{{printf \"%T %T %T\" .Name .Count .On}}", "string int bool"),
+            ("{{printf \"%d %s\" .Name 5}}", "%!d(string=/web) %!s(int=5)"),
+            ("{{printf \"%s\"}} {{printf \"x\" 1}} {{printf \"100%%\"}}", "%!s(MISSING) x%!(EXTRA int=1) 100%"),
+            ("{{define \"row\"}}<{{.}}>{{end}}{{range .List}}{{template \"row\" .}}{{end}}", "<a><b>"),
+            ("{{block \"name\" .State}}{{.Pid}} {{$.Status}}{{end}}", "7 running"),
+            ("{{template \"none\"}}{{define \"none\"}}{{.}}{{end}}", "<no value>"),
+            ("{{html \"<a b='c'>&\"}} {{urlquery \"a b&c\"}}", "&lt;a b=&#39;c&#39;&gt;&amp; a+b%26c"),
+            ("{{js \"it's <b>\"}}", "it\\'s \\u003Cb\\u003E"),
         ] {
             assert_eq!(filled(template).as_deref(), Ok(expected), "{template}");
         }
@@ -187,6 +209,11 @@ mod tests {
             "{{if}}x{{end}}",
             "{{lt .Name 3}}",
             "{{.Name .Name}}",
+            "{{template \"unknown\"}}",
+            "{{template}}",
+            "{{define \"open\"}}",
+            "{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}",
+            "{{if .On}}{{define \"x\"}}{{end}}{{end}}",
         ] {
             assert!(filled(template).is_err(), "{template}: {:?}", filled(template));
         }

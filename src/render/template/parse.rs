@@ -1,5 +1,7 @@
 //! Reads a template: its text, and the actions between `{{` and `}}`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 /// The maximum depth of blocks and parentheses.
@@ -20,6 +22,8 @@ pub(super) enum TemplateNode {
     Range([Option<String>; 2], Pipe, Vec<TemplateNode>, Vec<TemplateNode>),
     /// The body with another value as the dot, if that is not empty.
     With(Pipe, Vec<TemplateNode>, Vec<TemplateNode>),
+    /// The template with this name, with the value of the pipe as its dot.
+    Template(String, Option<Pipe>),
     /// Ends the innermost `range`.
     Break,
     /// Goes on with its next element.
@@ -44,12 +48,21 @@ pub(super) enum Operand {
     Group(Pipe, Vec<String>),
 }
 
-/// Reads a template.
-pub(super) fn parse(template: &str) -> Result<Vec<TemplateNode>, String> {
-    let mut parts = parts(template)?.into_iter();
-    let (nodes, end) = block(&mut parts, 0, 0)?;
+/// The templates that a template defines, by name.
+pub(super) type Definitions = BTreeMap<String, Vec<TemplateNode>>;
+
+/// The rest of a template, and what was defined before it.
+struct Rest {
+    parts: std::vec::IntoIter<TemplatePart>,
+    definitions: Definitions,
+}
+
+/// Reads a template. Returns its nodes, and the templates that it defines.
+pub(super) fn parse(template: &str) -> Result<(Vec<TemplateNode>, Definitions), String> {
+    let mut rest = Rest { parts: parts(template)?.into_iter(), definitions: Definitions::new() };
+    let (nodes, end) = block(&mut rest, 0, 0)?;
     match end {
-        None => Ok(nodes),
+        None => Ok((nodes, rest.definitions)),
         Some(word) => Err(format!("unexpected {{{{{}}}}}", word.join(" "))),
     }
 }
@@ -140,7 +153,7 @@ fn quoted(text: &str) -> Result<usize, String> {
 
 /// The nodes up to `end` or `else` of a block, which is returned. `ranges` is the number of `range` around it.
 fn block(
-    parts: &mut impl Iterator<Item = TemplatePart>,
+    rest: &mut Rest,
     depth: usize,
     ranges: usize,
 ) -> Result<(Vec<TemplateNode>, Option<Vec<String>>), String> {
@@ -148,7 +161,7 @@ fn block(
         return Err("the template has too many nested blocks".to_owned());
     }
     let mut nodes = Vec::new();
-    while let Some(part) = parts.next() {
+    while let Some(part) = rest.parts.next() {
         let words = match part {
             TemplatePart::Text(text) => {
                 nodes.push(TemplateNode::Text(text));
@@ -164,16 +177,35 @@ fn block(
             }
             "break" => TemplateNode::Break,
             "continue" => TemplateNode::Continue,
-            "if" => branches(parts, &words[1..], depth, ranges)?,
+            "if" => branches(rest, &words[1..], depth, ranges)?,
             "with" => {
                 let value = pipe(&words[1..])?;
-                let (body, other) = body(parts, depth, ranges)?;
+                let (body, other) = body(rest, depth, ranges)?;
                 TemplateNode::With(value, body, other)
             }
             "range" => {
                 let (names, value) = variables(&words[1..])?;
-                let (body, other) = body(parts, depth, ranges + 1)?;
+                let (body, other) = body(rest, depth, ranges + 1)?;
                 TemplateNode::Range(names, pipe(value)?, body, other)
+            }
+            "define" if depth > 0 => return Err("unexpected {{define}}".to_owned()),
+            "define" => {
+                let (name, none) = named(&words)?;
+                if !none.is_empty() {
+                    return Err("unexpected value in define clause".to_owned());
+                }
+                define(rest, name, depth)?;
+                continue;
+            }
+            "block" => {
+                let (name, value) = named(&words)?;
+                let value = pipe(value)?;
+                define(rest, name.clone(), depth)?;
+                TemplateNode::Template(name, Some(value))
+            }
+            "template" => {
+                let (name, value) = named(&words)?;
+                TemplateNode::Template(name, if value.is_empty() { None } else { Some(pipe(value)?) })
             }
             name if name.starts_with('$') && words.get(1).is_some_and(|word| word == ":=" || word == "=") => {
                 TemplateNode::Set(name[1..].to_owned(), pipe(&words[2..])?)
@@ -184,15 +216,33 @@ fn block(
     if depth > 0 { Err("unexpected EOF".to_owned()) } else { Ok((nodes, None)) }
 }
 
+/// The name of a template in an action, and the words after it.
+fn named(words: &[String]) -> Result<(String, &[String]), String> {
+    match words.get(1).map(|word| operand(word)).transpose()? {
+        Some(Operand::Literal(Value::String(name))) => Ok((name, &words[2..])),
+        _ => Err(format!("missing name in {} clause", words[0])),
+    }
+}
+
+/// Reads the body of a template with a name, up to its end.
+fn define(rest: &mut Rest, name: String, depth: usize) -> Result<(), String> {
+    let (body, end) = block(rest, depth + 1, 0)?;
+    if end.is_some_and(|words| words[0] == "else") {
+        return Err("unexpected {{else}}".to_owned());
+    }
+    rest.definitions.insert(name, body);
+    Ok(())
+}
+
 /// The body of a block, and what is after `else`.
 fn body(
-    parts: &mut impl Iterator<Item = TemplatePart>,
+    rest: &mut Rest,
     depth: usize,
     ranges: usize,
 ) -> Result<(Vec<TemplateNode>, Vec<TemplateNode>), String> {
-    let (body, end) = block(parts, depth + 1, ranges)?;
+    let (body, end) = block(rest, depth + 1, ranges)?;
     if end.is_some_and(|words| words[0] == "else") {
-        let (other, end) = block(parts, depth + 1, ranges)?;
+        let (other, end) = block(rest, depth + 1, ranges)?;
         return match end {
             Some(words) if words[0] == "else" => Err("unexpected {{else}}".to_owned()),
             _ => Ok((body, other)),
@@ -203,7 +253,7 @@ fn body(
 
 /// The branches of an `if`, with each `else if`.
 fn branches(
-    parts: &mut impl Iterator<Item = TemplatePart>,
+    rest: &mut Rest,
     condition: &[String],
     depth: usize,
     ranges: usize,
@@ -211,13 +261,13 @@ fn branches(
     let mut all = Vec::new();
     let mut condition = pipe(condition)?;
     loop {
-        let (body, end) = block(parts, depth + 1, ranges)?;
+        let (body, end) = block(rest, depth + 1, ranges)?;
         all.push((condition, body));
         let words = end.unwrap_or_default();
         match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["else", "if", ..] => condition = pipe(&words[2..])?,
             ["else"] => {
-                let (other, end) = block(parts, depth + 1, ranges)?;
+                let (other, end) = block(rest, depth + 1, ranges)?;
                 return match end {
                     Some(words) if words[0] == "else" => Err("unexpected {{else}}".to_owned()),
                     _ => Ok(TemplateNode::If(all, other)),

@@ -1,0 +1,167 @@
+//! The filters of `ps`, and of the list of the daemon.
+
+use std::ops::RangeInclusive;
+
+use regex_lite::Regex;
+
+use super::listing::bound;
+use super::network::network_mode;
+use super::record::ContainerStatus;
+use super::store::{ContainerStore, KeptContainer};
+use crate::error::Result;
+use crate::plan::call::publish::{Protocol, PublishedPort};
+use crate::text::printed;
+use crate::value::timestamp::Timestamp;
+
+/// The filters that there are.
+pub const FILTERS: [&str; 14] = [
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network",
+    "publish", "since", "status", "volume",
+];
+
+/// Docker's words for what a container does.
+const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
+
+/// Docker's words for the result of a health check.
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+
+/// Whether a value of a filter can be met by any container.
+pub fn is_filter(filter: &str, value: &str) -> bool {
+    match filter {
+        "name" => Regex::new(value).is_ok(),
+        "exited" => value.parse::<i32>().is_ok(),
+        "status" => STATUSES.contains(&value),
+        "health" => HEALTH.contains(&value),
+        "is-task" => ["true", "false", "1", "0"].contains(&value),
+        "publish" | "expose" => ports(value).is_some(),
+        _ => true,
+    }
+}
+
+/// Whether a filter is met, which may have several values. Those of `label` must all be met, as in Docker. Of any other filter
+/// one is enough, and without a value it asks for nothing.
+pub fn is_met<'v>(
+    filter: &str,
+    values: impl IntoIterator<Item = &'v str>,
+    has: impl Fn(&str) -> bool,
+) -> bool {
+    let mut met = values.into_iter().map(has).peekable();
+    if filter == "label" {
+        met.all(|is_met| is_met)
+    } else {
+        met.peek().is_none() || met.any(|is_met| is_met)
+    }
+}
+
+/// The containers that have what all filters ask for.
+///
+/// # Errors
+/// `before` or `since` names a container that does not exist.
+pub fn filtered(
+    store: &ContainerStore,
+    mut all: Vec<KeptContainer>,
+    filters: &[(&str, &str)],
+) -> Result<Vec<KeptContainer>> {
+    let created = |name: &str| -> Result<Vec<Timestamp>> {
+        values(filters, name).map(|value| Ok(store.find(value)?.record.created)).collect()
+    };
+    let (before, since) = (created("before")?, created("since")?);
+    all.retain(|container| {
+        let moment = container.record.created;
+        filters.iter().all(|(name, _)| match *name {
+            "before" => before.iter().any(|other| moment < *other),
+            "since" => since.iter().any(|other| moment > *other),
+            name => is_met(name, values(filters, name), |value| has(container, name, value).unwrap_or(false)),
+        })
+    });
+    Ok(all)
+}
+
+/// The values of one filter.
+fn values<'a>(filters: &'a [(&'a str, &'a str)], name: &'a str) -> impl Iterator<Item = &'a str> {
+    filters.iter().filter(move |(other, _)| *other == name).map(|(_, value)| *value)
+}
+
+/// Whether a container has what a filter asks for. None: there is no such filter, or it compares with another container.
+pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool> {
+    let KeptContainer { name, record, state, .. } = container;
+    Some(match filter {
+        "id" => record.id.as_str().starts_with(value),
+        "name" => {
+            Regex::new(value).is_ok_and(|form| form.is_match(name) || form.is_match(&format!("/{name}")))
+        }
+        "status" => state.status.word() == value,
+        "exited" => state.status == ContainerStatus::Exited && value.parse() == Ok(state.exit_code),
+        "ancestor" => is_of_image(&record.image, record.image_id.as_deref(), value),
+        "label" => match value.split_once('=') {
+            Some((name, value)) => record.labels.get(name).is_some_and(|own| own == value),
+            None => record.labels.contains_key(value),
+        },
+        "volume" => {
+            let is_it = |path: &std::path::Path| printed(path) == value;
+            record.volumes.iter().any(|volume| volume.name == value || is_it(&volume.target))
+                || bound(container).any(|mount| is_it(&mount.source) || is_it(&mount.destination))
+        }
+        "network" => network_mode(container) == value,
+        "publish" => has_port(container, value, |port| port.at.port()),
+        "expose" => has_port(container, value, |port| port.inside),
+        // There are no health checks, and no tasks of a swarm.
+        "health" => value == "none",
+        "is-task" => ["false", "0"].contains(&value),
+        _ => return None,
+    })
+}
+
+/// Whether a container is of this image: its name, with or without `:latest`, or the beginning of its ID.
+fn is_of_image(image: &str, id: Option<&str>, value: &str) -> bool {
+    let digits = |id: &str| id.trim_start_matches("sha256:").to_owned();
+    let is_id = digits(value).len() >= 4 && id.is_some_and(|id| digits(id).starts_with(&digits(value)));
+    is_id
+        || image == value
+        || image.strip_suffix(":latest") == Some(value)
+        || value.strip_suffix(":latest") == Some(image)
+}
+
+/// Ports as Docker's filters name them: `80`, `80/udp`, `8000-8010/tcp`.
+fn ports(value: &str) -> Option<(RangeInclusive<u16>, Protocol)> {
+    let (numbers, protocol) = match value.split_once('/') {
+        None | Some((_, "tcp")) => (value.trim_end_matches("/tcp"), Protocol::Tcp),
+        Some((numbers, "udp")) => (numbers, Protocol::Udp),
+        Some(_) => return None,
+    };
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some((first..=last, protocol))
+}
+
+fn has_port(container: &KeptContainer, value: &str, number: impl Fn(&PublishedPort) -> u16) -> bool {
+    let Some((range, protocol)) = ports(value) else { return false };
+    container.state.ports.iter().any(|port| port.protocol == protocol && range.contains(&number(port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_names_and_an_id() {
+        let id = Some("sha256:0123456789ab");
+        for value in ["lab", "lab:latest", "0123", "sha256:01234567"] {
+            assert!(is_of_image("lab", id, value) && is_of_image("lab:latest", id, value), "{value}");
+        }
+        for value in ["", "la", "lab:1", "012", "sha256:", "1234"] {
+            assert!(!is_of_image("lab", id, value) && !is_of_image("lab:latest", id, value), "{value}");
+        }
+        assert!(is_of_image("lab:1", None, "lab:1") && !is_of_image("lab:1", None, "lab"));
+    }
+
+    #[test]
+    fn ports_have_dockers_forms() {
+        assert_eq!(ports("80"), Some((80..=80, Protocol::Tcp)));
+        assert_eq!(ports("53/udp"), Some((53..=53, Protocol::Udp)));
+        assert_eq!(ports("8000-8010/tcp"), Some((8000..=8010, Protocol::Tcp)));
+        for wrong in ["", "x", "80/sctp", "9-8", "70000", "1-", "/tcp"] {
+            assert_eq!(ports(wrong), None, "{wrong}");
+        }
+    }
+}

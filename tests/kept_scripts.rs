@@ -1,0 +1,223 @@
+//! What scripts that were written for Docker rely on: exit statuses, fields of templates, filters, forms of times.
+//!
+//! Judged by Docker's words and statuses, and by what the kernel shows of the containers.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - `kill` with each way to name SIGKILL, of several containers, of one that is paused or whose output nobody reads.
+//! - every field of `docker inspect`, for containers with and without a root filesystem, a network, volumes.
+//! - every filter of `docker ps`, alone and together, with several values.
+
+mod support;
+
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::kept::{KeptHome, lives};
+use support::{state, text, wait_until};
+
+fn send(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+}
+
+#[test]
+fn a_killed_container_can_be_removed_at_once() {
+    let home = KeptHome::new();
+    for name in ["one", "two", "three"] {
+        home.sleeper(name);
+    }
+    let commands = ["one", "two", "three"].map(|name| home.pid(name, "command"));
+    home.out(&["kill", "one", "two", "three"]);
+    assert_eq!(home.out(&["rm", "one", "two", "/three"]), "one\ntwo\n/three");
+    assert!(!commands.into_iter().any(lives));
+    // With -f, one that does not exist is told of, and is no failure.
+    assert!(home.refused(&["rm", "-f", "none"], 0).contains("No such container: none"));
+    home.refused(&["rm", "none"], 1);
+    // Docker sends SIGKILL, and has no event `stop` for it.
+    home.sleeper("four");
+    home.out(&["rm", "-f", "four"]);
+    let events =
+        ["events", "--since", "1h", "--until", "0s", "-f", "container=four", "--format", "{{.Action}}"];
+    assert_eq!(home.out(&events).lines().collect::<Vec<_>>(), ["create", "start", "kill", "die", "destroy"]);
+    home.is_empty();
+}
+
+#[test]
+fn a_name_can_be_written_with_a_slash() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "true");
+    let id = home.out(&["create", "--name", "/web", &spec]);
+    assert_eq!(home.out(&["inspect", "-f", "{{.Id}} {{.ID}} {{.Name}}", "/web"]), format!("{id} {id} /web"));
+    home.out(&["rename", "/web", "/front"]);
+    assert_eq!(home.out(&["ps", "-a", "--format", "{{.Names}}"]), "front");
+    assert_eq!(home.out(&["rm", "/front"]), "/front");
+    home.refused(&["rm", "//front"], 1);
+    home.is_empty();
+}
+
+#[test]
+fn a_refusal_has_dockers_exit_status() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "true");
+    home.out(&["create", "--name", "web", &spec]);
+    for (words, status, part) in [
+        (&["exec", "none", "true"][..], 1, "No such container: none"),
+        (&["exec", "web", "true"], 1, "is not running"),
+        (&["kill", "-s", "FOO", "web"], 1, "Invalid signal: FOO"),
+        (&["kill", "-s", "0", "web"], 1, "Invalid signal: 0"),
+        (&["kill", "--signal=99", "web"], 1, "Invalid signal: 99"),
+        (&["stop", "-s", "FOO", "web"], 1, "Invalid signal: FOO"),
+        (&["update", "--cpus", "0.001", "web"], 1, "--cpus"),
+        (&["update", "--cpu-shares", "1", "web"], 1, "--cpu-shares"),
+        (&["create", "--restart", "foo", &spec], 1, "invalid restart policy 'foo'"),
+        (&["create", "--stop-signal", "FOO", &spec], 1, "Invalid signal: FOO"),
+        (&["run", "-d", "--restart", "foo", &spec], 125, "invalid restart policy 'foo'"),
+        (&["run", "-d", "--stop-signal", "FOO", &spec], 125, "Invalid signal: FOO"),
+        (&["run", "-d", "--name", "web", &spec], 125, "already in use"),
+        (&["run", "-d", "--name", "a/b", &spec], 125, "Invalid container name (a/b)"),
+        (&["kill", "--no-such", "web"], 2, "unexpected argument"),
+    ] {
+        let message = home.refused(words, status);
+        assert!(message.contains(part), "{words:?}: {message}");
+    }
+    home.out(&["rm", "web"]);
+    home.is_empty();
+}
+
+/// A template that asks for a key that is not there fails, so each key of Docker's is there.
+#[test]
+fn inspect_has_dockers_fields() {
+    let home = KeptHome::new();
+    let spec = home.spec("ipc:\nuts:\nnet:", "exec sleep 600");
+    home.out(&["run", "-d", "-v", "data:/data:ro", "--label", "team=red", "--name", "web", &spec]);
+    let of = |template: &str| home.out(&["inspect", "-f", template, "web"]);
+    for (template, expected) in [
+        ("{{.NetworkSettings.IPAddress}}|{{.HostConfig.NetworkMode}}", "|none"),
+        (
+            "{{range $name, $network := .NetworkSettings.Networks}}{{$name}}={{$network.IPAddress}}{{end}}",
+            "none=",
+        ),
+        ("{{.HostConfig.Binds}} {{.HostConfig.PortBindings}}", "[data:/data:ro] map[]"),
+        (
+            "{{.HostConfig.Privileged}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Init}}",
+            "false false false",
+        ),
+        ("{{.HostConfig.IpcMode}} {{.HostConfig.PidMode}}|{{len .HostConfig.CapAdd}}", "private |0"),
+        (
+            "{{.Config.Domainname}}{{.Config.ExposedPorts}} {{.Config.AttachStdout}} {{.Config.StdinOnce}}",
+            "map[] false false",
+        ),
+        ("{{json .Config.Entrypoint}} {{.Driver}} {{.Platform}}", "null overlay2 linux"),
+        (
+            "{{.HostnamePath}}{{range .Mounts}}{{.Type}} {{.Name}} {{.Mode}}{{.RW}}{{end}}",
+            "volume data false",
+        ),
+    ] {
+        assert_eq!(of(template), expected, "{template}");
+    }
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    assert_eq!(of("{{.Config.Hostname}}"), hostname);
+    assert!(of("{{.SizeRw}}").is_empty() || home.run(&["inspect", "-s", "web"]).status.success());
+    home.out(&["rm", "-f", "web"]);
+    home.out(&["volume", "rm", "data"]);
+}
+
+#[test]
+fn ps_has_dockers_filters() {
+    let home = KeptHome::new();
+    let spec = home.spec("net:", "exec sleep 600");
+    let around = home.around().to_str().unwrap().to_owned();
+    let bind =
+        home.spec(&format!("rootfs: host\nmnt: {{bind: [{{source: {around}, target: /mnt}}]}}"), "true");
+    for (name, spec) in [("first", &spec), ("second", &bind), ("third", &spec)] {
+        home.out(&["create", "--name", name, "--label", &format!("com.example.name={name}"), spec]);
+    }
+    let names = |filters: &[&str]| {
+        let mut words = vec!["ps", "-a", "--format", "{{.Names}}"];
+        filters.iter().for_each(|filter| words.extend(["-f", filter]));
+        home.out(&words).lines().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    for (filters, expected) in [
+        (&["before=second"][..], "first"),
+        (&["since=/second"], "third"),
+        (&["since=first", "before=third"], "second"),
+        (&["network=none"], "third first"),
+        (&["network=host"], "second"),
+        (&["health=none", "is-task=false", "volume=/mnt"], "second"),
+        (&[&format!("volume={around}")], "second"),
+        (&["health=healthy"], ""),
+        (&["ancestor=host:latest"], "third second first"),
+        (&["publish=18000-18010/udp"], ""),
+        (&["label=com.example.name=third"], "third"),
+    ] {
+        assert_eq!(names(filters), expected, "{filters:?}");
+    }
+    home.refused(&["ps", "-f", "publish=x"], 1);
+    home.refused(&["ps", "-f", "before=none"], 1);
+    let row = |format: &str| home.out(&["ps", "-a", "-f", "name=third", "--format", format]);
+    assert_eq!(row("{{.Label \"com.example.name\"}} {{.Networks}}"), "third none");
+    assert_eq!(row("table {{.Names}}\\t{{.Label \"com.example.name\"}}"), "NAMES     name\nthird     third");
+    let created = row("{{.CreatedAt}}");
+    assert!(created.len() == 29 && created.ends_with(" +0000 UTC"), "{created}");
+    assert_eq!(home.out(&["ps", "-a", "-q", "-n", "-1"]).lines().count(), 3);
+    home.out(&["rm", "first", "second", "third"]);
+    home.is_empty();
+}
+
+#[test]
+fn times_have_gos_forms() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "echo up");
+    home.out(&["create", "--name", "web", "--label", "team=red", &spec]);
+    home.out(&["start", "-a", "web"]);
+    let is_whole = |time: &str| time.len() == 30 && time.ends_with('Z');
+    let log = home.out(&["logs", "-t", "--since", "1h30m", "web"]);
+    assert!(log.split_once(' ').is_some_and(|(time, line)| is_whole(time) && line == "up"), "{log}");
+    let events = home.out(&[
+        "events",
+        "--since",
+        "1.5h",
+        "--until",
+        "0s",
+        "-f",
+        "label=team=red",
+        "-f",
+        "event=start",
+    ]);
+    assert!(is_whole(events.split(' ').next().unwrap()) && events.contains("team=red"), "{events}");
+    let format = "{{.Time}} {{.TimeNano}} {{.Status}} {{.ID}} {{.From}} {{.Scope}}";
+    let events =
+        home.out(&["events", "--since", "1h", "--until", "0s", "-f", "event=start", "--format", format]);
+    let id = home.out(&["inspect", "-f", "{{.Id}}", "web"]);
+    assert!(events.ends_with(&format!("start {id} host local")), "{events}");
+    home.out(&["rm", "web"]);
+}
+
+/// The supervisor is stopped by a signal: the client does not wait for ever, and it can be ended.
+#[test]
+fn attach_ends_when_nobody_answers() {
+    let home = KeptHome::new();
+    home.sleeper("web");
+    let supervisor = home.pid("web", "supervisor");
+    send(supervisor, Signal::SIGSTOP);
+    wait_until("it is stopped", || state(supervisor) == 'T');
+    let attach =
+        || home.command(&["attach", "web"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut ended, waiting) = (attach(), attach());
+    // From then on, only what the client does itself can end it.
+    let blocks = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
+        mask.is_some_and(|mask| u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & (1 << 14) != 0))
+    };
+    wait_until("it reads its signals", || blocks(ended.id()));
+    wait_until("the signal has ended it", || {
+        send(ended.id(), Signal::SIGTERM);
+        ended.try_wait().unwrap().is_some()
+    });
+    let waited = waiting.wait_with_output().unwrap();
+    let message = text(&waited.stderr);
+    assert!(waited.status.code() == Some(125) && message.contains("does not answer"), "{message}");
+    send(supervisor, Signal::SIGCONT);
+    home.out(&["rm", "-f", "web"]);
+}
