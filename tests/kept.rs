@@ -101,7 +101,6 @@ fn each_command_knows_each_state() {
         &["wait"],
         &["rm"],
         &["logs"],
-        &["inspect"],
         &["port"],
         &["top"],
         &["attach"],
@@ -173,7 +172,7 @@ fn a_name_is_unique_and_can_change() {
     assert!(home.refused(&["rename", &other, "web"], 1).contains("already in use"));
     assert!(home.refused(&["rename", "web", "-x"], 2).contains("unexpected argument"));
     home.out(&["rename", "web", "front"]);
-    assert!(home.refused(&["inspect", "web"], 1).contains("No such container: web"));
+    assert!(home.refused(&["inspect", "web"], 1).contains("No such object: web"));
     assert_eq!(home.out(&["ps", "-aq", "--no-trunc", "--filter", "name=front"]), id);
     home.out(&["rename", &other[..6], "web"]);
     // All names together; each that cannot be removed is reported.
@@ -219,9 +218,20 @@ fn run_keep_has_the_status_and_the_streams_of_the_command() {
         let spec = home.spec("init: true", script);
         assert_eq!(home.run(&["run", "--keep", "--rm", &spec]).status.code(), Some(status), "{script}");
     }
-    // Nothing is left of a container that cannot be started, or is removed at its end.
-    let missing = home.run(&["run", "-d", &spec, "--", "no-such-command"]);
+    // A container that cannot be started stays, as with Docker, and says why.
+    let missing = home.run(&["run", "-d", "--name", "missing", &spec, "--", "no-such-command"]);
     assert_eq!((missing.status.code(), missing.stdout), (Some(127), vec![]));
+    assert_eq!(
+        (home.status("missing"), &home.inspected("missing")["ExitCode"]),
+        ("created".into(), &127.into())
+    );
+    home.refused(&["start", "missing"], 127);
+    home.out(&["rm", "missing"]);
+    home.out(&["create", "--name", "missing", &spec, "--", "/etc"]);
+    home.refused(&["start", "-a", "missing"], 126);
+    home.out(&["rm", "missing"]);
+    home.refused(&["run", "-d", "--rm", &spec, "--", "no-such-command"], 127);
+    // Nothing is left of one that is removed at its end.
     home.out(&["run", "-d", "--rm", &spec]);
     wait_until("it is removed", || home.out(&["ps", "-aq"]).lines().count() == 1);
     // Its file of the ID is new.

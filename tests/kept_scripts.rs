@@ -80,7 +80,32 @@ fn a_refusal_has_dockers_exit_status() {
         let message = home.refused(words, status);
         assert!(message.contains(part), "{words:?}: {message}");
     }
-    home.out(&["rm", "web"]);
+    // Docker's sentence is in one line, where a script looks for it.
+    let other = home.sleeper("other");
+    let shown = text(&home.run(&["rm", "other"]).stderr);
+    assert!(
+        shown.contains(&format!("{other}. Stop the container before attempting removal or force remove")),
+        "{shown}"
+    );
+    let shown = home.refused(&["start", "none", "other", "absent"], 1);
+    assert!(shown.ends_with("Error: failed to start containers: none, absent"), "{shown}");
+    let top = home.out(&["top", "other", "-o", "pid,comm"]);
+    assert_eq!(top, format!("{:20}COMMAND\n{:20}sleep", "PID", home.pid("other", "command")));
+    home.out(&["stop", "-t", "0", "other"]);
+    let format = "{{.Container}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}";
+    assert_eq!(home.out(&["stats", "--no-stream", "--format", format, "other"]), "other 0.00% 0B / 0B 0");
+    home.out(&["create", "--name", "labelled", "--stop-timeout", "-1", "--label", "team=red", &spec]);
+    assert_eq!(
+        home.out(&["inspect", "--type", "container", "-f", "{{.Config.StopTimeout}}", "labelled"]),
+        "-1"
+    );
+    let prune = |filter: &str| home.out(&["container", "prune", "-f", "--filter", filter]);
+    prune("until=24h");
+    prune("label=team=blue");
+    assert_eq!(home.out(&["ps", "-aq"]).lines().count(), 3);
+    prune("label!=team");
+    assert_eq!(home.out(&["ps", "-a", "--format", "{{.Names}}"]), "labelled");
+    prune("label=team=red");
     home.is_empty();
 }
 

@@ -12,7 +12,7 @@ use crate::config::container::Config;
 use crate::config::exec::user_of;
 use crate::config::of_image::{possible_groups, user_of_image};
 use crate::config::spec::{Spec, profile, yaml};
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::feature::{Feature, Purpose};
 use crate::host::accounts::Accounts;
 use crate::host::command;
@@ -214,6 +214,23 @@ pub(super) fn container_ending(completed: &Completed) -> Result<Ending> {
     let path = completed.config.process.variable("PATH").unwrap_or_default();
     let ending = ending(completed, path)?;
     ending.ok_or_else(|| Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")))
+}
+
+/// As [`container_ending`], for a container that is kept: whether its program can be executed is known at its start, which
+/// reports it. So it stays, and can be looked at.
+///
+/// # Errors
+/// There is no command.
+pub(super) fn kept_ending(completed: &Completed) -> Result<Ending> {
+    container_ending(completed).or_else(|error| {
+        let arguments = completed.config.process.args.clone();
+        match (error.kind, arguments.first()) {
+            (ExitKind::NotFound | ExitKind::NotExecutable, Some(name)) => {
+                Ok(Ending::Command { path: name.into(), arguments })
+            }
+            _ => Err(error),
+        }
+    })
 }
 
 /// The plan of a container.

@@ -270,7 +270,7 @@ pub fn inspected(container: &KeptContainer) -> Value {
             "Labels": record.labels,
             "WorkingDir": process.cwd.as_ref().map(printed).unwrap_or_default(),
             "StopSignal": signal::name(record.stop_signal),
-            "StopTimeout": record.stop_timeout,
+            "StopTimeout": record.stop_timeout.cast_signed(),
         },
         "NetworkSettings": {"Ports": ports},
         "Sandbox": {"Config": record.config, "Supervisor": state.supervisor, "Place": state.place},

@@ -19,7 +19,7 @@ pub struct StatsRow {
     /// CPU time, as a part of one CPU.
     #[serde(rename = "CPUPerc")]
     pub cpu: String,
-    /// The ID.
+    /// The ID, or what the command line names it by.
     #[serde(rename = "Container")]
     pub container: String,
     /// The ID.
@@ -63,6 +63,21 @@ impl StatsRow {
             now.saturating_sub(before) as f64 / nanoseconds
         });
         let memory = now.memory.zip(now.memory_limit);
+        // One that does not run uses nothing.
+        if !container.state.status.is_active() {
+            let (percent, pair) = ("0.00%".to_owned(), "0B / 0B".to_owned());
+            return StatsRow {
+                block_io: pair.clone(),
+                cpu: percent.clone(),
+                container: id.to_owned(),
+                id: id.to_owned(),
+                memory_part: percent,
+                memory: pair.clone(),
+                name: container.shown_name().to_owned(),
+                network: pair,
+                pids: "0".to_owned(),
+            };
+        }
         StatsRow {
             block_io: pair(now.disk),
             cpu: percent(cpu),

@@ -1,23 +1,31 @@
 //! An error as text: what failed, the call, why, and what to do.
 
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use unicode_width::UnicodeWidthStr;
 
 use super::{mistakes, paint};
-use crate::error::Error;
+use crate::error::{Error, ExitKind};
 use crate::text::wrap;
 use crate::value::paste;
 
 /// The lines of an error, for standard error.
 pub fn text(error: &Error) -> String {
-    text_in(error, paint::width())
+    // A script looks for one of Docker's sentences in a line.
+    let is_searched = error.kind == ExitKind::Refused && !std::io::stderr().is_terminal();
+    lines(error, paint::width(), if is_searched { usize::MAX } else { paint::width() - 9 })
 }
 
 /// The same with this width.
 pub fn text_in(error: &Error, width: usize) -> String {
+    lines(error, width, width - 9)
+}
+
+/// The lines with this width, and the first sentence with its own.
+fn lines(error: &Error, width: usize, first: usize) -> String {
     let mut out = String::new();
-    let first = wrap(&error.what, width - 9).join("\n         ");
+    let first = wrap(&error.what, first).join("\n         ");
     let _ = writeln!(out, "{} {first}", paint::bad("sandbox:"));
     out.push_str(&mistakes::text_in(&error.mistakes, width));
     parts(&mut out, error.call.as_deref(), &error.why, &error.todo, width);

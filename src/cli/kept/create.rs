@@ -13,8 +13,6 @@ use super::super::namespaces::NamespaceArgs;
 use super::super::prepare::{self, Layered, Prepared};
 use super::super::source::{MadeSpec, SourceFlags};
 use crate::cli::explain::ExplainArg;
-use crate::config::complete::Completed;
-use crate::config::compose::Ending;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
@@ -23,7 +21,7 @@ use crate::container::record::{ContainerRecord, LogOptions, VERSION, VolumeMount
 use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
 use crate::container::upper;
-use crate::error::{Error, ExitKind, Result};
+use crate::error::{Error, Result};
 use crate::host::run_lock::RunLock;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
@@ -83,9 +81,9 @@ pub(crate) struct KeptArgs {
     /// The signal that asks the container to stop, by name or number; the default is SIGTERM
     #[arg(long, value_name = "SIGNAL", value_parser = read_signal)]
     stop_signal: Option<i32>,
-    /// How many seconds after that signal the container is killed; the default is 10
-    #[arg(long, value_name = "SECONDS")]
-    stop_timeout: Option<u64>,
+    /// How many seconds after that signal the container is killed; the default is 10, and -1 means never
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    stop_timeout: Option<i64>,
     /// When to start it again after its end: no, on-failure[:MAX], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
@@ -130,13 +128,6 @@ pub(crate) struct Keeping {
     pub(crate) stdin_stays: bool,
     /// What a client of the daemon has sent.
     pub(crate) client: Option<Value>,
-}
-
-impl Keeping {
-    /// Whether a program that is not there is an error of `start`, as with Docker's daemon.
-    fn is_late(&self, error: &Error) -> bool {
-        self.client.is_some() && matches!(error.kind, ExitKind::NotFound | ExitKind::NotExecutable)
-    }
 }
 
 fn client_settings(path: &PathBuf) -> Result<Value> {
@@ -205,15 +196,7 @@ fn create_layered(
         Err(_) => spec,
     };
     let adjustments = made.adjustments(&layered);
-    let ending = |completed: &Completed| match prepare::container_ending(completed) {
-        Err(error) if keeping.is_late(&error) => {
-            let arguments = completed.config.process.args.clone();
-            let path = arguments.first().cloned().unwrap_or_default().into();
-            Ok(Ending::Command { path, arguments })
-        }
-        found => found,
-    };
-    let mut prepared = made.plan(spec, &adjustments, ending, false)?;
+    let mut prepared = made.plan(spec, &adjustments, prepare::kept_ending, false)?;
     made.locate(&mut prepared.plan);
     crate::exec::accept(&prepared.plan)?;
     let Prepared { config, left, .. } = prepared;
@@ -236,7 +219,10 @@ fn create_layered(
         config: independent(config),
         open_stdin: keeping.open_stdin,
         stop_signal: args.stop_signal.or(image_signal).unwrap_or(libc::SIGTERM),
-        stop_timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT),
+        // Never is later than any time.
+        stop_timeout: args
+            .stop_timeout
+            .map_or(STOP_TIMEOUT, |seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
         auto_remove: keeping.auto_remove,
         stdin_stays: keeping.stdin_stays,
         client: keeping.client.clone(),

@@ -1,5 +1,6 @@
 //! `sandbox inspect`: everything about a container, as JSON; or its parts, as a picture.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,7 +10,7 @@ use crate::cli::explain::ExplainArg;
 use crate::container::anatomy::Anatomy;
 use crate::container::description::{add_sizes, described};
 use crate::container::store::{ContainerStore, KeptContainer};
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::render;
 use crate::render::anatomy;
 use crate::render::paint::{Color, Stream, decide};
@@ -23,6 +24,9 @@ pub(crate) struct InspectArgs {
     /// json: the whole, which is the default; or a template of Go. With --tree: json
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<String>,
+    /// The kind of what is named. It is always a container: images and volumes have an `inspect` of their own
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["container"])]
+    kind: Option<String>,
     /// Show how much each container has written, and the size of all its files
     #[arg(long, short)]
     size: bool,
@@ -66,7 +70,7 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
                 }
                 found.push(value);
             }
-            Err(error) => errors.push(error),
+            Err(error) => errors.push(unknown(&store, name).unwrap_or(error)),
         }
     }
     match template {
@@ -75,6 +79,14 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
     }
     errors.iter().for_each(|error| render::err(&render::error::text(error)));
     Ok(u8::from(!errors.is_empty()))
+}
+
+/// Docker's words for what does not exist.
+fn unknown(store: &ContainerStore, name: &OsString) -> Option<Error> {
+    let is_none = name.to_str().is_none_or(|name| matches!(store.id_of(name), Ok(None)));
+    let error =
+        Error::new(ExitKind::Refused, text_with("container.inspect.none", &[("name", &printed(name))]));
+    is_none.then(|| error.paste("sandbox ps -a"))
 }
 
 /// Draws containers, one after the other.

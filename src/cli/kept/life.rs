@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::create::read_signal;
-use super::{Names, as_docker, each, each_named, find, stop_demo, tell_reading};
+use super::{Names, as_docker, each, each_named, filter_of, find, read_time, stop_demo, tell_reading};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
 use crate::container::events::EventAction;
+use crate::container::filter;
 use crate::container::id::Id;
 use crate::container::life::{self, StopRequest};
 use crate::container::listing::inside;
@@ -133,6 +134,10 @@ pub(crate) struct PruneArgs {
     /// Do not ask
     #[arg(long, short)]
     force: bool,
+    /// Remove only containers with this property: label=NAME[=VALUE], label!=NAME[=VALUE], or until=TIME, which are those that
+    /// were created before (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
     #[command(flatten)]
     explain: ExplainArg,
 }
@@ -269,8 +274,13 @@ pub(crate) fn port(color: Color, args: &PortArgs) -> Result<u8> {
 
 /// Removes all containers that do not run.
 pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
-    let PruneArgs { force, explain } = args;
+    let PruneArgs { force, filter: filters, explain } = args;
     decide(color, Stream::Err);
+    let filters = filters.iter().map(|filter| filter_of(filter, &["label", "label!", "until"]));
+    let filters = filters.collect::<Result<Vec<_>>>()?;
+    let until = |(name, value): &(&str, &str)| (*name == "until").then(|| read_time(value));
+    let until = filters.iter().filter_map(until).collect::<std::result::Result<Vec<_>, _>>();
+    let until = until.map_err(|why| as_docker(Error::failed(why)))?;
     if !force && !confirms("container.prune.ask") {
         return Ok(0);
     }
@@ -280,7 +290,16 @@ pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
         matches!(container.state.status, ContainerStatus::Created | ContainerStatus::Exited)
     };
     let (mut removed, mut has_failed) = (Vec::new(), false);
-    for container in all.into_iter().filter(is_unused) {
+    let is_wanted = |container: &KeptContainer| {
+        let has = |value: &str| filter::has(container, "label", value).unwrap_or(false);
+        until.iter().all(|until| container.record.created < *until)
+            && filters.iter().all(|(name, value)| match *name {
+                "label" => has(value),
+                "label!" => !has(value),
+                _ => true,
+            })
+    };
+    for container in all.into_iter().filter(is_unused).filter(is_wanted) {
         match life::remove(&store, &container, false, explain.explainer()) {
             Ok(()) => removed.push(format!("{}\n", container.record.id)),
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{as_docker, each, each_named, find};
+use super::{as_docker, each, each_of, find};
 use crate::cli::explain::ExplainArg;
 use crate::container::attach::{self, AttachOptions, Left};
 use crate::container::client::SupervisorClient;
@@ -13,7 +13,7 @@ use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The flags of `start`.
 #[derive(Debug, Args)]
@@ -65,10 +65,16 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
         return start_all(color, explain);
     }
     if !args.attach && !args.interactive {
-        return each_named(color, &args.containers, |_, container| {
-            life::start(&container, explain)?;
-            Ok(())
-        });
+        let mut failed = Vec::new();
+        let status = each_of(color, &args.containers, |store, name| {
+            let started = find(store, name).and_then(|container| life::start(&container, explain));
+            started.map(|()| Some(printed(name))).inspect_err(|_| failed.push(printed(name)))
+        })?;
+        if !failed.is_empty() {
+            let values = [("names", &*failed.join(", "))];
+            render::err(&(text_with("container.start.failed", &values) + "\n"));
+        }
+        return Ok(status);
     }
     decide(color, Stream::Err);
     let [name] = &args.containers[..] else {

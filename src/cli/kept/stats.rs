@@ -17,7 +17,7 @@ use crate::render;
 use crate::render::live::Live;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::render::template::OutputFormat;
-use crate::text::text_with;
+use crate::text::{printed, text_with};
 
 /// The time between two readings: the CPU time of a container is what it has used meanwhile.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -95,7 +95,10 @@ pub(crate) fn run(color: Color, args: &StatsArgs) -> Result<u8> {
             let row = StatsRow::of(container, former, usage, elapsed, args.no_trunc);
             serde_json::to_value(row).unwrap_or_default()
         };
-        let rows: Vec<Value> = now.1.iter().map(row).collect();
+        let mut rows: Vec<Value> = now.1.iter().map(row).collect();
+        for (row, name) in rows.iter_mut().zip(&args.containers) {
+            row["Container"] = printed(name).into();
+        }
         let printed = format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?;
         match is_live && !args.no_stream {
             // A line that wraps could not be redrawn.

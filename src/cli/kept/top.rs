@@ -63,6 +63,46 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
         pid.is_some_and(|pid| pids.contains(&pid))
     };
     let lines = std::iter::once(titles).chain(lines.filter(is_own));
-    render::out(&lines.map(|line| format!("{line}\n")).collect::<String>());
+    let count = titles.split_whitespace().count();
+    render::out(&in_columns(lines.map(|line| cells(line, count)).collect()));
     Ok(0)
+}
+
+/// The values of a line of ps(1): the last one has all the words that are left.
+fn cells(line: &str, count: usize) -> Vec<String> {
+    let mut words = line.split_whitespace();
+    let mut cells: Vec<String> = words.by_ref().take(count.saturating_sub(1)).map(str::to_owned).collect();
+    cells.push(words.collect::<Vec<_>>().join(" "));
+    cells
+}
+
+/// Docker's table of `top`: each column is at least 20 characters wide, with three of them between two values.
+fn in_columns(rows: Vec<Vec<String>>) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        let widths = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count() + 3);
+        widths.max().unwrap_or_default().max(20)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let last = row.len().saturating_sub(1);
+        let cell = |(at, cell): (usize, &String)| match at == last {
+            true => cell.clone(),
+            false => format!("{cell:0$}", widths[at]),
+        };
+        row.iter().enumerate().map(cell).collect::<String>() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_dockers() {
+        let rows = ["PID   COMMAND", "7     sh -c  ls"].map(|line| cells(line, 2)).to_vec();
+        let first = format!("{:20}COMMAND\n", "PID");
+        assert_eq!(in_columns(rows), format!("{first}{:20}sh -c ls\n", "7"));
+    }
 }
