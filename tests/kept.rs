@@ -225,7 +225,7 @@ fn run_keep_has_the_status_and_the_streams_of_the_command() {
         (home.status("missing"), &home.inspected("missing")["ExitCode"]),
         ("created".into(), &127.into())
     );
-    home.refused(&["start", "missing"], 127);
+    home.refused(&["start", "missing"], 1);
     home.out(&["rm", "missing"]);
     home.out(&["create", "--name", "missing", &spec, "--", "/etc"]);
     home.refused(&["start", "-a", "missing"], 126);

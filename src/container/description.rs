@@ -116,7 +116,10 @@ fn host_config(container: &KeptContainer) -> Value {
         "UTSMode": mode(&environment.namespaces.uts, ""),
         "UsernsMode": "",
         "CgroupnsMode": mode(&environment.namespaces.cgroup, "private"),
-        "Privileged": keeps_all && process.seccomp.is_none() && environment.masked_paths.is_empty(),
+        "Privileged": root.is_some()
+            && keeps_all
+            && process.seccomp.is_none()
+            && environment.masked_paths.is_empty(),
         "PublishAllPorts": false,
         "ReadonlyRootfs": root.map_or(mnt.is_some_and(|mnt| mnt.readonly), |root| root.readonly),
         "MaskedPaths": environment.masked_paths.iter().map(|masked| printed(&masked.path)).collect::<Vec<_>>(),
