@@ -90,6 +90,14 @@ impl ExecTable {
         act(all.get_mut(id).ok_or_else(none)?)
     }
 
+    /// Notes what a command does.
+    fn set(&self, id: &str, state: ExecState) -> Answered<()> {
+        self.with(id, |exec| {
+            exec.state = state;
+            Ok(())
+        })
+    }
+
     fn add(&self, id: &Id, exec: Exec) {
         let mut all = self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if all.len() >= MAX_EXECS {
@@ -201,7 +209,7 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     let (answer, client) = hand_over(request.upgrade, request.permit, is_raw, request.version);
     tokio::spawn(async move {
         let Ok((reader, mut writer)) = client.await else {
-            let _ = daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Created));
+            let _ = daemon.execs.set(&id, ExecState::Created);
             return;
         };
         let (sender, parts) = mpsc::channel(8);
@@ -216,7 +224,7 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
                 copy(reader, writer, input, parts, shown, finder).await;
             }
             Err(error) => {
-                let _ = daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(126)));
+                let _ = daemon.execs.set(&id, ExecState::Ended(126));
                 writer.write(framed(is_raw, 2, format!("{}\r\n", error.message).as_bytes())).await;
                 writer.finish().await;
             }
@@ -230,7 +238,7 @@ async fn detached(daemon: &Arc<Daemon>, id: String, line: Words, file: Option<Pr
     let started = super::command::run_quietly(daemon, line, None).await;
     drop(file);
     if let Err(error) = started {
-        daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(126)))?;
+        daemon.execs.set(&id, ExecState::Ended(126))?;
         return Err(error);
     }
     Ok(empty(StatusCode::OK))
@@ -265,7 +273,7 @@ fn begin(
         pump(outputs, &sender);
         let code = child.wait().ok().map_or(255, exit_code);
         drop(file);
-        let _ = daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(code)));
+        let _ = daemon.execs.set(&id, ExecState::Ended(code));
         drop(sender);
     });
     pumped.map_err(|error| ApiError::failed(io_text(&error)))?;
@@ -445,7 +453,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, request: ApiRequest) -> Answere
     if let Some(container) = container {
         let own = id.clone();
         if let Some(code) = blocking(move || end_of(&container, &own)).await? {
-            daemon.execs.with(&id, |exec| Ok(exec.state = ExecState::Ended(code)))?;
+            daemon.execs.set(&id, ExecState::Ended(code))?;
         }
     }
     let found = daemon.execs.with(&id, |exec| {
