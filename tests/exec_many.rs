@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use support::background::{Background, mark, with_argument};
 use support::running::{Running, exec_in, shown};
-use support::{alone, is_root, limits, sample, sandbox, state, text, wait_until};
+use support::{alone, binary, is_root, limits, sample, sandbox, skip, state, text, wait_until};
 
 /// What an exec could leave: runs whose `sandbox` has ended, cgroups without processes, mounts, and processes in the
 /// container.
@@ -204,4 +204,25 @@ fn many_end_with_the_container() {
             with_argument(&running).is_empty() && with_argument(&starting).is_empty()
         });
     }
+}
+
+/// The pages of `sandbox` itself are not charged to the container, which would be killed by its own limit.
+#[test]
+fn a_small_memory_limit_bears_many() {
+    if !limits::is_possible("memory") {
+        return skip("a_small_memory_limit_bears_many", "machine: no cgroup with a memory limit can be made");
+    }
+    let _alone = alone();
+    let container = Running::of("rootfs: host\npid: { init: true }\nmemory: { limit: 16MiB, swap: 0 }\n", "");
+    let program = binary();
+    for words in
+        [&["exec", "-q", &container.name, "true"][..], &["enter", "-q", &container.name, "--", "true"]]
+    {
+        let start = |_| Background::piped(std::process::Command::new(&program).args(words));
+        for (number, one) in (0..20).map(start).collect::<Vec<_>>().into_iter().enumerate() {
+            let output = one.output();
+            assert_eq!(output.status.code(), Some(0), "{words:?} {number}: {}", text(&output.stderr));
+        }
+    }
+    assert_eq!(state(container.pid), 'S', "the container runs");
 }

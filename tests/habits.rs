@@ -23,6 +23,8 @@ fn form_works(words: &str, given: &str) {
     for form in form.split(" or ").flat_map(|form| form.split(" and ")) {
         let form = form
             .replace("./DIRECTORY", "host")
+            // Whether this machine has the image does not matter here.
+            .replace("rootfs: alpine", "rootfs: host")
             .replace("source: ./data, target: /data", "source: /etc, target: /mnt");
         let (words, status) = check(&form);
         assert_eq!(status, Some(0), "{given}: advised {form:?}\n{words}");
@@ -33,7 +35,7 @@ fn form_works(words: &str, given: &str) {
 fn a_key_of_compose_gets_the_form_that_works() {
     let keys = [
         ("hostname: box", "uts: { hostname:"),
-        ("image: alpine", "rootfs:"),
+        ("image: alpine", "rootfs: alpine"),
         ("ports: ['80:80']", "net: { mode: bridge, publish:"),
         ("volumes: ['./a:/b']", "mnt: { mounts:"),
         ("environment: { A: b }", "env: { NAME: value }"),
@@ -73,6 +75,8 @@ fn a_key_of_compose_gets_the_form_that_works() {
         assert_eq!(status, Some(125), "{key}");
         assert!(!words.contains("the known keys are") && words.contains("unknown key"), "{key}: {words}");
     }
+    let (words, _) = check("privileged: true");
+    assert!(words.contains("it is a flag: sandbox run --privileged SPEC"), "{words}");
     // To write the key would mean the opposite.
     for (key, ours) in
         [("userns_mode", "user"), ("pid_mode", "pid"), ("ipc_mode", "ipc"), ("uts_mode", "uts")]
@@ -191,7 +195,7 @@ fn values_that_contradict_each_other_are_named_by_check_too() {
     for good in ["net: { publish: ['80:80'] }", "memory: { limit: 64m, reservation: 1g }\noptional: [memory]"]
     {
         let output = feed(&mut sandbox(&["spec", "check", "-"]), good);
-        assert_eq!(text(&output.stdout), "-: good\n", "{good}");
+        assert!(text(&output.stdout).starts_with("-: good; it has no command"), "{good}");
     }
 }
 

@@ -88,6 +88,111 @@ fn its_children_in_other_sessions_end_too() {
     }
 }
 
+/// A directory for a spec.
+struct Material(tempfile::TempDir);
+
+impl Material {
+    fn new() -> Material {
+        Material(tempfile::tempdir().unwrap())
+    }
+
+    /// A spec with these lines.
+    fn spec(&self, lines: &str) -> String {
+        let path = self.0.path().join("box.yaml");
+        std::fs::write(&path, lines).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+/// What `gc` prints.
+fn gc() -> String {
+    let output = run(&["gc"]);
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// The processes that are in the same namespace of this kind as a process, which is one of them.
+fn members(pid: u32, kind: &str) -> Vec<u32> {
+    let link = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    let inside = link(pid);
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| inside.is_some() && link(*pid) == inside && is_alive(*pid)).collect()
+}
+
+/// The command dies with `sandbox`, by its parent-death signal. Its children have no such signal.
+#[test]
+fn the_next_command_ends_the_orphans_of_a_command_that_died_with_its_sandbox() {
+    let _alone = alone();
+    let home = Material::new();
+    let spec = home.spec("rootfs: host\nuts:\ncommand: [\"true\"]\n");
+    let scripts =
+        ["sleep 65; true", "setsid sleep 65 & sleep 65; true", "(nohup sleep 65 &) ; sleep 65; true"];
+    let features: [(&[&str], &str); 7] = [
+        (&["run", &spec], "uts"),
+        (&["uts"], "uts"),
+        (&["net"], "net"),
+        (&["user"], "user"),
+        (&["ipc"], "ipc"),
+        (&["cgroup"], "cgroup"),
+        (&["time"], "time"),
+    ];
+    for (at, (words, kind)) in features.into_iter().enumerate() {
+        let script = scripts[at % scripts.len()];
+        let sandbox = start(&[words, &["-q", "--", "sh", "-c", script]].concat());
+        let shell = child_named(sandbox.id(), "sh");
+        let sleep = child_named(shell, "sleep");
+        wait_until("all run", || members(sleep, kind).len() > script.matches("sleep").count());
+        let all = members(sleep, kind);
+        kill(sandbox);
+        wait_until("the command ends with its sandbox", || !is_alive(shell));
+        assert!(is_alive(sleep), "{words:?}: the control: its child goes on");
+        let said = gc();
+        for pid in all.iter().filter(|pid| **pid != shell) {
+            assert!(said.contains(&format!("kill -KILL {pid}\n")), "{words:?} {script}: {pid}: {said}");
+        }
+        wait_until("the orphans end", || all.iter().all(|pid| !is_alive(*pid)));
+        assert!(!gc().contains("kill"));
+    }
+}
+
+/// Without a namespace, nothing identifies them.
+#[test]
+fn orphans_that_nothing_identifies_are_told() {
+    let _alone = alone();
+    let home = Material::new();
+    let spec = home.spec("no_new_privileges: true\ncommand: [\"true\"]\n");
+    let sandbox = start(&["run", "-q", &spec, "--", "sh", "-c", "sleep 66; true"]);
+    let shell = child_named(sandbox.id(), "sh");
+    let sleep = child_named(shell, "sleep");
+    kill(sandbox);
+    wait_until("the command ends with its sandbox", || !is_alive(shell));
+    let said = gc();
+    let orphan = nix::unistd::Pid::from_raw(sleep.cast_signed());
+    nix::sys::signal::kill(orphan, nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert!(said.starts_with(&format!("the command {shell} has ended with its sandbox")), "{said}");
+}
+
+/// The inode of a namespace that has ended becomes that of another one. A process that somebody else has started there is
+/// not ours: here, a job of this process in the same namespace.
+#[test]
+fn a_process_of_somebody_else_in_such_a_namespace_is_left_alone() {
+    let _alone = alone();
+    let sandbox = start(&["user", "-q", "--", "sleep", "67"]);
+    let sleep = child_named(sandbox.id(), "sleep");
+    let mut other = std::process::Command::new("nsenter")
+        .args(["--user", "--preserve-credentials", "-t", &sleep.to_string(), "sleep", "68"])
+        .spawn()
+        .unwrap();
+    wait_until("the other is there", || members(sleep, "user").contains(&other.id()));
+    kill(sandbox);
+    wait_until("the command ends with its sandbox", || !is_alive(sleep));
+    let said = gc();
+    let is_left = is_alive(other.id());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(is_left && !said.contains("kill"), "{said}");
+}
+
 #[test]
 fn behind_an_init_everything_ends_at_once() {
     let _alone = alone();

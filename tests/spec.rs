@@ -254,7 +254,7 @@ fn nothing_of_a_file_reaches_the_terminal_raw() {
 fn exit_statuses() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    std::fs::write(path("good.yaml"), "uts:\n").unwrap();
+    std::fs::write(path("good.yaml"), "uts:\ncommand: [\"true\"]\n").unwrap();
     std::fs::write(path("bad.yaml"), "utz:\n").unwrap();
     let status = |files: &[&str]| {
         let output = run(&[&["spec", "check"], files].concat());
@@ -269,7 +269,12 @@ fn exit_statuses() {
     assert_eq!(status(&[]).0, 2);
     assert_eq!(status(&[directory.path().to_str().unwrap()]).0, 125);
     assert_eq!(run(&["spec"]).status.code(), Some(2));
-    assert_eq!(check(b"uts:\n").status.code(), Some(0));
+    // A command can be given after `--`, so a spec without one is no mistake.
+    for none in ["uts:\n", "name: x\nrootfs: host\n", "command: []\n"] {
+        let output = check(none.as_bytes());
+        let said = "-: good; it has no command: give one after --\n";
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), said.to_owned()), "{none}");
+    }
     let unknown = run(&["spec", "init", "--for", "wbe"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("sandbox spec init --for web"), "{unknown:?}");

@@ -9,7 +9,7 @@ use crate::exec::sweep::{Kept, Swept};
 use crate::host::run_directory;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::text;
+use crate::text::{text, text_with};
 use crate::value::shell::quote;
 
 /// The flags of `gc`.
@@ -43,7 +43,14 @@ pub(super) fn run(color: Color, swept: Swept, args: &GcArgs) -> Result<u8> {
             render::print_json(Stream::Out, &serde_json::json!({ "removed": removed }));
             String::new()
         }
-        false => swept.removed.iter().map(|undo| format!("{undo}\n")).collect(),
+        false => {
+            let removed = swept.removed.iter().map(|undo| format!("{undo}\n"));
+            let unknown = swept.unknown.iter().map(|pid| {
+                let values = [("pid", &*pid.to_string())];
+                text_with("gc.unknown", &values) + "\n"
+            });
+            removed.chain(unknown).collect()
+        }
     };
     render::out(&lines);
     if let Some(error) = swept.refused {

@@ -194,10 +194,12 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
 
 /// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, disk or command, and
 /// values that contradict each other. What the caller may do does not count: a user checks what root runs.
-fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
+///
+/// Also whether it has a command: its own, or that of its image.
+fn obstacles(spec: &Spec, source: &SpecText) -> (Vec<Error>, bool) {
     let spec = &match prepare::with_layers(spec.clone(), &Wishes::default(), Explainer::default()) {
         Ok(layered) => layered.into_spec(),
-        Err(error) => return vec![error],
+        Err(error) => return (vec![error], true),
     };
     let mut completed = Completed::of(spec, Purpose::Container);
     if let Some(ports) = &mut completed.machine.network.ports {
@@ -219,7 +221,7 @@ fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
         _ => false,
     };
     let problems = plan.problems.into_iter().filter(counts).map(|problem| problem.error);
-    problems.chain(missing).collect()
+    (problems.chain(missing).collect(), !spec.command.is_empty())
 }
 
 /// Checks all files, even if one has mistakes.
@@ -227,12 +229,13 @@ fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
     let (mut status, mut checked) = (0, Vec::new());
     for file in files {
         let name = printed(file);
-        let errors = match prepare::read(file) {
+        let (errors, has_command) = match prepare::read(file) {
             Ok((spec, source)) => {
                 let named = |error: Error| Error { what: format!("{name}: {}", error.what), ..error };
-                obstacles(&spec, &source).into_iter().map(named).collect()
+                let (errors, has_command) = obstacles(&spec, &source);
+                (errors.into_iter().map(named).collect(), has_command)
             }
-            Err(error) => vec![error],
+            Err(error) => (vec![error], true),
         };
         if output.is_json() {
             let all = |of: fn(&Error) -> &Vec<String>| errors.iter().flat_map(of).cloned().collect();
@@ -246,7 +249,8 @@ fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
             });
         } else if errors.is_empty() {
             decide(color, Stream::Out);
-            render::out(&format!("{name}: {}\n", text("spec.good")));
+            let good = if has_command { "spec.good" } else { "spec.good.nocommand" };
+            render::out(&format!("{name}: {}\n", text(good)));
         }
         for error in &errors {
             status = super::report(color, error);

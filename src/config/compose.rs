@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::complete::can_mount_sys;
 use super::container::{Config, ContainerNamespaces, Process, Resources};
+use super::enter::plan_forget;
 use super::facts::Machine;
 use super::{joins, paths};
 use crate::cgroups;
@@ -96,6 +97,9 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
     };
     plan_features(config, &context, &mut draft);
     joins::plan(config, host, &mut draft);
+    if process.env.is_some() && draft.is_exposed() {
+        plan_forget(&mut draft);
+    }
     rootfs::plan(&root_request(config, host), host, &mut draft);
     if let Some(net) = net.filter(|_| environment.namespaces.net.is_new()) {
         network::plan(net.request(), &machine.network, &mut draft);

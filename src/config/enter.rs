@@ -286,6 +286,9 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
     draft.reserve();
     draft.frame(Frame { ends_orphans: false, ..Frame::default() });
     plan_joins(entered, program, !entry.privileged, &mut draft);
+    if entry.environment.is_some() {
+        plan_forget(&mut draft);
+    }
     let is_command = matches!(entry.ending, Ending::Command { .. });
     frame(&mut draft, &Hold::Gate, entry.ending, entry.view, false, entry.environment);
     if is_command {
@@ -316,7 +319,9 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
 pub(super) fn plan_joins(entered: &Entered, program: ProgramFile, into_cgroups: bool, draft: &mut Draft) {
     let pid = entered.pid;
     if program.can_be_left {
-        // /proc inside belongs to the container and may be hostile.
+        // /proc inside belongs to the container and may be hostile. So the pages are copied, and before the join: the
+        // copies would take most of a small memory limit of the container.
+        draft.common(Phase::Join, Actor::Helper, ProcessCall::CopyProgram, "enter.copy.why");
         let leave = ProcessCall::LeaveProgram { copied: true };
         draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
     } else {
@@ -347,6 +352,12 @@ pub(super) fn plan_joins(entered: &Entered, program: ProgramFile, into_cgroups: 
         draft.common(Phase::Offsets, helper, MountCall::Chdir { path: "/".into() }, "enter.root.why");
     }
     draft.through_helper();
+}
+
+/// The step by which the helper forgets what is the caller's, before its child is in a namespace of the container. Only if
+/// the command gets an environment of its own.
+pub(super) fn plan_forget(draft: &mut Draft) {
+    draft.common(Phase::Join, Actor::Helper, ProcessCall::ForgetCaller, "enter.forget.why");
 }
 
 /// The user of the command: the one of the process that is entered. With `privileged` and without a new user namespace,

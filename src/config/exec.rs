@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use self::written::{NamedUser, user_of, variables};
 use super::compose::{Ending, frame, keeps_admin, plan_process};
 use super::container::{Config, Process};
-use super::enter::{Entered, plan_joins, root};
+use super::enter::{Entered, plan_forget, plan_joins, root};
 use super::inherited::{Inherited, limits, may_raise};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
@@ -97,6 +97,7 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     draft.reserve();
     draft.frame(Frame { streams: request.streams, ..Frame::default() });
     plan_joins(&entered, host.program, true, &mut draft);
+    plan_forget(&mut draft);
     draft.common(Phase::Prepare, Actor::Host, FileCall::OpenHostProc, "common.hostproc.why");
     if let Some(maps) = &entered.maps {
         plan_identity(maps.identity(None)?, &mut draft);

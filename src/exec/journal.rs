@@ -121,6 +121,16 @@ impl Journal {
         })
     }
 
+    /// Writes the undo of an object again, if it differs from what was written about the same object. Without such a line,
+    /// nothing is written. If that fails, the line that was written counts.
+    pub(super) fn complete(&mut self, undo: Undo) {
+        let same = self.entries.iter_mut().rev().find(|entry| entry.undo.is_about_same(&undo));
+        let Some(entry) = same.filter(|entry| entry.undo != undo) else { return };
+        entry.undo = undo;
+        let line = Line::Entry(entry.clone());
+        let _ = self.write(&line);
+    }
+
     fn append(&mut self, entry: Entry) -> Result<()> {
         let written = self.write(&Line::Entry(entry.clone()));
         self.entries.push(entry);
@@ -155,7 +165,11 @@ impl Journal {
     /// Removes everything that was made, the last object first, and then the journal itself. If an object cannot be
     /// removed, the journal stays without an owner, and the next command tries again.
     pub fn undo(&mut self) {
-        let (entries, file) = (std::mem::take(&mut self.entries), self.file.take());
+        let (mut entries, file) = (std::mem::take(&mut self.entries), self.file.take());
+        // This process has adopted the orphans of a command that has ended, and has killed them.
+        entries.retain(|entry| {
+            !matches!(entry.undo, Undo::EndContainer { pid, started, .. } if !undo::is_running(pid, started))
+        });
         let is_complete = run_backwards(&entries, Duration::ZERO).is_complete;
         if let Some(written) = file.filter(|_| is_complete) {
             written.remove();
@@ -249,15 +263,30 @@ pub(super) struct Undone {
     pub(super) is_complete: bool,
     /// The command of the container that could not be ended, and why.
     pub(super) survivor: Option<(Undo, io::Error)>,
+    /// The command of the container that has ended, and of whose children nothing is known.
+    pub(super) unknown: Option<i32>,
 }
 
 /// Undoes entries, the last one first. `patience` is the time to wait for the processes of an owner that was killed.
 pub(super) fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
-    let mut undone = Undone { removed: Vec::new(), is_complete: true, survivor: None };
+    let mut undone = Undone { removed: Vec::new(), is_complete: true, survivor: None, unknown: None };
+    // The processes of a cgroup are killed before it is removed.
+    let has_cgroup = entries.iter().any(|entry| matches!(entry.undo, Undo::RemoveGroup { .. }));
     for entry in entries.iter().rev() {
-        match perform(entry, patience) {
-            Ok(true) => undone.removed.push(entry.undo.clone()),
-            Ok(false) => {}
+        let performed = match &entry.undo {
+            Undo::EndContainer { pid, started, namespaces } => {
+                undo::end_container(*pid, *started, namespaces, patience).map(|ended| {
+                    undone.unknown =
+                        Some(*pid).filter(|_| ended.is_unknown && !has_cgroup).or(undone.unknown);
+                    ended.killed
+                })
+            }
+            other => {
+                perform(entry, patience).map(|is_removed| Vec::from_iter(is_removed.then(|| other.clone())))
+            }
+        };
+        match performed {
+            Ok(removed) => undone.removed.extend(removed),
             Err(error) => {
                 undone.is_complete = false;
                 // While the container runs, it keeps its network, its firewall and its cgroups.

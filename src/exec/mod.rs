@@ -46,7 +46,7 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -195,6 +195,9 @@ fn perform(
         own_namespaces: None,
     };
     let adopts = orphans::adopt(plan);
+    // The container's own processes may have been killed before.
+    let memory = memory_cgroup(plan).or_else(|| entered_memory(plan));
+    let kills_before = memory.as_deref().map_or(0, oom_kills);
     let started = run.perform_steps();
     if let (Ok(child), Some(None)) = (&started, &run.unprotected) {
         // A /proc that is mounted with hidepid shows a user no undumpable process. After execve(2) it shows the command,
@@ -202,6 +205,9 @@ fn perform(
         let recorded = run.record_command(*child);
         let has_ended = run.slots.pidfd.as_ref().is_some_and(|pidfd| supervise::has_ended(pidfd.as_fd()));
         run.unprotected = recorded.err().filter(|_| !has_ended);
+    }
+    if let Ok(child) = &started {
+        run.record_namespaces(*child);
     }
     if let (Ok(_), Some(error)) = (&started, &run.unprotected) {
         run.watch.unprotected(error.as_ref());
@@ -233,11 +239,11 @@ fn perform(
         Err(stop) => {
             let error = match stop {
                 // The process is not reaped yet, so its /proc/PID still has the AppArmor profile under which it failed.
-                Stop::Step(index, errno) => match run.slots.child.filter(|_| errno == Errno::ECHILD) {
+                Stop::Step(index, errno) => match made(&run.slots).filter(|_| errno == Errno::ECHILD) {
                     // It has ended without a report.
                     Some(child) if let Some(signal) = killed_by(child) => {
-                        let kills = memory_cgroup(plan).map_or(0, |memory| oom_kills(&memory));
-                        killed_before_exec(signal, kills)
+                        let kills = memory.as_deref().map_or(0, oom_kills);
+                        killed_before_exec(signal, kills.saturating_sub(kills_before))
                     }
                     _ => failure::explain(plan, index, errno, run.slots.child.or(run.slots.helper)),
                 },
@@ -257,6 +263,22 @@ fn memory_cgroup(plan: &Plan) -> Option<PathBuf> {
         }
         _ => None,
     })
+}
+
+/// The process that was being set up: the child, or the helper that makes it.
+fn made(slots: &Slots) -> Option<Pid> {
+    slots.child.or(slots.helper)
+}
+
+/// The cgroup of a running container, which the plan enters, with its memory limit.
+fn entered_memory(plan: &Plan) -> Option<PathBuf> {
+    let is_memory =
+        |cgroup: &Path| ["memory.events", "memory.oom_control"].iter().any(|file| cgroup.join(file).exists());
+    let files = plan.steps.iter().filter_map(|step| match &step.call {
+        Call::File(FileCall::Write { path, content }) if content == "0" => path.parent(),
+        _ => None,
+    });
+    files.filter(|cgroup| is_memory(cgroup)).map(Path::to_path_buf).next()
 }
 
 fn is_clone(step: &Step) -> bool {

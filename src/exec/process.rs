@@ -2,7 +2,8 @@
 //!
 //! The kernel kills the command with `sandbox` by the parent-death signal. But it clears that signal when the command
 //! changes its user, executes a set-user-ID program, or asks for it by prctl(2). So the journal has the command's PID,
-//! and the next `sandbox` of any kind kills what still runs.
+//! and the next `sandbox` of any kind kills what still runs. The children of the command have no such signal. When it
+//! has ended, they are orphans, which are found by the namespaces that were made for the container.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ struct Found {
     /// When it started, in clock ticks since the machine started. With the PID it means one process for ever.
     started: u64,
     has_ended: bool,
+    /// Its session: the PID of the session's leader.
+    session: i32,
 }
 
 impl Found {
@@ -45,6 +48,7 @@ impl Found {
         Some(Found {
             has_ended: matches!(*fields.first()?, "Z" | "X"),
             parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
         })
     }
@@ -54,6 +58,126 @@ impl Found {
 /// them where the process is undumpable. Then only the kind is known, as `net:`.
 pub(super) fn namespaces_of(pid: i32, new: &[Feature]) -> Vec<String> {
     new.iter().map(|kind| link(pid, *kind).unwrap_or_else(|| format!("{kind}:"))).collect()
+}
+
+/// What a container has still running, as far as it can be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// Its command.
+    Command,
+    /// The command has ended. Children of it may run.
+    Orphans,
+    /// The command has ended. Children of it may run, and nothing identifies them.
+    Unknown,
+    /// Nothing: the kernel has ended all of it.
+    Nothing,
+}
+
+/// What is left of a container whose `sandbox` was killed.
+pub(super) fn remains(pid: i32, since: u64, namespaces: &[String]) -> Remains {
+    let is_known = |name: &String| name.contains('[');
+    match Found::read(pid) {
+        Some(found) if found.started == since && !found.has_ended => Remains::Command,
+        _ if namespaces.iter().any(|name| name.starts_with("pid:")) => Remains::Nothing,
+        _ if namespaces.is_empty() || !namespaces.iter().all(is_known) => Remains::Unknown,
+        _ => Remains::Orphans,
+    }
+}
+
+/// Kills the orphans of a container whose command has ended: the processes that are in all of its namespaces, and the
+/// descendants of these. Returns those that got SIGKILL, each with its start time.
+///
+/// When the last process of a namespace has ended, its inode can become that of another one. So a process is an orphan
+/// only if it was started after the command, if all other namespaces of it are those of the caller, and if its nearest
+/// ancestor outside adopts orphans, as far as that can be seen ([`is_adopted`]).
+///
+/// # Errors
+/// Those of pidfd_send_signal(2).
+pub(super) fn end_orphans(
+    since: u64,
+    namespaces: &[String],
+    patience: Duration,
+) -> io::Result<Vec<(i32, u64)>> {
+    let mut killed = Vec::new();
+    for _ in 0..ROUNDS {
+        let all = orphans(since, namespaces);
+        if all.is_empty() {
+            break;
+        }
+        for (orphan, since) in all {
+            if let Some(pidfd) = open(orphan, since) {
+                send(&pidfd, libc::SIGKILL)?;
+                cgroup::thaw(orphan);
+                let _ = wait_for_end(&pidfd, patience);
+                killed.push((orphan, since));
+            }
+        }
+    }
+    killed.dedup();
+    Ok(killed)
+}
+
+/// The orphans that run, each with its start time.
+fn orphans(since: u64, namespaces: &[String]) -> Vec<(i32, u64)> {
+    let own = std::process::id().cast_signed();
+    let wanted: Option<Vec<(Feature, String)>> = Feature::NAMESPACES
+        .iter()
+        .filter_map(|kind| {
+            let new = namespaces.iter().find(|name| kind_of(name) == Some(*kind)).cloned();
+            // A kernel may not have this kind.
+            new.or_else(|| link(own, *kind)).map(|name| Some((*kind, name)))
+        })
+        .collect();
+    let wanted = wanted.unwrap_or_default();
+    let is_inside = |pid: i32| wanted.iter().all(|(kind, name)| link(pid, *kind).as_ref() == Some(name));
+    let all: BTreeMap<i32, Found> =
+        pids().into_iter().filter_map(|pid| Some((pid, Found::read(pid)?))).collect();
+    let mut inside: BTreeSet<i32> = all
+        .iter()
+        .filter(|(pid, found)| !found.has_ended && found.started >= since && is_inside(**pid))
+        .map(|(pid, _)| *pid)
+        .collect();
+    // Of a process whose parent is no orphan, the descendants are none either.
+    loop {
+        let known = inside.len();
+        let kept: BTreeSet<i32> = inside
+            .iter()
+            .copied()
+            .filter(|pid| {
+                let found = &all[pid];
+                inside.contains(&found.parent) || is_adopted(found, all.get(&found.parent))
+            })
+            .collect();
+        inside = kept;
+        if inside.len() == known {
+            break;
+        }
+    }
+    with_descendants(inside, &all)
+        .into_iter()
+        .filter(|pid| *pid != own && !all[pid].has_ended)
+        .map(|pid| (pid, all[&pid].started))
+        .collect()
+}
+
+/// Whether the parent of a process could have adopted it: it is process 1 of this PID namespace, or a process in another
+/// session, as a manager of a user's session is. A shell is in the session of the jobs that it has started itself.
+fn is_adopted(found: &Found, parent: Option<&Found>) -> bool {
+    found.parent == 1 || parent.is_none_or(|parent| parent.session != found.session)
+}
+
+/// These processes, and their descendants.
+fn with_descendants(mut ours: BTreeSet<i32>, all: &BTreeMap<i32, Found>) -> BTreeSet<i32> {
+    // Each pass adds one generation.
+    loop {
+        let known = ours.len();
+        let children: Vec<i32> =
+            all.iter().filter(|(_, found)| ours.contains(&found.parent)).map(|(pid, _)| *pid).collect();
+        ours.extend(children);
+        if ours.len() == known {
+            return ours;
+        }
+    }
 }
 
 /// Kills a container: its command `pid`, and before it everything that belongs to it. Those are the command's
@@ -237,7 +361,7 @@ fn members(command: i32, namespaces: &[String]) -> Vec<(i32, u64)> {
         .filter_map(|name| Some((kind_of(name)?, name)))
         .filter(|(kind, name)| link(command, *kind).as_ref() == Some(*name))
         .collect();
-    let all: Vec<(i32, Found)> = pids()
+    let all: BTreeMap<i32, Found> = pids()
         .into_iter()
         .filter_map(|pid| Some((pid, Found::read(pid)?)))
         .filter(|(_, found)| !found.has_ended)
@@ -248,16 +372,7 @@ fn members(command: i32, namespaces: &[String]) -> Vec<(i32, u64)> {
             .map(|(pid, _)| *pid)
             .filter(|pid| kept.iter().any(|(kind, name)| link(*pid, *kind).as_ref() == Some(*name))),
     );
-    // Each pass adds one generation of descendants.
-    loop {
-        let known = ours.len();
-        let children: Vec<i32> =
-            all.iter().filter(|(_, found)| ours.contains(&found.parent)).map(|(pid, _)| *pid).collect();
-        ours.extend(children);
-        if ours.len() == known {
-            break;
-        }
-    }
+    let ours = with_descendants(ours, &all);
     let own = std::process::id().cast_signed();
     let is_member = |pid: i32| ours.contains(&pid) && pid != command && pid != own;
     all.into_iter().filter(|(pid, _)| is_member(*pid)).map(|(pid, found)| (pid, found.started)).collect()

@@ -16,7 +16,7 @@ use super::verify::{self, Expectations};
 use super::watch::Watch;
 use super::{Serve, child, is_clone, is_exec, is_fork, is_last_release, orphans, process, relay};
 use crate::error::{Error, Result};
-use crate::feature::Purpose;
+use crate::feature::{Feature, Purpose};
 use crate::host::run_directory;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
@@ -162,6 +162,20 @@ impl Run<'_> {
         let started = process::started(pid).ok_or(None)?;
         let namespaces = process::namespaces_of(pid, &self.plan.namespaces);
         self.journal.intend(&Undo::EndContainer { pid, started, namespaces }).map_err(Some)
+    }
+
+    /// Writes the names of the container's namespaces again, if they are known only now: before execve(2), the process is
+    /// undumpable, and an ordinary user may not read them. By them, the next command finds orphans.
+    pub(super) fn record_namespaces(&mut self, command: Pid) {
+        if self.plan.namespaces.is_empty() || self.plan.namespaces.contains(&Feature::Pid) {
+            return;
+        }
+        let pid = command.as_raw();
+        let namespaces = process::namespaces_of(pid, &self.plan.namespaces);
+        let is_known = namespaces.iter().all(|name| name.contains('['));
+        if let Some(started) = process::started(pid).filter(|_| is_known) {
+            self.journal.complete(Undo::EndContainer { pid, started, namespaces });
+        }
     }
 
     /// A step of another process. The host waits only for steps whose result it needs; in a narrated run, for each.

@@ -33,6 +33,8 @@ pub struct Swept {
     pub removed: Vec<Undo>,
     /// What could not be read, and so was left alone.
     pub kept: Vec<Kept>,
+    /// The commands that have ended with their `sandbox`, and of whose children nothing is known.
+    pub unknown: Vec<i32>,
     /// Why RUN could not be read at all.
     pub refused: Option<Error>,
 }
@@ -145,7 +147,7 @@ pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept)
     }
     let result = match name.to_str().filter(|name| name.ends_with(".lock")) {
         Some(lock) => sweep_lock(run, lock),
-        None => sweep_run(run, name, &mut swept.removed),
+        None => sweep_run(run, name, swept),
     };
     if let Err(why) = result {
         swept.note(run.path().join(name), why);
@@ -181,11 +183,7 @@ fn sweep_lock(run: &PrivateDirectory, name: &str) -> std::result::Result<(), Unc
     Ok(())
 }
 
-fn sweep_run(
-    run: &PrivateDirectory,
-    name: &OsStr,
-    removed: &mut Vec<Undo>,
-) -> std::result::Result<(), Uncleaned> {
+fn sweep_run(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept) -> std::result::Result<(), Uncleaned> {
     let Some(directory) = run.directory(name)? else { return Ok(()) };
     // The lock is held until the end of this function.
     let Some(_lock) = run_lock::own(&directory)? else { return Ok(()) };
@@ -195,7 +193,7 @@ fn sweep_run(
     let mut entries: Vec<Entry> = Vec::new();
     for line in lines {
         if let Line::Entry(entry) = line {
-            entries.retain(|earlier| earlier.undo != entry.undo);
+            entries.retain(|earlier| !earlier.undo.is_about_same(&entry.undo));
             entries.push(entry);
         }
     }
@@ -210,7 +208,8 @@ fn sweep_run(
         entries.iter().any(|entry| is_elsewhere(entry) && entry.namespace.as_deref().is_some_and(exists));
     entries.retain(|entry| !is_elsewhere(entry));
     let undone = run_backwards(&entries, PATIENCE);
-    removed.extend(undone.removed);
+    swept.removed.extend(undone.removed);
+    swept.unknown.extend(undone.unknown);
     match (damage, undone.survivor) {
         (Some(why), _) => Err(why.into()),
         (None, Some((_, error))) if error.raw_os_error() == Some(libc::ETIMEDOUT) => {

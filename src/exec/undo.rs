@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::process::Remains;
 use super::{cgroup, process};
 use crate::feature::Feature;
 use crate::network::bridge;
@@ -20,7 +21,8 @@ use crate::text::printed;
 /// time to wait for the processes of an owner that was killed.
 pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
     let removed = match undo {
-        Undo::EndContainer { pid, started, namespaces } => process::end(*pid, *started, namespaces, patience),
+        // It is ended by `end_container`, which tells what it has killed.
+        Undo::EndContainer { .. } => return Ok(false),
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).map_err(io::Error::from),
         Undo::RemoveBridge { name } => bridge::remove(name, patience),
         Undo::RemoveTables { comment } => sys::nftables::find_tables(comment)
@@ -47,6 +49,49 @@ pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
     }
 }
 
+/// Whether this process runs, or waits to be reaped.
+pub(super) fn is_running(pid: i32, since: u64) -> bool {
+    process::started(pid) == Some(since)
+}
+
+/// What was done to a container whose `sandbox` was killed.
+#[derive(Debug, Default)]
+pub(super) struct EndedContainer {
+    /// What was killed.
+    pub(super) killed: Vec<Undo>,
+    /// Whether processes of it may run that nothing identifies.
+    pub(super) is_unknown: bool,
+}
+
+/// Ends a container: its command, and what that has left running.
+pub(super) fn end_container(
+    pid: i32,
+    started: u64,
+    namespaces: &[String],
+    patience: Duration,
+) -> io::Result<EndedContainer> {
+    let mut ended = EndedContainer::default();
+    let undo_of = |pid, started| Undo::EndContainer { pid, started, namespaces: namespaces.to_vec() };
+    if process::remains(pid, started, namespaces) == Remains::Command {
+        match process::end(pid, started, namespaces, patience) {
+            Ok(()) => ended.killed.push(undo_of(pid, started)),
+            // It has ended meanwhile, by its parent-death signal.
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match process::remains(pid, started, namespaces) {
+        Remains::Orphans => {
+            let orphans = process::end_orphans(started, namespaces, patience)?;
+            ended.killed.extend(orphans.into_iter().map(|(pid, started)| undo_of(pid, started)));
+        }
+        // What was killed together with its command has left nothing.
+        Remains::Unknown => ended.is_unknown = ended.killed.is_empty(),
+        Remains::Command | Remains::Nothing => {}
+    }
+    Ok(ended)
+}
+
 /// A veth pair is also removed by the kernel, with the network namespace of its other end. Then the errno is ENODEV.
 /// ESRCH: a process has ended.
 fn is_absent(error: &io::Error) -> bool {
@@ -61,9 +106,7 @@ pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
         metadata => metadata.map(|metadata| Some(format!("{}:{}", metadata.dev(), metadata.ino()))),
     };
     Ok(match undo {
-        Undo::EndContainer { pid, started, .. } => {
-            process::started(*pid).filter(|found| found == started).map(|found| found.to_string())
-        }
+        Undo::EndContainer { pid, started, .. } => is_running(*pid, *started).then(|| started.to_string()),
         // Not from /sys/class/net: it lists the network namespace in which /sys was mounted, which may not be the
         // caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),

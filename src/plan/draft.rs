@@ -327,6 +327,12 @@ impl Draft {
         self.steps.iter().any(|(_, step)| matches!(step.call, Call::Cgroup(CgroupCall::Open { .. })))
     }
 
+    /// Whether it joins a namespace whose processes could trace the helper and the child.
+    pub fn is_exposed(&self) -> bool {
+        let is_exposed = |joined: &Joined| matches!(joined.kind, Feature::Pid | Feature::User | Feature::Mnt);
+        self.joined.iter().any(is_exposed)
+    }
+
     /// The steps that join namespaces: OUTSIDE opens all of them, then the helper joins one after the other.
     ///
     /// setns(2) requires CAP_SYS_ADMIN in the user namespace that owns the other one. So a joined user namespace comes
@@ -352,8 +358,7 @@ impl Draft {
             self.step(Phase::Setns, Actor::Helper, kind, JoinCall::Enter { kind }, why);
         }
         // Processes in these namespaces could trace the helper and the child, which have the caller's descriptors.
-        let is_exposed = |joined: &Joined| matches!(joined.kind, Feature::Pid | Feature::User | Feature::Mnt);
-        if self.joined.iter().any(is_exposed) {
+        if self.is_exposed() {
             self.common(Phase::Join, Actor::Helper, ProcessCall::Undumpable, "enter.undumpable.why");
         }
         if self.isolates(Feature::User) {

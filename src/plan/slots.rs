@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
@@ -183,6 +183,27 @@ impl Slots {
     /// copies of them.
     pub fn release_shares(&mut self) {
         self.shares.drain(..).for_each(RunLock::release);
+    }
+
+    /// The numbers of the descriptors that this process still needs. The locks, the published ports and the relay belong to
+    /// the host and to the relay.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let single = [
+            &self.pidfd,
+            &self.command,
+            &self.fifo,
+            &self.container,
+            &self.host_proc,
+            &self.cgroup,
+            &self.terminal,
+            &self.pts,
+            &self.inner,
+            &self.outer,
+        ];
+        let gates = [&self.gate, &self.other_gate].into_iter().flatten().map(AsFd::as_fd);
+        let owned = single.into_iter().flatten().chain(self.joined.values()).chain(self.held.values());
+        let owned = owned.chain(self.carried.iter().map(|(_, pipe)| pipe)).map(AsFd::as_fd);
+        owned.chain(gates).map(|descriptor| descriptor.as_raw_fd()).collect()
     }
 
     /// The process that was created: the child, or the helper as long as it has not created the child.

@@ -104,6 +104,17 @@ pub enum Undo {
 }
 
 impl Undo {
+    /// Whether it removes the same thing as another. Of a command, it can be known later which namespaces it has.
+    pub fn is_about_same(&self, other: &Undo) -> bool {
+        match (self, other) {
+            (
+                Undo::EndContainer { pid, started, .. },
+                Undo::EndContainer { pid: other_pid, started: other_started, .. },
+            ) => (pid, started) == (other_pid, other_started),
+            _ => self == other,
+        }
+    }
+
     /// The kind of namespace to which its name belongs. In another namespace, the same name is something else or does
     /// not exist. A path belongs to none: the inode proves to what it leads.
     pub fn home(&self) -> Option<Feature> {

@@ -76,6 +76,25 @@ pub(crate) fn close_on_exec_from(first: libc::c_uint) -> Result<(), Errno> {
     }
 }
 
+/// Closes each descriptor from 3 on but these. They are found in /proc/self/fd.
+///
+/// For a process that never uses, and never drops, the owner of another descriptor: it ends by execve(2) or _exit(2).
+///
+/// # Errors
+/// Those of opening /proc/self/fd.
+pub(crate) fn close_others(kept: &[RawFd]) -> Result<(), Errno> {
+    let listed = std::fs::read_dir("/proc/self/fd")
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let open: Vec<RawFd> =
+        listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in open.into_iter().filter(|number| *number > 2 && !kept.contains(number)) {
+        // SAFETY: as the caller promises, no code uses the descriptor any more. That of the list is closed already, and
+        // gives EBADF.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
+}
+
 /// Whether a descriptor stays open through execve(2): it is open and not marked FD_CLOEXEC. fcntl(2)
 pub(crate) fn is_kept_by_exec(descriptor: RawFd) -> bool {
     // SAFETY: it only reads flags. A number that is not open gives -1.

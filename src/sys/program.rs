@@ -50,11 +50,22 @@ pub(crate) fn can_be_left() -> bool {
     unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP_SIZE, &raw mut size, 0_usize, 0_usize) == 0 }
 }
 
+/// Replaces each part of the program by a copy in memory, so that [`leave`] finds no page of its file. The copies are
+/// charged to the memory cgroup in which this process is now. A child that it creates shares them, copy-on-write.
+/// Only for a process with a single thread.
+///
+/// # Errors
+/// ENOMEM: a limit on memory is too low.
+pub(crate) fn copy() -> Result<(), Errno> {
+    replace_parts(None)
+}
+
 /// Makes /proc/PID/exe lead to an empty file in memory, and no longer to the program's file.
 ///
 /// The kernel allows that only if no page of the old file is mapped any more (PR_SET_MM_EXE_FILE(2const)). So each part
 /// of the program is mapped again at the same address. It is mapped from the same file by another mount, which the
-/// kernel treats as another file. If there is no other mount, or with `is_copied`, it is replaced by a copy in memory.
+/// kernel treats as another file. If there is no other mount, it is replaced by a copy in memory. With `is_copied`,
+/// [`copy`] has done that before.
 /// Only for a process with a single thread.
 ///
 /// # Errors
@@ -63,31 +74,34 @@ pub(crate) fn can_be_left() -> bool {
 pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
     // The file is empty, so executing it fails (ENOEXEC).
     let nothing = memory_file(MFdFlags::MFD_CLOEXEC)?;
-    let program = if is_copied { None } else { open_by_another_mount() };
-    let headers = headers();
-    let parts = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0);
-    // The first part of the file contains the ELF header, and the program headers right after it. elf(5)
-    let first = parts().find(|header| header.p_offset == 0).ok_or(Errno::ENOEXEC)?;
-    let base = headers.as_ptr() as u64 - size_of::<libc::Elf64_Ehdr>() as u64 - first.p_vaddr;
+    if !is_copied {
+        replace_parts(open_by_another_mount().as_ref())?;
+    }
+    let base = base()?;
     let (mut code, mut data) = ([0; 2], [0; 2]);
-    let mut writable_parts: Vec<[u64; 2]> = Vec::new();
     for header in parts() {
-        let part = [base + header.p_vaddr, base + header.p_vaddr + header.p_filesz];
-        let pages = pages_of(part);
+        let part = part(header, base);
         match header.p_flags {
-            flags if flags & libc::PF_W != 0 => {
-                data = part;
-                // Each replacement takes time, so adjacent parts are replaced together.
-                match writable_parts.last_mut() {
-                    Some(last) if last[1] == pages[0] => last[1] = pages[1],
-                    _ => writable_parts.push(pages),
-                }
-                continue;
-            }
+            flags if flags & libc::PF_W != 0 => data = part,
             flags if flags & libc::PF_X != 0 => code = part,
             _ => {}
         }
-        match &program {
+    }
+    set_mm_map(code, data, &nothing)
+}
+
+/// Maps each part of the program again from its file by another mount, or replaces it by a copy.
+fn replace_parts(program: Option<&File>) -> Result<(), Errno> {
+    let base = base()?;
+    let mut writable_parts: Vec<[u64; 2]> = Vec::new();
+    for header in parts() {
+        let pages = pages_of(part(header, base));
+        match program {
+            // Each replacement takes time, so adjacent parts are replaced together.
+            _ if header.p_flags & libc::PF_W != 0 => match writable_parts.last_mut() {
+                Some(last) if last[1] == pages[0] => last[1] = pages[1],
+                _ => writable_parts.push(pages),
+            },
             Some(program) => map_again(pages, header, program)?,
             None => replace_by_copy(pages, protection(header))?,
         }
@@ -95,10 +109,27 @@ pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
     for pages in writable_parts {
         replace_by_copy(pages, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
     }
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
+    for header in headers().iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
         make_read_only([base + header.p_vaddr, base + header.p_vaddr + header.p_memsz])?;
     }
-    set_mm_map(code, data, &nothing)
+    Ok(())
+}
+
+/// The headers of the parts that are mapped from the file.
+fn parts() -> impl Iterator<Item = &'static libc::Elf64_Phdr> {
+    headers().iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0)
+}
+
+/// The address to which those in the headers are relative.
+fn base() -> Result<u64, Errno> {
+    // The first part of the file contains the ELF header, and the program headers right after it. elf(5)
+    let first = parts().find(|header| header.p_offset == 0).ok_or(Errno::ENOEXEC)?;
+    Ok(headers().as_ptr() as u64 - size_of::<libc::Elf64_Ehdr>() as u64 - first.p_vaddr)
+}
+
+/// The addresses of a part.
+fn part(header: &libc::Elf64_Phdr, base: u64) -> [u64; 2] {
+    [base + header.p_vaddr, base + header.p_vaddr + header.p_filesz]
 }
 
 /// A new file in memory that may be executed. memfd_create(2)
@@ -258,6 +289,21 @@ pub(crate) fn hide_arguments(name: &str) {
         std::ptr::copy_nonoverlapping(name.as_ptr(), first, name.len());
         first.add(room - 1).write(b' ');
     }
+}
+
+/// Overwrites the strings of the environment with zeros: a process with CAP_SYS_PTRACE can read /proc/PID/environ of a
+/// process that is undumpable too. proc_pid_environ(5)
+///
+/// It only writes to memory, as [`hide_arguments`]. For a process that does not read its environment any more.
+pub(crate) fn hide_environment() {
+    let [start, environment, end] = strings();
+    if start == 0 || environment < start || end <= environment {
+        return;
+    }
+    // SAFETY: the bytes from `environment` to `end` are strings that the kernel has put on the stack. They stay mapped
+    // and writable as long as the process lives, there is no other thread, and the caller no longer reads them. Each
+    // pointer to one of them then refers to an empty string.
+    unsafe { std::ptr::write_bytes(environment as *mut u8, 0, (end - environment) as usize) }
 }
 
 /// The pages that contain a part.

@@ -306,3 +306,62 @@ fn devices_and_proc_may_be_anything() {
     let none = sandbox(&["exec", "-q", &container.name, "test", "-p", "/proc/self/status"]).status().unwrap();
     assert_eq!(none.code(), Some(0), "the control: it is covered");
 }
+
+/// R12: a container with CAP_SYS_PTRACE reads the environment and the descriptors of each process that it can see, also of
+/// one that is undumpable.
+#[test]
+fn a_container_that_may_trace_finds_nothing_of_the_caller() {
+    if !is_root() {
+        return skip(
+            "a_container_that_may_trace_finds_nothing_of_the_caller",
+            "needs root: CAP_SYS_PTRACE over the caller",
+        );
+    }
+    let _alone = alone();
+    let canary = directory();
+    let path = canary.path().join("canary");
+    fs::write(&path, "out\n").unwrap();
+    let look = r#"cat > /tmp/look <<'END'
+        $| = 1; my %seen;
+        while (1) {
+            for my $of (glob "/proc/[0-9]*") {
+                my ($pid) = $of =~ /(\d+)/; next if $pid == 1 or $pid == $$;
+                if (open my $f, "<", "$of/environ") { local $/; my $all = <$f> // "";
+                    print "environ\n" if $all =~ /SECRET=hush/ and not $seen{"e$pid"}++;
+                    print "looked\n" if not $seen{"l$pid"}++; }
+                for my $fd (glob "$of/fd/*") { my $to = readlink $fd or next; next unless $to =~ /canary/;
+                    print "descriptor $to\n" if not $seen{"f$pid"}++; }
+            }
+        }
+END
+        perl /tmp/look > /tmp/seen 2>&1 &"#;
+    let spec = "rootfs: host\npid: { init: true }\ncapabilities: { keep: [SYS_PTRACE] }\n";
+    let container = Running::of(spec, look);
+    let program = binary();
+    let with_canary = |words: &[&str]| {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", "exec 7< \"$0\"; exec \"$@\"", path.to_str().unwrap()]).args(words);
+        bash.env("SECRET", "hush").current_dir("/").stdin(Stdio::null()).output().unwrap()
+    };
+    for _ in 0..8 {
+        for words in
+            [&["exec", "-q", &container.name, "true"][..], &["enter", "-q", &container.name, "--", "true"]]
+        {
+            let output = with_canary(&[&[program.to_str().unwrap()], words].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+        }
+    }
+    let joins = format!("rootfs: host\npid: {{ join: 'container:{}' }}\ncommand: ['true']\n", container.name);
+    let file = canary.path().join("join.yaml");
+    fs::write(&file, joins).unwrap();
+    for _ in 0..4 {
+        let output = with_canary(&[program.to_str().unwrap(), "run", "-q", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let seen = exec(&container, &[], &["sort", "-u", "/tmp/seen"]).1;
+    assert_eq!(seen, "looked\n");
+    // The control: a process inside with such an environment and such a descriptor is found.
+    let control = "export SECRET=hush; echo > /tmp/canary; sleep 60 7< /tmp/canary & \
+                   until [ $(grep -c 'environ\\|descriptor' /tmp/seen) -ge 2 ]; do sleep 0.01; done; kill $!; echo both";
+    assert_eq!(exec(&container, &[], &["sh", "-c", control]).1, "both\n");
+}

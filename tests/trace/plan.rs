@@ -23,8 +23,19 @@ pub(crate) struct Planned {
 }
 
 /// Calls of a plan that only wait, read or concern signals. The kernel's side leaves them out too.
-const BACKGROUND: [&str; 8] =
-    ["openat2(", "pidfd_open(", "poll(", "recvfrom(", "recvmsg(", "rt_sigaction(", "rt_sigprocmask(", "["];
+const BACKGROUND: [&str; 11] = [
+    "close(",
+    "mmap(",
+    "mremap(",
+    "openat2(",
+    "pidfd_open(",
+    "poll(",
+    "recvfrom(",
+    "recvmsg(",
+    "rt_sigaction(",
+    "rt_sigprocmask(",
+    "[",
+];
 
 impl Planned {
     /// `address` was claimed for the container when it was made.

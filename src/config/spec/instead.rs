@@ -4,11 +4,12 @@ use super::tree::{Node, NodeKind};
 use crate::text::{text, text_with};
 
 /// Unknown keys at the top of a spec, and what to write instead. Several names of one thing are separated by blanks.
-const FORMS: [(&str, &str); 28] = [
+const FORMS: [(&str, &str); 29] = [
     ("hostname host_name", "uts: { hostname: box }"),
     ("domainname", "uts: { domainname: example.org }"),
     ("container_name", "name: box"),
-    ("image from build dockerfile root", "rootfs: host  or  rootfs: ./DIRECTORY"),
+    ("image", "rootfs: alpine"),
+    ("from build dockerfile root", "rootfs: host  or  rootfs: ./DIRECTORY"),
     ("layers upper lower lowerdir upperdir", "rootfs: { layers: [./top, ./base], upper: ./changes }"),
     ("ports publish expose port", "net: { mode: bridge, publish: [\"8080:80\"] }"),
     ("networks", "net: { mode: bridge }"),

@@ -147,11 +147,17 @@ pub enum ProcessCall {
     /// prctl(PR_SET_DUMPABLE, 0): no process in the container may trace this process, or open its memory, its
     /// descriptors, or its program by /proc/PID/exe.
     Undumpable,
+    /// Closes the descriptors of the caller, and overwrites the strings of its environment in memory. A process with
+    /// CAP_SYS_PTRACE could read both, although this one is undumpable.
+    ForgetCaller,
+    /// mremap(2): the program's pages become copies in memory, so that no page of its file is mapped. The copies are
+    /// charged to the memory cgroup of this process.
+    CopyProgram,
     /// prctl(PR_SET_MM, PR_SET_MM_MAP): /proc/PID/exe no longer leads to the program of `sandbox`, but to an empty file
     /// in memory.
     LeaveProgram {
-        /// Whether the program's pages are copied, instead of mapped again from its file. The file is found through
-        /// /proc, which is the container's if this process has joined one.
+        /// Whether the program's pages are copies already, instead of being mapped again from its file. The file is found
+        /// through /proc, which is the container's if this process has joined one.
         copied: bool,
     },
     /// execveat(2) of a sealed copy of this program in memory. /proc/PID/exe then leads to the copy, which nobody can
@@ -211,6 +217,13 @@ impl fmt::Display for ProcessCall {
             ProcessCall::KeepCapabilities => f.write_str("prctl(PR_SET_KEEPCAPS, 1)"),
             ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
             ProcessCall::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
+            ProcessCall::ForgetCaller => {
+                f.write_str("close(<each that no step needs>); [the strings of environ become zeros]")
+            }
+            ProcessCall::CopyProgram => f.write_str(
+                "mmap(NULL, <length>, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_POPULATE, -1, 0); \
+                 mremap(<copy>, <length>, <length>, MREMAP_MAYMOVE|MREMAP_FIXED, <program>)",
+            ),
             ProcessCall::LeaveProgram { .. } => {
                 let memfd = sys::program::memory_file_text("");
                 write!(f, "{memfd}; prctl(PR_SET_MM, PR_SET_MM_MAP, {{exe_fd=<memfd>}}, 104)")
@@ -339,6 +352,11 @@ impl ProcessCall {
             ProcessCall::KeepCapabilities => nix::sys::prctl::set_keepcaps(true).map(|()| 0),
             ProcessCall::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
             ProcessCall::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
+            ProcessCall::ForgetCaller => {
+                sys::program::hide_environment();
+                sys::close_others(&slots.descriptors()).map(|()| 0)
+            }
+            ProcessCall::CopyProgram => sys::program::copy().map(|()| 0),
             ProcessCall::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
             ProcessCall::ExecuteCopy => sys::sealed::execute().map(|()| 0),
             ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
