@@ -43,7 +43,7 @@ pub fn tags(reference: &Reference, options: &RegistryOptions, tell: TellAll<'_>)
 
 fn list(client: &RegistryClient<'_>, reference: &Reference) -> Tried<Vec<String>> {
     #[derive(Deserialize)]
-    struct Page {
+    struct TagPage {
         // A repository whose tags were all removed has `null`.
         #[serde(default)]
         tags: Option<Vec<String>>,
@@ -72,7 +72,7 @@ fn list(client: &RegistryClient<'_>, reference: &Reference) -> Tried<Vec<String>
             let following = answer.header("link").and_then(next_page).map(str::to_owned);
             Ok((answer.document(client.transport.options().timeout)?, following))
         })?;
-        let page: Page = read_json(&bytes, &url.shown())?;
+        let page: TagPage = read_json(&bytes, &url.shown())?;
         for tag in page.tags.unwrap_or_default() {
             if !is_tag(&tag) {
                 return Err(lie("registry.lie.tag", &[("tag", &printed(tag))]));
