@@ -84,6 +84,46 @@ fn a_new_lesson_has_no_mistake_and_its_exercises_hold() {
     assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
 }
 
+/// Of this kind: a language of the pack lacks one of the lessons, or all of them.
+#[test]
+fn a_lesson_that_a_language_lacks_is_a_mistake() {
+    let home = tempfile::tempdir().unwrap();
+    let pack = home.path().join("pack");
+    assert!(new(&pack, &["first"]).status.success() && new(&pack, &["second"]).status.success());
+    let lint = || sandbox(&["lesson", "--pack", pack.to_str().unwrap(), "lint"]).output().unwrap();
+    assert!(lint().status.success());
+    fs::remove_file(pack.join("zh/02-second.md")).unwrap();
+    let refused = lint();
+    assert!(!refused.status.success());
+    assert!(flat(&refused.stderr).contains("zh/02-second.md"), "{}", text(&refused.stderr));
+    fs::remove_dir_all(pack.join("zh")).unwrap();
+    assert!(!lint().status.success());
+}
+
+/// An exercise that this machine cannot do is no failure, and has no weight.
+#[test]
+fn an_exercise_that_cannot_be_done_here_is_skipped_in_a_grade() {
+    let home = tempfile::tempdir().unwrap();
+    let pack = home.path().join("pack");
+    assert!(new(&pack, &["first"]).status.success());
+    let file = pack.join("exercises/01-first.yaml");
+    let data = fs::read_to_string(&file)
+        .unwrap()
+        .replace("    kind: ", "    programs: [no-such-program]\n    kind: ");
+    fs::write(&file, data).unwrap();
+    let graded = |kind: &str| {
+        let words = ["lesson", "--pack", pack.to_str().unwrap(), "--dir", home.path().to_str().unwrap()];
+        let output = sandbox(&[&words[..], &["check", "--all", "--report", kind]].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let grade: Value = serde_json::from_str(&graded("json")).unwrap();
+    assert_eq!(grade["max"], 0.0, "{grade}");
+    assert!(grade["exercises"][0]["cannot"].as_str().unwrap().contains("no-such-program"), "{grade}");
+    assert!(graded("junit").contains("failures=\"0\"") && graded("junit").contains("<skipped message="));
+    assert!(graded("tap").contains("ok 1 - first/") && graded("tap").contains("# SKIP "));
+}
+
 #[test]
 fn the_schemas_are_printed_as_they_are_kept() {
     let list = stdout(&["spec", "schema", "list"]);

@@ -338,6 +338,54 @@ fn a_grade_is_printed_in_the_formats_of_graders() {
     assert!(report(&["--report", "tap", "--detail", "name"]).contains("not ok 1 - look/find\n# subject\n"));
     assert!(report(&["--report", "tap", "--detail", "none"]).contains("not ok 1 - look/find\nnot ok 2"));
     assert!(report(&[]).contains("1 of 4"));
+    assert_eq!(grade["exercises"][2]["tries"], 1);
+    // What passes now is measured again: a file that only says so does not count.
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&report(&["--report", "json", "--live"])).unwrap()["score"],
+        1.0
+    );
+    let progress = home.path().join("progress.json");
+    let edited = fs::read_to_string(&progress)
+        .unwrap()
+        .replace(&format!("\"answer\": \"{answer}\""), "\"answer\": \"0\"");
+    fs::write(&progress, edited).unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&report(&["--report", "json", "--live"])).unwrap()["score"],
+        0.0
+    );
+    // The flags of a grade are not for one exercise.
+    for more in
+        [&["--report", "json"][..], &["--partial"], &["--live"], &["--detail", "none"], &["--lesson", "look"]]
+    {
+        let output = lesson(home.path(), &[&["check", "1.1"], more].concat());
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+    }
+}
+
+/// The name of a lesson in place of an action may have flags after it, as `lesson start` may.
+#[test]
+fn a_lesson_is_started_by_its_name_with_flags() {
+    let home = tempfile::tempdir().unwrap();
+    let shown = lesson(home.path(), &["uts", "--lang", "zh", "--plain"]);
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+    assert!(!text(&shown.stdout).is_ascii());
+    let started = lesson(home.path(), &["start", "uts", "--lang", "zh", "--plain"]);
+    assert_eq!(text(&started.stdout), text(&shown.stdout));
+    assert_eq!(lesson(home.path(), &["6", "--stable"]).status.code(), Some(0));
+    assert_eq!(lesson(home.path(), &["utx", "--stable"]).status.code(), Some(2));
+}
+
+/// The solution can be pasted: with it, the exercise passes.
+#[test]
+fn a_printed_solution_makes_its_own_files() {
+    let home = tempfile::tempdir().unwrap();
+    lesson(home.path(), &["start", "pid"]);
+    let shown = text(&lesson(home.path(), &["solution", "2.4", "--yes"]).stdout);
+    let script = shown.split_once('\n').unwrap().1.split("\nEND\n").next().unwrap().to_owned()
+        + "\nEND\ncat $material/*\n";
+    let output =
+        std::process::Command::new("sh").args(["-ec", &script]).env("TMPDIR", home.path()).output().unwrap();
+    assert!(output.status.success() && text(&output.stdout).contains("main"), "{script}");
 }
 
 #[test]

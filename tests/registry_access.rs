@@ -290,6 +290,10 @@ fn certificates_are_checked_against_the_authorities_that_the_user_trusts() {
     fs::copy(path("client.pem"), own.join("client.cert")).unwrap();
     pulled(&home, &flags);
     home.out(&["image", "verify", &name]);
+    // A certificate to which the key does not belong.
+    fs::copy(path("ca.pem"), own.join("client.cert")).unwrap();
+    let message = not_pulled(&home, &flags);
+    assert!(message.contains("client.cert"), "{message}");
 }
 
 #[test]
@@ -339,6 +343,9 @@ fn registries_conf_names_mirrors_aliases_and_what_is_blocked() {
     );
     let printed = pulled(&home, &["pull", "x"]);
     assert!(printed.ends_with("quay.example/team/x:latest\n"), "{printed}");
+    // Each command knows the image by its alias.
+    let inspect = pulls(&home, &["image", "inspect", "x"]).output().unwrap();
+    assert!(inspect.status.success(), "{}", text(&inspect.stderr));
     let message = not_pulled(&home, &["pull", "bad.example/x"]);
     assert!(message.contains("the registry bad.example is blocked"), "{message}");
     blobs_are_right(&home);

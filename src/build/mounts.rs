@@ -177,7 +177,7 @@ impl ImageBuilder<'_> {
                 }
                 RunMountKind::Tmpfs { size } => {
                     let size = Size(size.unwrap_or(TMPFS_SIZE));
-                    made.mounts.push(ExtraMount::Tmpfs { target: target("/"), size });
+                    made.mounts.push(ExtraMount::tmpfs(target("/"), size));
                 }
                 RunMountKind::Secret { id, required, env, owner } => {
                     let given = self.inputs.options.secrets.get(id);

@@ -373,7 +373,7 @@ fn aliases(feature: Feature) -> impl Iterator<Item = &'static str> {
 /// The arguments of a subcommand. Keeps the description of the subcommand, which clap's derive would replace by the
 /// doc comment of `A`.
 #[derive(Debug)]
-pub(super) struct Described<A>(A);
+pub(super) struct Described<A>(pub(super) A);
 
 impl<A: Args> Args for Described<A> {
     fn augment_args(command: clap::Command) -> clap::Command {

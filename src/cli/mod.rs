@@ -76,7 +76,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         render::out(&welcome::text_of());
         return finish(Color::Auto, Ok(0));
     }
-    let (cli, is_json) = match parse(&arguments) {
+    let (cli, is_json) = match parse(&arguments).and_then(|parsed| started(parsed, &arguments)) {
         Ok(parsed) => parsed,
         Err(error) => {
             // An answer has a line to paste. For arguments that are not UTF-8, there is none.
@@ -174,6 +174,21 @@ fn report(color: Color, error: &Error) -> u8 {
     decide(color, Stream::Err);
     render::err(&render::error::text(error));
     error.kind.status()
+}
+
+/// `sandbox lesson NAME --flag` means `sandbox lesson start NAME --flag`. clap takes all words after an unknown one as
+/// they are, flags too.
+fn started(parsed: (Cli, bool), arguments: &[OsString]) -> std::result::Result<(Cli, bool), clap::Error> {
+    let count = match &parsed.0.command {
+        Command::Lesson(lesson) => lesson.0.words(),
+        _ => 0,
+    };
+    if count < 2 {
+        return Ok(parsed);
+    }
+    let (before, words) = arguments.split_at(arguments.len() - count);
+    let all = before.iter().cloned().chain(std::iter::once("start".into())).chain(words.iter().cloned());
+    parse(&all.collect::<Vec<_>>())
 }
 
 /// The definition of the command line, for completions, manual pages and tests. clap's `build` adds the arguments of

@@ -1,5 +1,7 @@
 //! An image as `image inspect` prints it: Docker's keys.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::manifest::read_json;
@@ -14,17 +16,22 @@ use crate::error::Result;
 pub fn inspected(store: &ImageStore, image: &StoredImage) -> Result<Value> {
     let parts = store.parts(&image.descriptor)?;
     let config: Value = read_json(&store.document(&image.id)?, &image.id.to_string())?;
-    let names = store.all()?.into_iter().filter(|other| other.id == image.id).filter_map(|other| other.name);
-    let names: Vec<Reference> = names.collect();
-    let digest = |name: &Reference| format!("{}@{}", name.familiar_name(), image.descriptor.digest);
-    let mut digests: Vec<String> = names.iter().map(digest).collect();
-    digests.dedup();
-    let known = |key: &str| config.get(key).cloned().unwrap_or(Value::String(String::new()));
+    let same: Vec<StoredImage> = store.all()?.into_iter().filter(|other| other.id == image.id).collect();
+    let names: Vec<&Reference> = same.iter().filter_map(|other| other.name.as_ref()).collect();
+    let digest = |other: &StoredImage| {
+        Some(format!("{}@{}", other.name.as_ref()?.familiar_name(), other.registry_digest()))
+    };
+    let digests: BTreeSet<String> = same.iter().filter_map(digest).collect();
+    let empty = Value::String(String::new());
+    let known = |key: &str| config.get(key).cloned().unwrap_or_else(|| empty.clone());
+    // `commit` and `import` write their comment into the history.
+    let last =
+        config.pointer("/history").and_then(Value::as_array).and_then(|steps| steps.last()?.get("comment"));
     Ok(json!({
         "Id": image.id,
-        "RepoTags": names.iter().filter(|name| name.tag.is_some()).map(Reference::familiar).collect::<Vec<_>>(),
+        "RepoTags": names.iter().filter(|name| name.tag.is_some()).map(|name| name.familiar()).collect::<Vec<_>>(),
         "RepoDigests": digests,
-        "Comment": known("comment"),
+        "Comment": config.get("comment").or(last).cloned().unwrap_or_else(|| empty.clone()),
         "Created": known("created"),
         "Author": known("author"),
         "Config": config.get("config").cloned().unwrap_or(Value::Null),

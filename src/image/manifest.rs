@@ -226,7 +226,7 @@ impl<'de> Deserialize<'de> for IgnoredValue {
 }
 
 /// Reads a value; null is the default.
-fn or_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Deserialize<'de> + Default,

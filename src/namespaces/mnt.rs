@@ -87,7 +87,7 @@ pub struct Mnt {
     /// More mounts, made in this order; the type is `bind` or `tmpfs`
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(example = [ExtraMount::Tmpfs { target: "/tmp".into(), size: Size(16 << 20) }])]
+    #[schemars(example = [ExtraMount::tmpfs("/tmp", Size(16 << 20))])]
     pub mounts: Vec<ExtraMount>,
 }
 
@@ -181,11 +181,7 @@ impl Mnt {
     pub fn all(&self) -> Vec<ExtraMount> {
         let binds = self.bind.iter().cloned();
         let binds = binds.map(|Bind { source, target }| ExtraMount::Bind { source, target, readonly: false });
-        let empty = self
-            .tmpfs
-            .iter()
-            .cloned()
-            .map(|target| ExtraMount::Tmpfs { target, size: mount::default_size() });
+        let empty = self.tmpfs.iter().cloned().map(|target| ExtraMount::tmpfs(target, mount::default_size()));
         binds.chain(empty).chain(self.mounts.iter().cloned()).collect()
     }
 

@@ -93,9 +93,10 @@ impl Port {
 }
 
 impl Port {
-    /// Whether both lead to the same port in the container.
+    /// Whether it leads to all ports in the container to which the other one leads.
     pub fn is_inside_as(&self, other: &Port) -> bool {
-        self.inside == other.inside && self.protocol == other.protocol
+        let (own, others) = (self.inside, other.inside);
+        own.first <= others.first && others.last <= own.last && self.protocol == other.protocol
     }
 }
 

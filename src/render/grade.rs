@@ -43,12 +43,14 @@ fn name(exercise: &ExerciseGrade) -> String {
 }
 
 fn message(exercise: &ExerciseGrade) -> String {
-    printed_lines(exercise.message.as_deref().or(exercise.failed.as_deref()).unwrap_or_default())
+    let ExerciseGrade { message, failed, cannot, .. } = exercise;
+    printed_lines(message.as_deref().or(failed.as_deref()).or(cannot.as_deref()).unwrap_or_default())
 }
 
 fn lines(grade: &Grade) -> String {
     let line = |exercise: &ExerciseGrade| {
         let state = match (exercise.passed, exercise.earlier) {
+            _ if exercise.cannot.is_some() => text("lesson.state.cannot"),
             (true, true) => text("lesson.state.earlier"),
             (true, false) => text("lesson.state.passed"),
             _ => text("lesson.state.notyet"),
@@ -68,9 +70,10 @@ fn lines(grade: &Grade) -> String {
 }
 
 fn junit(grade: &Grade) -> String {
-    let failures = grade.exercises.iter().filter(|exercise| !exercise.passed).count();
+    let skipped = grade.exercises.iter().filter(|exercise| exercise.cannot.is_some()).count();
+    let failures = grade.exercises.iter().filter(|exercise| !exercise.passed).count() - skipped;
     let mut out = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\">\n",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\">\n",
         escaped(&grade.pack),
         grade.exercises.len(),
     );
@@ -80,9 +83,15 @@ fn junit(grade: &Grade) -> String {
             escaped(&exercise.lesson),
             escaped(&exercise.exercise)
         );
-        out.push_str(&match exercise.passed {
-            true => format!("{case}/>\n"),
-            false => format!(
+        out.push_str(&match (exercise.passed, &exercise.cannot) {
+            (_, Some(why)) => {
+                format!(
+                    "{case}>\n      <skipped message=\"{}\"/>\n    </testcase>\n",
+                    escaped(&printed_lines(why))
+                )
+            }
+            (true, None) => format!("{case}/>\n"),
+            (false, None) => format!(
                 "{case}>\n      <failure message=\"{}\">{}</failure>\n    </testcase>\n",
                 escaped(exercise.failed.as_deref().unwrap_or_default()),
                 escaped(&message(exercise)),
@@ -104,7 +113,7 @@ fn gradescope(grade: &Grade) -> serde_json::Value {
             "name": format!("{}/{}", exercise.lesson, exercise.exercise),
             "score": exercise.score,
             "max_score": exercise.max,
-            "status": if exercise.passed { "passed" } else { "failed" },
+            "status": if exercise.passed || exercise.cannot.is_some() { "passed" } else { "failed" },
             "output": message(exercise),
         })
     });
@@ -113,10 +122,11 @@ fn gradescope(grade: &Grade) -> serde_json::Value {
 
 fn classroom(grade: &Grade) -> serde_json::Value {
     let status = |passed| if passed { "pass" } else { "fail" };
+    let holds = |exercise: &ExerciseGrade| exercise.passed || exercise.cannot.is_some();
     let tests = grade.exercises.iter().map(|exercise| {
         json!({
             "name": name(exercise),
-            "status": status(exercise.passed),
+            "status": status(holds(exercise)),
             "score": exercise.score,
             "max_score": exercise.max,
             "message": message(exercise),
@@ -124,7 +134,7 @@ fn classroom(grade: &Grade) -> serde_json::Value {
     });
     json!({
         "version": 1,
-        "status": status(grade.exercises.iter().all(|exercise| exercise.passed)),
+        "status": status(grade.exercises.iter().all(holds)),
         "max_score": grade.max,
         "tests": tests.collect::<Vec<_>>(),
     })
@@ -133,8 +143,13 @@ fn classroom(grade: &Grade) -> serde_json::Value {
 fn tap(grade: &Grade) -> String {
     let mut out = format!("TAP version 13\n1..{}\n", grade.exercises.len());
     for (index, exercise) in grade.exercises.iter().enumerate() {
+        let case = format!("{} - {}/{}", index + 1, exercise.lesson, exercise.exercise);
+        if let Some(why) = &exercise.cannot {
+            out.push_str(&format!("ok {case} # SKIP {}\n", printed_lines(why).replace('\n', " ")));
+            continue;
+        }
         let state = if exercise.passed { "ok" } else { "not ok" };
-        out.push_str(&format!("{state} {} - {}/{}\n", index + 1, exercise.lesson, exercise.exercise));
+        out.push_str(&format!("{state} {case}\n"));
         message(exercise).lines().for_each(|line| out.push_str(&format!("# {line}\n")));
     }
     out
@@ -142,10 +157,12 @@ fn tap(grade: &Grade) -> String {
 
 fn csv(grade: &Grade) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "));
-    let mut out = String::from("number,lesson,exercise,passed,score,max,failed,message\n");
+    let mut out = String::from(
+        "number,lesson,exercise,passed,score,max,failed,message,tries,hints,saw_solution,cannot\n",
+    );
     for exercise in &grade.exercises {
         out.push_str(&format!(
-            "{},{},{},{},{},{},{},{}\n",
+            "{},{},{},{},{},{},{},{},{},{},{},{}\n",
             exercise.number,
             exercise.lesson,
             exercise.exercise,
@@ -154,6 +171,10 @@ fn csv(grade: &Grade) -> String {
             exercise.max,
             exercise.failed.as_deref().unwrap_or_default(),
             quoted(&message(exercise)),
+            exercise.tries,
+            exercise.hints,
+            exercise.saw_solution,
+            quoted(exercise.cannot.as_deref().unwrap_or_default()),
         ));
     }
     out

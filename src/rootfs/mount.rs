@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::call::detached::Attributes;
 use crate::value::bytes;
-use crate::value::mount::{ExtraMount, default_size};
+use crate::value::mount::{ExtraMount, TmpfsOption, default_size};
 
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,14 +71,13 @@ impl From<ExtraMount> for ContainerMount {
                 let options = options.into_iter().map(str::to_owned).collect();
                 ContainerMount { destination: target, kind: BIND.into(), source, options }
             }
-            ExtraMount::Tmpfs { target, size } => ContainerMount {
-                destination: target,
-                ..ContainerMount::new(
-                    "tmpfs",
-                    "",
-                    &["nosuid", "nodev", &format!("size={}", size.0), "mode=1777"],
-                )
-            },
+            ExtraMount::Tmpfs { target, size, options } => {
+                let mode = options.iter().any(|option| matches!(option, TmpfsOption::Mode(_)));
+                let usual = ["nosuid".into(), "nodev".into(), format!("size={}", size.0)];
+                let all = usual.into_iter().chain((!mode).then(|| "mode=1777".into()));
+                let options = all.chain(options.iter().map(TmpfsOption::to_string)).collect();
+                ContainerMount { destination: target, options, ..ContainerMount::new("tmpfs", "", &[]) }
+            }
         }
     }
 }
@@ -183,8 +182,8 @@ mod tests {
     #[test]
     fn the_second_mount_on_a_place_is_an_additional_one() {
         let mut all = defaults(Isolated { proc: false, net: false, ipc: false });
-        all.push(ExtraMount::Tmpfs { target: "/dev/shm".into(), size: Size(1) }.into());
-        all.push(ExtraMount::Tmpfs { target: "/dev/mqueue".into(), size: Size(1) }.into());
+        all.push(ExtraMount::tmpfs("/dev/shm", Size(1)).into());
+        all.push(ExtraMount::tmpfs("/dev/mqueue", Size(1)).into());
         let own = OwnMounts::of(&all);
         assert_eq!((own.shm, own.mqueue), (Some(&all[4]), None));
         assert_eq!(own.others, [&all[5], &all[6]]);

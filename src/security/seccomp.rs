@@ -93,6 +93,11 @@ pub struct NamedProfile {
 }
 
 impl NamedProfile {
+    /// A file that is not read yet.
+    pub fn unread(path: PathBuf) -> NamedProfile {
+        NamedProfile { path, content: None }
+    }
+
     /// The file. `base` is the directory where a relative path begins.
     pub fn path_from(&self, base: &Path) -> PathBuf {
         base.join(&self.path)

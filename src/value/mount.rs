@@ -1,14 +1,16 @@
 //! An additional mount of a container: an item of the key `mnt.mounts`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bytes;
 use super::units::Size;
-use crate::text::text;
+use crate::text::{text, text_with};
 
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -34,7 +36,68 @@ pub enum ExtraMount {
         /// Maximum size.
         #[serde(default = "default_size")]
         size: Size,
+        /// Further options: `ro`, `noexec`, `mode=0700`, `uid=1000`, `gid=1000`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(with = "Vec<String>")]
+        options: Vec<TmpfsOption>,
     },
+}
+
+/// An option of a filesystem in memory, in the words of tmpfs(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TmpfsOption {
+    /// `ro`
+    ReadOnly,
+    /// `noexec`
+    NoExec,
+    /// `mode=0700`: the mode of its directory.
+    Mode(u32),
+    /// `uid=1000`: the owner of its directory.
+    Uid(u32),
+    /// `gid=1000`
+    Gid(u32),
+}
+
+impl fmt::Display for TmpfsOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TmpfsOption::ReadOnly => f.write_str("ro"),
+            TmpfsOption::NoExec => f.write_str("noexec"),
+            TmpfsOption::Mode(mode) => write!(f, "mode={mode:o}"),
+            TmpfsOption::Uid(uid) => write!(f, "uid={uid}"),
+            TmpfsOption::Gid(gid) => write!(f, "gid={gid}"),
+        }
+    }
+}
+
+impl FromStr for TmpfsOption {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        let read = match written.split_once('=') {
+            None if written == "ro" => Some(TmpfsOption::ReadOnly),
+            None if written == "noexec" => Some(TmpfsOption::NoExec),
+            Some(("mode", mode)) => {
+                u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777).map(TmpfsOption::Mode)
+            }
+            Some(("uid", uid)) => uid.parse().ok().map(TmpfsOption::Uid),
+            Some(("gid", gid)) => gid.parse().ok().map(TmpfsOption::Gid),
+            _ => None,
+        };
+        read.ok_or_else(|| text_with("docker.tmpfs.option", &[("option", written)]))
+    }
+}
+
+impl Serialize for TmpfsOption {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TmpfsOption {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// The fields as they are read. serde's own representation of a tagged enum would lose the place of a wrong value.
@@ -47,6 +110,7 @@ struct Fields {
     target: PathBuf,
     readonly: Option<bool>,
     size: Option<Size>,
+    options: Option<Vec<TmpfsOption>>,
 }
 
 #[derive(Deserialize)]
@@ -72,19 +136,24 @@ impl<'de> Deserialize<'de> for ExtraMount {
             Fields { kind: MountType::Bind, size: Some(_), .. } => {
                 Err(D::Error::unknown_field("size", &["source", "target", "readonly"]))
             }
+            Fields { kind: MountType::Bind, options: Some(_), .. } => {
+                Err(D::Error::unknown_field("options", &["source", "target", "readonly"]))
+            }
             Fields { kind: MountType::Bind, source: None, .. } => Err(D::Error::missing_field("source")),
             Fields { kind: MountType::Bind, source: Some(source), target, readonly, .. } => {
                 Ok(ExtraMount::Bind { source, target, readonly: readonly.unwrap_or_default() })
             }
             Fields { kind: MountType::Tmpfs, source: Some(_), .. } => {
-                Err(D::Error::unknown_field("source", &["target", "size"]))
+                Err(D::Error::unknown_field("source", &["target", "size", "options"]))
             }
             Fields { kind: MountType::Tmpfs, readonly: Some(_), .. } => {
-                Err(D::Error::unknown_field("readonly", &["target", "size"]))
+                Err(D::Error::unknown_field("readonly", &["target", "size", "options"]))
             }
-            Fields { kind: MountType::Tmpfs, target, size, .. } => {
-                Ok(ExtraMount::Tmpfs { target, size: size.unwrap_or_else(default_size) })
-            }
+            Fields { kind: MountType::Tmpfs, target, size, options, .. } => Ok(ExtraMount::Tmpfs {
+                target,
+                size: size.unwrap_or_else(default_size),
+                options: options.unwrap_or_default(),
+            }),
         }
     }
 }
@@ -95,6 +164,11 @@ pub(crate) fn default_size() -> Size {
 }
 
 impl ExtraMount {
+    /// An empty filesystem in memory, without further options.
+    pub fn tmpfs(target: impl Into<PathBuf>, size: Size) -> ExtraMount {
+        ExtraMount::Tmpfs { target: target.into(), size, options: Vec::new() }
+    }
+
     /// The same with an absolute source. `base` is the directory of the file that it was read from.
     pub fn resolve(self, base: &Path) -> ExtraMount {
         match self {
@@ -122,7 +196,7 @@ mod tests {
         let yaml = "[{ type: bind, source: ./site, target: /srv, readonly: true }, { type: tmpfs, target: /x, size: 16MiB }]";
         let read: Vec<ExtraMount> = serde_yaml::from_str(yaml).unwrap();
         let bind = ExtraMount::Bind { source: "./site".into(), target: "/srv".into(), readonly: true };
-        assert_eq!(read, [bind.clone(), ExtraMount::Tmpfs { target: "/x".into(), size: Size(16 << 20) }]);
+        assert_eq!(read, [bind.clone(), ExtraMount::tmpfs("/x", Size(16 << 20))]);
         let resolved =
             ExtraMount::Bind { source: "/specs/site".into(), target: "/srv".into(), readonly: true };
         assert_eq!(bind.resolve(Path::new("/specs")), resolved);

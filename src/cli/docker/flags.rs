@@ -91,14 +91,14 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         wanted::mount,
         ("KEY=VALUE,...", "Mount, with keys: type=bind|volume|tmpfs, source, target, readonly"),
     ),
-    note("tmpfs", Value, wanted::tmpfs, ("DIR[:size=SIZE]", "Mount an empty filesystem in memory")),
+    note("tmpfs", Value, wanted::tmpfs, ("DIR[:size=SIZE,...]", "Mount an empty filesystem in memory")),
     note(
         "volumes-from",
         Value,
         wanted::volumes_from,
         ("CONTAINER[:ro]", "Mount the volumes and host directories of another container"),
     ),
-    key("workdir", Value, "workdir: \"{}\"", ("DIR", "The working directory of the command")).short('w'),
+    note("workdir", Value, wanted::workdir, ("DIR", "The working directory of the command")).short('w'),
     note(
         "user",
         Value,
@@ -134,7 +134,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     )
     .short('P'),
     note("expose", Value, wanted::expose, ("PORT", "A port that -P publishes too")),
-    key("memory", Value, "memory: { limit: {} }", ("SIZE", "The maximum size of memory")).short('m'),
+    note("memory", Value, wanted::memory, ("SIZE", "The maximum size of memory")).short('m'),
     note(
         "memory-swap",
         Value,
@@ -147,8 +147,8 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         "memory: { reservation: {} }",
         ("SIZE", "The size that is protected from reclaim"),
     ),
-    key("cpus", Value, "cpu: { cpus: {} }", ("NUMBER", "The maximum number of CPUs, such as 0.5")),
-    key("cpu-shares", Value, "cpu: { shares: {} }", ("NUMBER", "The part of the CPU time when all want it"))
+    note("cpus", Value, wanted::cpus, ("NUMBER", "The maximum number of CPUs, such as 0.5")),
+    note("cpu-shares", Value, wanted::cpu_shares, ("NUMBER", "The part of the CPU time when all want it"))
         .short('c'),
     key("cpuset-cpus", Value, "cpu: { cpuset: \"{}\" }", ("LIST", "The CPUs that may be used, such as 0-2")),
     key(

@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::boolean;
+use super::wanted::string;
 use crate::text::{text, text_with};
-use crate::value::mount::{ExtraMount, default_size};
+use crate::value::mount::{ExtraMount, TmpfsOption, default_size};
 
 /// A volume that a command line asks for. It exists when the container is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,51 +65,63 @@ pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
 
 /// `DIR[:size=SIZE,...]`.
 pub(super) fn tmpfs(value: &OsStr) -> Result<WantedMount, String> {
-    let value = value.to_str().ok_or_else(|| text("docker.utf8"))?;
-    let (target, options) = value.split_once(':').unwrap_or((value, ""));
-    let mut size = default_size();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
+    let (target, written) = split_once(value, b':').unwrap_or((value, OsStr::new("")));
+    let (mut size, mut options) = (default_size(), Vec::new());
+    for option in string(written)?.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("size", written)) => size = written.parse()?,
             // Each of these mounts has these options already.
-            None if ["rw", "nosuid", "nodev"].contains(&option) => {}
-            _ => return Err(text_with("docker.volume.option", &[("option", option)])),
+            None if ["rw", "nosuid", "nodev", "exec"].contains(&option) => {}
+            _ => options.push(option.parse()?),
         }
     }
-    Ok(WantedMount::Extra(ExtraMount::Tmpfs { target: absolute(OsStr::new(target))?, size }))
+    Ok(WantedMount::Extra(ExtraMount::Tmpfs { target: absolute(target)?, size, options }))
 }
 
 /// `type=bind,source=/srv,target=/srv,readonly`.
 pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
-    let value = value.to_str().ok_or_else(|| text("docker.utf8"))?;
     let (mut kind, mut source, mut target) = ("volume", None, None);
     let (mut readonly, mut copies, mut size) = (false, true, default_size());
-    for field in value.split(',') {
-        let (key, value) = field.split_once('=').unwrap_or((field, "true"));
-        match key {
-            "type" => kind = value,
+    let mut options = Vec::new();
+    for field in value.as_bytes().split(|byte| *byte == b',').map(OsStr::from_bytes) {
+        let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
+        match string(key)? {
+            "type" => kind = string(value)?,
             "source" | "src" => source = Some(value),
             "target" | "dst" | "destination" => target = Some(value),
-            "readonly" | "ro" => readonly = boolean(value)?,
-            "volume-nocopy" => copies = !boolean(value)?,
-            "tmpfs-size" => size = value.parse()?,
+            "readonly" | "ro" => readonly = boolean(string(value)?)?,
+            "volume-nocopy" => copies = !boolean(string(value)?)?,
+            "tmpfs-size" => size = string(value)?.parse()?,
+            "tmpfs-mode" => options.push(format!("mode={}", string(value)?).parse()?),
             "bind-propagation" if value == "rprivate" => {}
             other => return Err(text_with("docker.volume.option", &[("option", other)])),
         }
     }
-    let target = absolute(OsStr::new(target.ok_or_else(|| text("docker.mount.target"))?))?;
+    let target = absolute(target.ok_or_else(|| text("docker.mount.target"))?)?;
     match (kind, source) {
         ("bind", Some(source)) => {
             Ok(WantedMount::Extra(ExtraMount::Bind { source: source.into(), target, readonly }))
         }
         ("volume", source) => {
-            let name = source.map(|source| name_of(OsStr::new(source))).transpose()?;
+            let name = source.map(name_of).transpose()?;
             Ok(WantedMount::Volume(WantedVolume { name, target, readonly, copies }))
         }
-        ("tmpfs", None) => Ok(WantedMount::Extra(ExtraMount::Tmpfs { target, size })),
+        ("tmpfs", None) => {
+            if readonly {
+                options.push(TmpfsOption::ReadOnly);
+            }
+            Ok(WantedMount::Extra(ExtraMount::Tmpfs { target, size, options }))
+        }
         ("bind", None) => Err(text("docker.mount.source")),
         _ => Err(text_with("docker.mount.type", &[("type", kind)])),
     }
+}
+
+/// What is before and after the first of these bytes.
+fn split_once(value: &OsStr, byte: u8) -> Option<(&OsStr, &OsStr)> {
+    let at = value.as_bytes().iter().position(|other| *other == byte)?;
+    let (before, after) = value.as_bytes().split_at(at);
+    Some((OsStr::from_bytes(before), OsStr::from_bytes(&after[1..])))
 }
 
 /// Whether a source is a path of the host. Any other word is the name of a volume.
@@ -121,9 +134,46 @@ fn name_of(source: &OsStr) -> Result<String, String> {
     name.map(str::to_owned).ok_or_else(|| text("docker.volume.name"))
 }
 
-fn absolute(target: &OsStr) -> Result<PathBuf, String> {
+pub(super) fn absolute(target: &OsStr) -> Result<PathBuf, String> {
     match Path::new(target) {
         path if path.is_absolute() => Ok(path.to_owned()),
         _ => Err(text("docker.volume.target")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_passed_on_byte_for_byte() {
+        let path = OsStr::from_bytes(b"/a\xff");
+        let target = |wanted: WantedMount| match wanted {
+            WantedMount::Extra(extra) => extra.target().to_owned(),
+            WantedMount::Volume(volume) => volume.target,
+        };
+        for written in [&b"/a\xff"[..], b"/a\xff:size=1m,mode=700"] {
+            assert_eq!(target(tmpfs(OsStr::from_bytes(written)).unwrap()), path);
+        }
+        for written in
+            [&b"type=tmpfs,target=/a\xff"[..], b"type=bind,source=/b\xff,target=/a\xff", b"dst=/a\xff"]
+        {
+            assert_eq!(target(mount(OsStr::from_bytes(written)).unwrap()), path);
+        }
+    }
+
+    #[test]
+    fn the_options_of_a_filesystem_in_memory_are_those_of_docker() {
+        let options = |written: &str| match tmpfs(OsStr::new(written)) {
+            Ok(WantedMount::Extra(ExtraMount::Tmpfs { options, .. })) => options,
+            other => panic!("{written}: {other:?}"),
+        };
+        assert_eq!(options("/t"), []);
+        assert_eq!(options("/t:rw,noexec,nosuid,size=65536k"), [TmpfsOption::NoExec]);
+        let owned = [TmpfsOption::Mode(0o1700), TmpfsOption::Uid(5), TmpfsOption::ReadOnly];
+        assert_eq!(options("/t:mode=1700,uid=5,ro"), owned);
+        for wrong in ["/t:mode=8", "/t:mode=77777", "/t:uid=-1", "/t:suid", "/t:huge=always"] {
+            assert!(tmpfs(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
     }
 }

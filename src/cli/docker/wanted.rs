@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
 
-use super::mounts::{self, WantedMount, WantedVolume};
+use super::mounts::{self, WantedMount, WantedVolume, absolute};
+use super::put;
 use crate::config::exec::variables;
 use crate::config::spec::{Spec, profile, yaml};
 use crate::error::{Error, ExitKind, Mistake, Result};
 use crate::network::ports::Port;
 use crate::security::capabilities::{Capabilities, DEFAULT};
-use crate::security::seccomp::Seccomp;
+use crate::security::seccomp::{NamedProfile, Seccomp};
 use crate::text::{printed, text, text_with};
 use crate::value::units::Size;
 
@@ -43,13 +45,14 @@ pub(crate) struct Wanted {
     /// The user, and further groups.
     pub(crate) user: Option<OsString>,
     pub(crate) groups: Vec<OsString>,
+    workdir: Option<PathBuf>,
     /// Whether all exposed ports are published, and the ports that are exposed too.
     pub(crate) publishes_all: bool,
     pub(crate) exposed: Vec<Port>,
     memory_swap: Option<String>,
     cap_add: Vec<String>,
     cap_drop: Vec<String>,
-    seccomp: Option<String>,
+    seccomp: Option<OsString>,
     no_new_privileges: bool,
     /// Whether the container has all privileges.
     pub(crate) privileged: bool,
@@ -65,7 +68,7 @@ pub(crate) struct Wanted {
     pub(crate) platform: Option<String>,
 }
 
-fn string(value: &OsStr) -> std::result::Result<&str, String> {
+pub(super) fn string(value: &OsStr) -> std::result::Result<&str, String> {
     value.to_str().ok_or_else(|| text("docker.utf8"))
 }
 
@@ -109,6 +112,11 @@ pub(super) fn group_add(wanted: &mut Wanted, value: &OsStr) -> Noted {
     Ok(())
 }
 
+pub(super) fn workdir(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.workdir = Some(absolute(value)?);
+    Ok(())
+}
+
 pub(super) fn publish_all(wanted: &mut Wanted, _: &OsStr) -> Noted {
     wanted.publishes_all = true;
     Ok(())
@@ -121,6 +129,29 @@ pub(super) fn expose(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 pub(super) fn memory_swap(wanted: &mut Wanted, value: &OsStr) -> Noted {
     wanted.memory_swap = Some(string(value)?.to_owned());
+    Ok(())
+}
+
+/// `--memory`: 0 is no limit, as for Docker.
+pub(super) fn memory(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_zero(wanted, "memory", "memory: { limit: {} }", value)
+}
+
+/// `--cpus`: 0 is no limit.
+pub(super) fn cpus(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_zero(wanted, "cpus", "cpu: { cpus: {} }", value)
+}
+
+/// `--cpu-shares`: 0 is the usual part.
+pub(super) fn cpu_shares(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_zero(wanted, "cpu-shares", "cpu: { shares: {} }", value)
+}
+
+fn unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
+    let value = string(value)?;
+    if value.parse() != Ok(0.0) {
+        wanted.keys.push((flag, put(keys, "{}", value)));
+    }
     Ok(())
 }
 
@@ -175,12 +206,18 @@ pub(super) fn cap_drop(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn security(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    // The path of a profile is bytes.
+    if let Some([b'=' | b':', file @ ..]) = value.as_bytes().strip_prefix(b"seccomp")
+        && !file.is_empty()
+    {
+        wanted.seccomp = Some(OsStr::from_bytes(file).to_owned());
+        return Ok(());
+    }
     let value = string(value)?;
     let (name, of) = value.split_once(['=', ':']).unwrap_or((value, ""));
     match (name, of) {
         ("no-new-privileges", "" | "true") => wanted.no_new_privileges = true,
         ("no-new-privileges", "false") => wanted.no_new_privileges = false,
-        ("seccomp", of) if !of.is_empty() => wanted.seccomp = Some(of.to_owned()),
         // Nothing of these is used, so it cannot be turned off.
         ("apparmor", "unconfined") | ("label", "disable") => {}
         _ => return Err(text("docker.security")),
@@ -268,6 +305,9 @@ impl Wanted {
             let name = format!("--{flag}");
             spec = yaml::with(&spec, keys, &name).map_err(|mistakes| wrong_keys(&name, mistakes))?;
         }
+        if let Some(workdir) = &self.workdir {
+            spec.workdir = Some(workdir.clone());
+        }
         let here = std::env::current_dir().unwrap_or_default();
         for mount in &self.mounts {
             if let WantedMount::Extra(extra) = mount {
@@ -336,15 +376,12 @@ impl Wanted {
         spec.no_new_privileges |= self.no_new_privileges;
         match self.seccomp.as_deref() {
             None => {}
-            Some("unconfined") => spec.seccomp = Some(Seccomp::None),
-            Some("builtin") => spec.seccomp = Some(Seccomp::Default),
+            Some(word) if word == "unconfined" => spec.seccomp = Some(Seccomp::None),
+            Some(word) if word == "builtin" => spec.seccomp = Some(Seccomp::Default),
             Some(file) => {
                 let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
-                let keys = format!("seccomp: {}", serde_json::Value::from(path.to_string_lossy()));
-                let name = "--security-opt";
-                *spec = yaml::with(spec, &keys, name).map_err(|mistakes| wrong_keys(name, mistakes))?;
                 spec.seccomp =
-                    spec.seccomp.take().map(|one| profile::resolve(one, Path::new("/"))).transpose()?;
+                    Some(profile::resolve(Seccomp::File(NamedProfile::unread(path)), Path::new("/"))?);
             }
         }
         if self.privileged {

@@ -131,7 +131,7 @@ pub(crate) fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageR
         unique_size: "N/A",
         repository: name.map_or_else(none, Reference::familiar_name),
         tag: name.and_then(|name| name.tag.clone()).unwrap_or_else(none),
-        digest: image.descriptor.digest.to_string(),
+        digest: image.registry_digest().to_string(),
         id: if is_whole { image.id.to_string() } else { image.id.short().to_owned() },
         created_since: created.map_or_else(|| "N/A".to_owned(), |at| in_words(at.until(now)) + " ago"),
         created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.to_string()),

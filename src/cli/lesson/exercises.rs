@@ -15,7 +15,7 @@ use crate::render::{self, paint};
 use crate::teach::course::advice::{text, text_with};
 use crate::teach::course::check::{Attempt, FORM, Marking};
 use crate::teach::course::data::{Exercise, ExerciseKind};
-use crate::teach::course::grade::{self, Grading};
+use crate::teach::course::grade::{self, ExerciseGrade, Grading};
 use crate::teach::course::here::{Here, reasons};
 use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
@@ -24,33 +24,36 @@ use crate::teach::course::trial::message_of;
 use crate::teach::course::{seed, text::ExerciseText};
 use crate::value::nearest::nearest;
 
+/// What is about one exercise, so not together with a grade.
+const OF_ONE: [&str; 3] = ["exercise", "watch", "answer"];
+
 /// The flags of `lesson check`.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct CheckArgs {
-    /// The exercise: a name or a number such as 2.1; the default is the first that has not passed
+    /// The exercise: a name or a number such as 2.1; the default is the first of the current lesson that has not passed
     #[arg(value_name = "EXERCISE")]
     exercise: Option<String>,
     /// Check once a second until it passes; Ctrl-C ends it
     #[arg(long, conflicts_with = "answer")]
     watch: bool,
     /// Grade all exercises: those of the course, or of the lesson that --lesson names
-    #[arg(long, conflicts_with_all = ["exercise", "watch", "answer"])]
+    #[arg(long, conflicts_with_all = OF_ONE)]
     all: bool,
     /// Only the exercises of this lesson
-    #[arg(long, value_name = "LESSON", requires = "all")]
+    #[arg(long, value_name = "LESSON", requires = "all", conflicts_with_all = OF_ONE)]
     lesson: Option<String>,
     /// The format of the grade
-    #[arg(long, value_name = "FORMAT", default_value = "text", requires = "all")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", requires = "all", conflicts_with_all = OF_ONE)]
     report: ReportKind,
     /// Give a part of the weight for the checks that hold
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with_all = OF_ONE)]
     partial: bool,
     /// Count only what passes now, not what has passed before
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with_all = OF_ONE)]
     live: bool,
     /// What the grade says about a failure
-    #[arg(long, value_name = "DETAIL", default_value = "message", requires = "all")]
+    #[arg(long, value_name = "DETAIL", default_value = "message", requires = "all", conflicts_with_all = OF_ONE)]
     detail: Detail,
     /// Stop after this time [default: 2 minutes for an exercise, 10 for all, multiplied by --time-scale; none with --watch]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -244,7 +247,8 @@ impl Course {
             }
         }
         render::out(&render::grade::text_of(&grade, args.report));
-        Ok(u8::from(grade.exercises.iter().any(|exercise| !exercise.passed)))
+        let has_failed = |exercise: &ExerciseGrade| !exercise.passed && exercise.cannot.is_none();
+        Ok(u8::from(grade.exercises.iter().any(has_failed)))
     }
 
     /// Checks an exercise and prints the result. The status is 1 if it has not passed.
@@ -338,7 +342,7 @@ impl Course {
         let end = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
         let mut last = None;
         loop {
-            let marking = self.mark(chosen, None, Pace::default())?;
+            let marking = self.mark(chosen, None, args.pace.pace())?;
             if marking == Marking::Passed {
                 self.learner.change(|progress| progress.record(&chosen.lesson, &chosen.text.name, true))?;
             }
@@ -433,19 +437,25 @@ impl Course {
             pace: Pace::default(),
         };
         let mut lines = vec![format!("{} {name}: {}", chosen.number, text("lesson.solution"))];
-        // The values are variables of the script, so that it can be pasted.
+        let material = attempt.material_of(&chosen.data.solution);
+        // The lines can be pasted: the files of the lesson are made, and the values are variables. A line of a file must
+        // begin where it begins.
+        if !material.is_empty() {
+            lines.push("material=$(mktemp -d)".to_owned());
+        }
+        for (file, content) in &material {
+            lines.push(format!("cat > \"$material/{file}\" <<'END'"));
+            lines.extend(String::from_utf8_lossy(content).lines().map(str::to_owned));
+            lines.push("END".to_owned());
+        }
+        let indent = if material.is_empty() { "   " } else { "" };
         for (name, value) in
             chosen.values.iter().filter(|(name, _)| chosen.data.solution.contains(name.as_str()))
         {
-            lines.push(format!("   {name}={}", crate::value::shell::quote(value)));
+            lines.push(format!("{indent}{name}={}", crate::value::shell::quote(value)));
         }
         let script = seed::fill(&chosen.data.solution, &chosen.values);
-        lines.extend(script.lines().map(|line| format!("   {line}")));
-        for (file, content) in attempt.material_of(&chosen.data.solution) {
-            lines.push(String::new());
-            lines.push(format!("$material/{file}:"));
-            lines.extend(String::from_utf8_lossy(&content).lines().map(|line| format!("   {line}")));
-        }
+        lines.extend(script.lines().map(|line| format!("{indent}{line}")));
         print(&lines);
         Ok(0)
     }

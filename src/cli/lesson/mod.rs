@@ -120,6 +120,16 @@ enum LessonAction {
     Lesson(Vec<OsString>),
 }
 
+impl LessonArgs {
+    /// How many words stand in place of an action: the name of a lesson, and what follows it.
+    pub(super) fn words(&self) -> usize {
+        match &self.action {
+            Some(LessonAction::Lesson(words)) => words.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// The flag of what waits for scripts.
 #[derive(Debug, Args)]
 #[group(skip)]

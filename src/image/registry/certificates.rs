@@ -6,8 +6,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 
 use super::files::config_directory;
@@ -50,6 +51,7 @@ impl Certificates {
                     let key_file = file.with_extension("key");
                     let (chain, key) = (read(&file)?.0, read(&key_file)?.1);
                     let key = key.ok_or_else(|| unread(&key_file, text("registry.certs.key")))?;
+                    check(&chain, &key).map_err(|error| unread(&file, printed(error.to_string())))?;
                     found.client = Some(ClientCert::new_with_certs(&chain, key));
                 }
                 _ => {}
@@ -57,6 +59,22 @@ impl Certificates {
         }
         Ok(found)
     }
+}
+
+/// Whether this key belongs to this certificate, and both can be used. The client of HTTP would panic otherwise.
+fn check(
+    chain: &[Certificate<'static>],
+    key: &PrivateKey<'static>,
+) -> std::result::Result<(), rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+    let key = PrivateKeyDer::try_from(key.der().to_vec())
+        .map_err(|error| rustls::Error::General(error.to_owned()))?;
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_client_auth_cert(chain, key)
+        .map(drop)
 }
 
 fn directories() -> Vec<PathBuf> {

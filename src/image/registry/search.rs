@@ -8,7 +8,7 @@ use super::endpoint::Endpoint;
 use super::transport::{Content, HttpTransport};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result};
-use crate::image::manifest::read_json;
+use crate::image::manifest::{or_default, read_json};
 use crate::image::reference::DOCKER;
 use crate::text::text;
 
@@ -16,18 +16,25 @@ use crate::text::text;
 const INDEX: &str = "index.docker.io";
 
 /// A repository that was found.
+///
+/// A value may be null, which for Docker is the same as none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct FoundRepository {
     /// Its name.
+    #[serde(deserialize_with = "or_default")]
     pub name: String,
     /// What its owner says about it.
+    #[serde(deserialize_with = "or_default")]
     pub description: String,
     /// How many like it.
+    #[serde(deserialize_with = "or_default")]
     pub star_count: u64,
     /// Whether it is one of Docker's own selection.
+    #[serde(deserialize_with = "or_default")]
     pub is_official: bool,
     /// Whether it was built by Docker Hub.
+    #[serde(deserialize_with = "or_default")]
     pub is_automated: bool,
 }
 
@@ -43,7 +50,7 @@ pub fn search(
 ) -> Result<Vec<FoundRepository>> {
     #[derive(Deserialize)]
     struct SearchAnswer {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         results: Vec<FoundRepository>,
     }
     let (host, term) = match written.split_once('/') {

@@ -8,6 +8,7 @@ use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::run_lock::RunLock;
 use crate::image::manifest::{Descriptor, ImageIndex, media};
 use crate::image::reference::Reference;
+use crate::image::registry::resolve;
 use crate::text::{printed, text_with};
 
 impl ImageStore {
@@ -78,7 +79,10 @@ impl ImageStore {
     pub fn find(&self, written: &str) -> Result<StoredImage> {
         let none = || none(written);
         let all = self.all()?;
-        if let Ok(reference) = written.parse::<Reference>() {
+        let own = written.parse::<Reference>().ok();
+        // `pull` stores an image by the name for which an alias of registries.conf stands.
+        let of_alias = || resolve(written).ok().filter(|whole| Some(whole) != own.as_ref());
+        for reference in own.iter().cloned().chain(std::iter::once_with(of_alias).flatten()) {
             let wanted = reference.or_latest();
             let is_it = |image: &&StoredImage| match &wanted.digest {
                 None => image.name.as_ref() == Some(&wanted),

@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::check::{Attempt, Marking};
 use super::data::{Exercise, ExerciseKind};
+use super::here::{Here, reasons};
 use super::pace::Pace;
 use super::pack::{Lesson, Pack};
-use super::progress::Learner;
+use super::progress::{ExerciseProgress, Learner};
 use super::trial::message_of;
 use crate::error::Result;
 
@@ -57,6 +58,15 @@ pub struct ExerciseGrade {
     pub score: f64,
     /// The weight.
     pub max: f64,
+    /// How often it was checked before it passed.
+    pub tries: u32,
+    /// How many hints were read.
+    pub hints: usize,
+    /// Whether the solution was read before it passed.
+    pub saw_solution: bool,
+    /// Why it cannot be done on this machine, or by this user. Then it has no weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cannot: Option<String>,
     /// The name of the check that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -84,11 +94,12 @@ pub struct Grading<'a> {
 /// A check cannot be made.
 pub fn grade(pack: &Pack, lessons: &[Lesson], learner: &Learner, grading: Grading<'_>) -> Result<Grade> {
     let mut exercises = Vec::new();
+    let mut here = Here::look();
     for lesson in lessons {
         for (place, text) in lesson.text(grading.language).exercises().enumerate() {
             if let Some(data) = lesson.data.exercises.get(&text.name) {
                 let number = format!("{}.{}", lesson.number, place + 1);
-                exercises.push(one(lesson, &text.name, data, number, learner, grading)?);
+                exercises.push(one(lesson, &text.name, data, number, learner, grading, &mut here)?);
             }
         }
     }
@@ -97,7 +108,7 @@ pub fn grade(pack: &Pack, lessons: &[Lesson], learner: &Learner, grading: Gradin
         pack: pack.head.name.clone(),
         seed: learner.progress.seed.clone(),
         time_scale: grading.pace.factor(),
-        score: exercises.iter().map(|exercise| exercise.score).sum(),
+        score: rounded(exercises.iter().map(|exercise| exercise.score).sum()),
         max: exercises.iter().map(|exercise| exercise.max).sum(),
         exercises,
     })
@@ -110,10 +121,32 @@ fn one(
     number: String,
     learner: &Learner,
     grading: Grading<'_>,
+    here: &mut Here,
 ) -> Result<ExerciseGrade> {
     let (values, directory) = (learner.values(lesson, name, data), learner.work(lesson));
     let had_passed = learner.has_passed(lesson, name);
-    let answer = learner.seen(lesson).exercises.get(name).and_then(|exercise| exercise.answer.clone());
+    let ExerciseProgress { answer, tries, hints, saw_solution, .. } = learner.exercise(lesson, name);
+    let cannot = match had_passed && !grading.is_live {
+        true => None,
+        false => reasons(&here.obstacles(lesson, data)?),
+    };
+    if cannot.is_some() {
+        return Ok(ExerciseGrade {
+            lesson: lesson.name.clone(),
+            exercise: name.to_owned(),
+            number,
+            passed: false,
+            earlier: false,
+            score: 0.0,
+            max: 0.0,
+            tries,
+            hints,
+            saw_solution,
+            cannot,
+            failed: None,
+            message: None,
+        });
+    }
     let attempt = Attempt {
         lesson,
         name,
@@ -123,8 +156,8 @@ fn one(
         answer: answer.as_deref(),
         pace: grading.pace,
     };
-    // A prediction that has passed is not measured again.
-    let is_known = had_passed && data.kind == ExerciseKind::Predict;
+    // A prediction that has passed is not measured again, except for what passes now.
+    let is_known = had_passed && data.kind == ExerciseKind::Predict && !grading.is_live;
     let marking = if is_known { Marking::Passed } else { attempt.counted(attempt.check())? };
     let passes_now = marking == Marking::Passed;
     let passed = passes_now || (had_passed && !grading.is_live);
@@ -132,7 +165,7 @@ fn one(
     let (mut score, mut failed, mut message) = (if passed { max } else { 0.0 }, None, None);
     if let (false, Marking::Failed(failure)) = (passed, &marking) {
         if grading.is_partial && failure.of > 0 {
-            score = max * failure.held as f64 / failure.of as f64;
+            score = rounded(max * failure.held as f64 / failure.of as f64);
         }
         failed = Some(failure.message.clone());
         message = Some(message_of(lesson, grading.language, name, failure));
@@ -145,7 +178,16 @@ fn one(
         earlier: passed && !passes_now,
         score,
         max,
+        tries,
+        hints,
+        saw_solution,
+        cannot: None,
         failed,
         message,
     })
+}
+
+/// A score with two decimals.
+fn rounded(score: f64) -> f64 {
+    (score * 100.0).round() / 100.0
 }

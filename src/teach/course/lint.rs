@@ -48,7 +48,19 @@ pub(super) fn pack(pack: &Pack, content: &dyn Fn(&str) -> String, mistakes: &mut
             }
         }
         same_in_all_languages(lesson, content, mistakes);
+        for language in LANGUAGES.iter().skip(1).filter(|language| is_in(pack, language)) {
+            if !lesson.texts.contains_key(*language) {
+                let file = path_of(lesson, language);
+                mistakes.push(Mistake::whole(&file, text_with("lesson.lint.missing", &[])));
+            }
+        }
     }
+}
+
+/// Whether a pack is in a language: it has a title or a lesson in it.
+fn is_in(pack: &Pack, language: &str) -> bool {
+    pack.head.title.contains_key(language)
+        || pack.lessons.iter().any(|lesson| lesson.texts.contains_key(language))
 }
 
 /// The mistakes of one lesson in one language.

@@ -20,6 +20,7 @@ use super::place::{unwritten, write};
 use super::seed::{self, StudentValues};
 use crate::error::{Error, Result, io_text};
 use crate::text::{printed, text, text_with};
+use crate::value::shell::quote;
 
 /// The version of the file.
 const FORMAT: u32 = 1;
@@ -309,5 +310,8 @@ fn read(path: &Path) -> Result<Option<ProgressFile>> {
 }
 
 fn unread(path: &Path, why: String) -> Error {
-    Error::failed(text_with("lesson.progress.unread", &[("path", &printed(path))])).why(why)
+    let removal = format!("mv {} {}", quote(path), quote(path.with_extension("old")));
+    Error::failed(text_with("lesson.progress.unread", &[("path", &printed(path))]))
+        .why(why)
+        .step(&text("lesson.progress.todo"), removal)
 }
