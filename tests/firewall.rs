@@ -116,3 +116,39 @@ END
         assert_eq!(without_port(&listed(section(&again, "hand"))), without_port(&planned), "{again}");
     }
 }
+
+/// A chain of another program that drops what is forwarded is found, and the rules that are printed let the packets through. Of
+/// this kind: Docker's and ufw's chains, of the families ip and inet; a policy accept, another hook, a rule that is there already.
+#[test]
+fn a_chain_that_drops_what_is_forwarded_is_named_with_the_rules_that_help() {
+    let test = "a_chain_that_drops_what_is_forwarded_is_named_with_the_rules_that_help";
+    if !["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"].iter().any(|path| Path::new(path).exists()) {
+        return skip(test, "nft(8) isn't installed");
+    }
+    let shown = from_lab(
+        r#"PATH=$PATH:/usr/sbin:/sbin
+        nft 'table ip filter { chain FORWARD { type filter hook forward priority 0; policy accept; }; chain INPUT { type filter hook input priority 0; policy drop; }; }'
+        echo == accept; $S net --mode bridge --dry-run -- true 2>&1
+        nft 'chain ip filter FORWARD { policy drop; }'
+        nft 'table inet other { chain f { type filter hook forward priority 5; policy drop; }; }'
+        echo == drop; $S net --mode bridge --dry-run -- true 2>&1 | tr -s ' \n' '  '
+        echo; echo == doctor; $S doctor 2>&1 | tr -s ' \n' '  '
+        echo; nft insert rule ip filter FORWARD iifname sandbox0 accept
+        nft insert rule ip filter FORWARD oifname sandbox0 ct state established,related accept
+        echo == one; $S net --mode bridge --dry-run -- true 2>&1 | tr -s ' \n' '  '"#,
+    );
+    let rules = |place: &str| {
+        [
+            format!("nft insert rule {place} iifname sandbox0 accept"),
+            format!("nft insert rule {place} oifname sandbox0 ct state established,related accept"),
+        ]
+    };
+    let (first, other) = (rules("ip filter FORWARD"), rules("inet other f"));
+    let has =
+        |part: &str, rules: &[String]| rules.iter().all(|rule| section(&shown, part).contains(rule.as_str()));
+    assert!(!section(&shown, "accept").contains("insert rule"), "{shown}");
+    for part in ["drop", "doctor"] {
+        assert!(has(part, &first) && has(part, &other), "{part}: {shown}");
+    }
+    assert!(!has("one", &first) && has("one", &other), "{shown}");
+}

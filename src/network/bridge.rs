@@ -18,8 +18,10 @@
 //!
 //! bridge(8), veth(4), nft(8), ip-sysctl
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -40,7 +42,9 @@ use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
 use crate::plan::{Actor, Call, Draft};
 use crate::sys::netlink::{self, Link};
+use crate::sys::nftables;
 use crate::text::{text, text_of_options, text_with};
+use crate::value::shell::quote;
 use crate::value::typed::TypedCommand;
 
 /// The name of the bridge.
@@ -71,6 +75,8 @@ pub struct Bridge {
     pub permitted: bool,
     /// Whether the plan is one of root, which another user only prints.
     pub as_root: bool,
+    /// What drops the packets that the bridge forwards, and which rules let them through: a sentence for each chain.
+    pub closed: Vec<String>,
 }
 
 impl Bridge {
@@ -86,8 +92,20 @@ impl Bridge {
             port: device_name(token()),
             permitted: as_root || may_create_devices(),
             as_root,
+            closed: closed_chains(),
         }
     }
+}
+
+/// The chains of other programs that drop forwarded packets, such as Docker's and ufw's, each with the rules that let those of the
+/// bridge through. In nf_tables, a packet must be accepted by all chains. Without CAP_NET_ADMIN, it is not known.
+pub fn closed_chains() -> Vec<String> {
+    let sentence = |chain: nftables::ClosedChain| {
+        let name = |bytes: &[u8]| quote(OsStr::from_bytes(bytes));
+        let place = format!("{} {} {}", chain.family, name(&chain.table), name(&chain.name));
+        text_with("net.closed", &[("place", &place), ("bridge", NAME)])
+    };
+    nftables::closed_chains(NAME).unwrap_or_default().into_iter().map(sentence).collect()
 }
 
 /// The address of our bridge, which is part of its hardware address. None for a device that `sandbox` did not create.
@@ -132,6 +150,7 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
     let Some(network) = bridge.network else {
         return refuse(draft, "mode", &what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
+    bridge.closed.iter().for_each(|closed| draft.note(format!("net: {closed}")));
     let gateway = Ipv4Addr::from(u32::from(network) + 1);
     plan_bridge(network, gateway, bridge, draft);
     plan_port(&bridge.port, gateway, draft);

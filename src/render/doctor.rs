@@ -40,6 +40,9 @@ pub fn text_of(report: &Report) -> String {
     for (features, error) in troubles(&report.features) {
         let _ = write!(out, "\n{}", section(&features, error, width));
     }
+    for note in &report.notes {
+        let _ = writeln!(out, "\n{}", wrap(note, width).join("\n"));
+    }
     if let Some(ids) = ids(report) {
         let gap = if working == all { "" } else { "\n" };
         let _ = writeln!(out, "{gap}{ids}");

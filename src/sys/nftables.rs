@@ -12,8 +12,10 @@
 //! | `expressions` | the expressions of a rule |
 //! | `batch` | the messages that create or remove tables |
 //! | `tables` | the tables that exist |
+//! | `chains` | chains of other programs that drop what is forwarded |
 
 mod batch;
+mod chains;
 mod expressions;
 mod message;
 mod tables;
@@ -24,6 +26,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 pub(crate) use self::batch::{BaseChain, Batch};
+pub(crate) use self::chains::{ClosedChain, closed_chains};
 pub(crate) use self::expressions::{ESTABLISHED, Expressions, RELATED};
 pub(crate) use self::tables::{FoundTable, delete_tables, find_tables, tables};
 

@@ -116,6 +116,7 @@ fn an_address_and_a_route_that_are_missing_are_found() {
         port: "sbx-0".into(),
         permitted: true,
         as_root: false,
+        closed: Vec::new(),
     };
     let machine = Machine {
         host: Host { privileged: true, ..Host::gather() },

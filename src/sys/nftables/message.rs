@@ -69,6 +69,23 @@ pub(super) fn messages(mut bytes: &[u8]) -> Vec<(c_int, &[u8])> {
     messages
 }
 
+/// The attributes in a body: the type and the value of each.
+pub(super) fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    let mut all = Vec::new();
+    while let [a, b, c, d, ..] = *bytes {
+        let length = usize::from(u16::from_ne_bytes([a, b]));
+        let Some(value) = bytes.get(4..length) else { break };
+        all.push((u16::from_ne_bytes([c, d]) & libc::NLA_TYPE_MASK as u16, value));
+        bytes = bytes.get(length.next_multiple_of(NLA_ALIGNTO as usize)..).unwrap_or_default();
+    }
+    all
+}
+
+/// A name, without the null byte at its end.
+pub(super) fn text(value: &[u8]) -> Vec<u8> {
+    value.strip_suffix(b"\0").unwrap_or(value).to_vec()
+}
+
 /// The codes of the acknowledgements in a datagram: NLMSG_ERROR, in which 0 means success.
 pub(super) fn codes(bytes: &[u8]) -> Vec<i32> {
     let errors = messages(bytes).into_iter().filter(|(kind, _)| *kind == NLMSG_ERROR);

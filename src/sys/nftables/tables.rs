@@ -3,14 +3,13 @@
 use std::os::fd::AsRawFd;
 
 use libc::{
-    NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE, NLA_ALIGNTO, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    c_int,
+    NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, c_int,
 };
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::batch::Batch;
-use super::message::{NetlinkAttributes, code, message, messages};
+use super::message::{NetlinkAttributes, attributes, code, message, messages, text};
 use super::open;
 
 // The types of attributes, linux/netfilter/nf_tables.h. The libc crate does not have them.
@@ -37,15 +36,7 @@ pub(crate) struct FoundTable {
 impl FoundTable {
     /// The address family, as nft(8) names it: `inet`.
     pub(crate) fn family(&self) -> &'static str {
-        match self.family {
-            libc::NFPROTO_INET => "inet",
-            libc::NFPROTO_IPV4 => "ip",
-            libc::NFPROTO_IPV6 => "ip6",
-            libc::NFPROTO_ARP => "arp",
-            libc::NFPROTO_BRIDGE => "bridge",
-            libc::NFPROTO_NETDEV => "netdev",
-            _ => "?",
-        }
+        family_name(self.family)
     }
 
     /// The name, which can be any bytes.
@@ -64,6 +55,19 @@ impl FoundTable {
     }
 }
 
+/// An address family, as nft(8) names it.
+pub(super) fn family_name(family: c_int) -> &'static str {
+    match family {
+        libc::NFPROTO_INET => "inet",
+        libc::NFPROTO_IPV4 => "ip",
+        libc::NFPROTO_IPV6 => "ip6",
+        libc::NFPROTO_ARP => "arp",
+        libc::NFPROTO_BRIDGE => "bridge",
+        libc::NFPROTO_NETDEV => "netdev",
+        _ => "?",
+    }
+}
+
 /// The tables with this comment.
 ///
 /// # Errors
@@ -77,8 +81,16 @@ pub(crate) fn find_tables(comment: &str) -> Result<Vec<FoundTable>, Errno> {
 /// # Errors
 /// Those of [`open`]. EPERM: no CAP_NET_ADMIN here.
 pub(crate) fn tables() -> Result<Vec<FoundTable>, Errno> {
+    dump(NFT_MSG_GETTABLE, found_table)
+}
+
+/// All objects of a kind in the caller's network namespace, as far as `read` takes them.
+///
+/// # Errors
+/// Those of [`open`]. EPERM: no CAP_NET_ADMIN here.
+pub(super) fn dump<T>(kind: c_int, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, Errno> {
     let socket = open()?;
-    let kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+    let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
     let (about, none) = ([libc::NFPROTO_UNSPEC, 0], NetlinkAttributes::default());
     let request = message(0, kind, NLM_F_REQUEST | NLM_F_DUMP, about, &none);
     send(socket.as_raw_fd(), &request, MsgFlags::empty())?;
@@ -92,7 +104,7 @@ pub(crate) fn tables() -> Result<Vec<FoundTable>, Errno> {
             match kind {
                 NLMSG_DONE => return Ok(found),
                 NLMSG_ERROR => return Err(code(body).map_or(Errno::EPROTO, |code| Errno::from_raw(-code))),
-                _ => found.extend(found_table(body)),
+                _ => found.extend(read(body)),
             }
         }
     }
@@ -102,17 +114,13 @@ pub(crate) fn tables() -> Result<Vec<FoundTable>, Errno> {
 fn found_table(body: &[u8]) -> Option<FoundTable> {
     let family = c_int::from(*body.first()?);
     let mut table = FoundTable { family, handle: Vec::new(), name: Vec::new(), comment: None };
-    let mut rest = body.get(4..)?;
-    while let [a, b, c, d, ..] = *rest {
-        let length = usize::from(u16::from_ne_bytes([a, b]));
-        let value = rest.get(4..length)?;
-        match u16::from_ne_bytes([c, d]) {
+    for (kind, value) in attributes(body.get(4..)?) {
+        match kind {
             NFTA_TABLE_HANDLE => value.clone_into(&mut table.handle),
-            NFTA_TABLE_NAME => table.name = value.strip_suffix(b"\0").unwrap_or(value).to_vec(),
+            NFTA_TABLE_NAME => table.name = text(value),
             NFTA_TABLE_USERDATA => table.comment = comment_in(value),
             _ => {}
         }
-        rest = rest.get(length.next_multiple_of(NLA_ALIGNTO as usize)..).unwrap_or_default();
     }
     (!table.handle.is_empty()).then_some(table)
 }

@@ -20,6 +20,7 @@ use crate::feature::{Feature, Purpose};
 use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
+use crate::network::bridge;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{file, mountinfo, proc};
@@ -42,6 +43,9 @@ pub struct Report {
     pub version: &'static str,
     /// One finding for each feature.
     pub features: Vec<Finding>,
+    /// What else keeps containers from working, with what to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The facts about this machine. They suffice to find the causes on another machine.
     pub facts: Facts,
 }
@@ -82,7 +86,12 @@ pub fn examine() -> Result<Report> {
     for purpose in all.chain([Purpose::Container]) {
         features.push(examine_one(purpose, &host)?);
     }
-    Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        features,
+        notes: bridge::closed_chains(),
+        facts: Facts::read(),
+    })
 }
 
 /// Tries one feature.
