@@ -168,7 +168,7 @@ fn only_a_client_with_a_certificate_is_answered() {
             command.args(["-cert", &file(&format!("{name}.pem")), "-key", &file(&format!("{name}-key.pem"))]);
         }
         let request = b"GET /version HTTP/1.1\r\nHost: daemon.example\r\nConnection: close\r\n\r\n";
-        let output = support::feed(&mut command, request.to_vec());
+        let output = support::feed(&mut command, request);
         text(&output.stdout).contains("\"ApiVersion\":\"1.44\"")
     };
     assert!(answered(Some("client")));

@@ -76,7 +76,7 @@ impl Drop for SecretDirectory {
 
 fn is_in_memory() -> bool {
     let found = rustix::fs::statfs(MEMORY);
-    found.is_ok_and(|found| i64::from(found.f_type) == TMPFS_MAGIC)
+    found.is_ok_and(|found| found.f_type == TMPFS_MAGIC)
         && rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok()
 }
 

@@ -32,7 +32,7 @@ pub struct StageTable {
 enum StageSlot {
     Waiting,
     Building,
-    Built(StepImage),
+    Built(Box<StepImage>),
     Failed,
 }
 
@@ -58,7 +58,7 @@ impl StageTable {
 
     /// Gives the target, which is built, another image.
     pub(super) fn replace(&self, number: usize, image: StepImage) {
-        self.lock()[number] = StageSlot::Built(image);
+        self.lock()[number] = StageSlot::Built(Box::new(image));
     }
 
     /// The image of a stage. It is built with `build`, unless another thread builds it or has built it.
@@ -70,7 +70,7 @@ impl StageTable {
         let mut slots = self.lock();
         loop {
             match &slots[number] {
-                StageSlot::Built(image) => return Ok(image.clone()),
+                StageSlot::Built(image) => return Ok((**image).clone()),
                 StageSlot::Failed => return Err(BuildStop::Needed),
                 StageSlot::Building => {
                     slots = self.changed.wait(slots).unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +82,7 @@ impl StageTable {
         drop(slots);
         let mut taken = TakenStage { table: self, number, result: StageSlot::Failed };
         let built = build()?;
-        taken.result = StageSlot::Built(built.clone());
+        taken.result = StageSlot::Built(Box::new(built.clone()));
         Ok(built)
     }
 }

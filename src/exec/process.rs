@@ -368,8 +368,8 @@ fn members(command: i32, namespaces: &[String]) -> Vec<(i32, u64)> {
         .collect();
     let mut ours = BTreeSet::from([command]);
     ours.extend(
-        all.iter()
-            .map(|(pid, _)| *pid)
+        all.keys()
+            .copied()
             .filter(|pid| kept.iter().any(|(kind, name)| link(*pid, *kind).as_ref() == Some(*name))),
     );
     let ours = with_descendants(ours, &all);

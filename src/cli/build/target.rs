@@ -99,7 +99,7 @@ impl BuildTarget {
                 let (directories, lock) =
                     rootfs::directories(store, &image.descriptor, options.maps.as_ref(), tell)?;
                 tell(&"execve(\"/proc/self/exe\", [\"sandbox\", \"__unpack\", ...])", "build.explain.output");
-                let written = self.into_directory(&directories, options);
+                let written = self.write_directory(&directories, options);
                 lock.release();
                 written
             }
@@ -119,7 +119,7 @@ impl BuildTarget {
 
     /// The files go through a pipe from one process, which can reach only the layers, to another one, which can reach only the
     /// directory.
-    fn into_directory(&self, directories: &[PathBuf], options: &BuildOptions) -> Result<()> {
+    fn write_directory(&self, directories: &[PathBuf], options: &BuildOptions) -> Result<()> {
         fs::create_dir_all(&self.dest).map_err(|error| self.unwritten(&error))?;
         let into = fs::canonicalize(&self.dest).map_err(|error| self.unwritten(&error))?;
         let (input, output) = io::pipe().map_err(|error| self.unwritten(&error))?;
