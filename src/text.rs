@@ -65,6 +65,7 @@ macro_rules! messages {
         /// The messages in Chinese: what demonstrations, views and lessons print.
         const CHINESE: &[MessageFile] = &[
             $($((stringify!($name), include_str!(concat!("../messages/zh/", stringify!($name), ".txt"))),)*)*
+            ("build", include_str!("../messages/zh/build.txt")),
             ("common", include_str!("../messages/zh/common.txt")),
             ("compare", include_str!("../messages/zh/compare.txt")),
             ("container", include_str!("../messages/zh/container.txt")),
@@ -331,6 +332,9 @@ mod tests {
                 let parts = ["mistake", "lesson", "wrong", "right"];
                 wanted.extend(parts.map(|part| format!("{purpose}.break.{name}.{part}")));
             }
+        }
+        for name in ["cache-order", "secret-in-layer", "rm-in-next-layer"] {
+            wanted.extend(["mistake", "lesson"].map(|part| format!("build.break.{name}.{part}")));
         }
         wanted
     }

@@ -106,7 +106,7 @@ fn it_has_the_programs_their_libraries_and_nothing_else() {
     let cmd = home.out(&["image", "inspect", "lab"]);
     let cmd: serde_json::Value = serde_json::from_str(&cmd).unwrap();
     assert_eq!(cmd[0]["Config"]["Cmd"], serde_json::json!([programs[0]]));
-    assert_eq!(home.out(&["image", "verify", "lab"]).matches("good").count(), 3);
+    assert_eq!(home.out(&["image", "verify", "lab"]).matches("good").count(), 4);
 }
 
 #[test]

@@ -88,7 +88,9 @@ fn the_parser_accepts_every_advised_line() {
         .flat_map(|sub| std::iter::once(sub.get_name()).chain(sub.get_all_aliases()))
         .map(str::to_owned)
         .collect();
+    // `service sandbox start` is no command line of ours.
     let texts = text::all_messages().into_iter().chain(literals());
+    let texts = texts.map(|text| text.replace("service sandbox", "service"));
     let lines: BTreeSet<Vec<String>> = texts.flat_map(|text| command_lines(&text, &subcommands)).collect();
     assert!(lines.len() >= 60, "{lines:#?}");
     let (mut wrong, mut parser) = (Vec::new(), super::definition());

@@ -101,7 +101,7 @@ struct ListenArgs {
     /// Over TCP, use TLS, and answer only clients with a certificate that the authority has signed
     #[arg(long, requires_all = ["tlscacert", "tlscert", "tlskey"])]
     tlsverify: bool,
-    /// The certificate of the authority that signs those of clients (PEM)
+    /// The certificate of the authority from which clients have theirs (PEM)
     #[arg(long, value_name = "FILE", requires = "tlsverify")]
     tlscacert: Option<PathBuf>,
     /// The certificate of the daemon (PEM)

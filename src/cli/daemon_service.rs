@@ -65,7 +65,7 @@ impl<'a> Service<'a> {
         let is_root = nix::unistd::geteuid().is_root();
         if kind == ServiceKind::Init && !is_root && args.root.is_none() {
             return Err(Error::new(ExitKind::Refused, text("daemon.install.root"))
-                .why(text("daemon.install.root.why"))
+                .why(text("daemon.install.root.reason"))
                 .paste("sandbox daemon start"));
         }
         Ok(Service { kind, is_root, root: args.root.as_deref() })

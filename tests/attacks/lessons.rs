@@ -45,7 +45,8 @@ fn each_attack_works_without_its_wall_and_not_behind_it() {
         let shown = stdout(&["run", "--break", name]);
         fits(&shown, 80, 24);
         for (mark, way) in [("WRONG", "wrong_command"), ("RIGHT", "right_command")] {
-            let line = format!("\n{mark}     {}\n", contrast[way].as_str().unwrap());
+            let lines = contrast[way].as_str().unwrap().replace('\n', "\n          ");
+            let line = format!("\n{mark}     {lines}\n");
             assert!(shown.contains(&line), "{line}{shown}");
         }
         // Capabilities have their names beside the mask.

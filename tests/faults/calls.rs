@@ -85,4 +85,6 @@ pub(crate) fn is_clear(message: &str, call: i64, errno: Errno) -> bool {
         || message.contains(errno.desc())
         || message.contains(words.trim_end_matches(&number))
         || is_memory && message.contains("memory allocation")
+        // The stack of a thread: pthread_create(3) makes EAGAIN of any error.
+        || is_memory && message.contains("clone3() = -1 EAGAIN")
 }
