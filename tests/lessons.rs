@@ -276,7 +276,7 @@ fn a_learner_reads_answers_checks_and_resets() {
     assert!(said.contains("Measured: ") && !said.contains("sandbox lesson"), "{said}");
     // The files that the solution names, and not those of wrong answers.
     let solved = out(&["solution", "node-c", "--yes"]);
-    assert!(solved.contains("$material/solution.c:") && !solved.contains("short.c"), "{solved}");
+    assert!(solved.contains("cat > \"$material/solution.c\"") && !solved.contains("short.c"), "{solved}");
     assert!(progress()["lessons"]["pid"]["exercises"]["last-pid"]["tries"] == 3);
 
     // A file of the learner stays. What was made is removed.

@@ -57,10 +57,9 @@ pub(super) fn pack(pack: &Pack, content: &dyn Fn(&str) -> String, mistakes: &mut
     }
 }
 
-/// Whether a pack is in a language: it has a title or a lesson in it.
+/// Whether a pack is in a language: it has a lesson in it.
 fn is_in(pack: &Pack, language: &str) -> bool {
-    pack.head.title.contains_key(language)
-        || pack.lessons.iter().any(|lesson| lesson.texts.contains_key(language))
+    pack.lessons.iter().any(|lesson| lesson.texts.contains_key(language))
 }
 
 /// The mistakes of one lesson in one language.
