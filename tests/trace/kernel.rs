@@ -249,8 +249,8 @@ impl Kernel {
         if let Some(found) = name.captures(&text) {
             self.address = found[1].parse().ok();
         }
-        // NFT_MSG_GETTABLE asks for all tables.
-        let is_request = sent.get(4..6) == Some(&[1, 10]);
+        // NFT_MSG_GETTABLE and NFT_MSG_GETCHAIN ask for all tables and all chains.
+        let is_request = [Some(&[1, 10][..]), Some(&[4, 10])].contains(&sent.get(4..6));
         // The first message only begins the batch.
         let is_removal = sent.get(24..26) == Some(&[2, 10]);
         match is_removal {

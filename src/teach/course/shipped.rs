@@ -119,7 +119,7 @@ lessons! {
 
     "30-build" ["en" "zh"] ["cache/measure.sh"];
 
-    "33-daemon" ["en" "zh"] ["stopped/measure.sh"];
+    "31-daemon" ["en" "zh"] ["stopped/measure.sh"];
 }
 
 #[cfg(test)]
