@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 static FORMER: AtomicU64 = AtomicU64::new(0);
 
 /// Raises the soft limit to the hard one, but to no more than `most`. Returns the limit then.
+#[cfg(feature = "daemon")]
 pub(crate) fn raise(most: u64) -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
     let wanted = hard.min(most);
