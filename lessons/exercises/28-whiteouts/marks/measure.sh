@@ -7,6 +7,6 @@ sandbox commit one two > /dev/null
 sed -i s/lab/two/ box.yaml
 sandbox run --keep --name two box.yaml -- sh -c "rm $(seq -s ' ' -f '/%g' "$2"); echo > /more"
 sandbox commit two three > /dev/null
-layer=$(sandbox image tree three | grep 'blob ' | tail -1 | grep -o '[0-9a-f]\{64\}')
+layer=$(sandbox image tree three | grep '^blob ' | tail -1 | grep -o '[0-9a-f]\{64\}')
 tar tf store/images/blobs/sha256/$layer | wc -l
 sandbox rm one two > /dev/null
