@@ -209,7 +209,7 @@ const NEWER: &[&str] = &["here-documents"];
 
 /// By hand, with `--ignored`: buildah 1.28 has an internal error for some Dockerfiles whose base image has no history.
 #[test]
-#[ignore = "compares with another tool, which fails for some images"]
+#[ignore = "machine: buildah is compared by hand: buildah 1.28 fails for some of the images"]
 fn buildah_builds_equal_images() {
     let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
     if !is_root() || !has("buildah") {

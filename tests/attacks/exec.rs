@@ -314,7 +314,7 @@ fn a_container_that_may_trace_finds_nothing_of_the_caller() {
     if !is_root() {
         return skip(
             "a_container_that_may_trace_finds_nothing_of_the_caller",
-            "needs root: CAP_SYS_PTRACE over the caller",
+            "machine: only root has CAP_SYS_PTRACE over the caller",
         );
     }
     let _alone = alone();
