@@ -30,7 +30,7 @@ fn a_killed_container_can_be_removed_at_once() {
     home.out(&["kill", "one", "two", "three"]);
     assert_eq!(home.out(&["rm", "one", "two", "/three"]), "one\ntwo\n/three");
     assert!(!commands.into_iter().any(lives));
-    // With -f, one that does not exist is told of, and is no failure.
+    // With -f, a container that does not exist has its message, and is no failure.
     assert!(home.refused(&["rm", "-f", "none"], 0).contains("No such container: none"));
     home.refused(&["rm", "none"], 1);
     // Docker sends SIGKILL, and has no event `stop` for it.

@@ -41,11 +41,11 @@ pub enum SecretSource {
 /// What happens in a build.
 #[derive(Debug)]
 pub enum BuildEvent<'e> {
-    /// The build begins, with so many instructions.
+    /// The build begins, with this number of instructions.
     Steps(usize),
     /// An instruction begins: its text.
     Step(&'e str),
-    /// The image has so many triggers.
+    /// The image has this number of triggers.
     Triggers(usize),
     /// The step was taken from the cache.
     Cached,

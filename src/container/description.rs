@@ -89,7 +89,8 @@ fn config(container: &KeptContainer) -> Value {
     })
 }
 
-fn host_config(container: &KeptContainer) -> Value {
+/// Docker's `HostConfig`: what the container shares with the host, and its limits.
+pub fn host_config(container: &KeptContainer) -> Value {
     let config = &container.record.config;
     let (environment, process) = (&config.environment, &config.process);
     let (added, dropped) = capabilities(container);

@@ -10,6 +10,7 @@ use super::answer::{Answered, ok};
 use super::containers::find;
 use super::request::ApiRequest;
 use crate::config::container::Namespace;
+use crate::container::description::host_config;
 use crate::container::listing::{self, inspected};
 use crate::container::store::KeptContainer;
 use crate::namespaces::net::Mode;
@@ -65,15 +66,6 @@ fn whole(container: &KeptContainer, with_size: bool) -> Value {
         .filter(|volume| volume.is_anonymous)
         .map(|volume| (volume.target.to_string_lossy().into_owned(), json!({})))
         .collect();
-    let binds: Vec<String> = mounts(container)
-        .iter()
-        .filter(|mount| mount["Type"] == "bind" || mount["Name"].is_string())
-        .filter_map(|mount| {
-            let source = mount["Name"].as_str().or(mount["Source"].as_str())?;
-            let end = if mount["RW"] == false { ":ro" } else { "" };
-            Some(format!("{source}:{}{end}", mount["Destination"].as_str()?))
-        })
-        .collect();
     if let Some(client) = &record.client {
         // What is known from the container itself is there already, and stays.
         for part in ["Config", "HostConfig"] {
@@ -110,48 +102,7 @@ fn whole(container: &KeptContainer, with_size: bool) -> Value {
             },
         }),
     );
-    complete(
-        &mut value["HostConfig"],
-        json!({
-            "Binds": binds,
-            "ContainerIDFile": "",
-            "NetworkMode": network_mode(container),
-            "PortBindings": wanted_ports(container),
-            "VolumeDriver": "",
-            "VolumesFrom": null,
-            "CapAdd": null,
-            "CapDrop": null,
-            "Dns": [],
-            "DnsOptions": [],
-            "DnsSearch": [],
-            "ExtraHosts": null,
-            "GroupAdd": null,
-            "IpcMode": "private",
-            "PidMode": "",
-            "Privileged": false,
-            "PublishAllPorts": false,
-            "ReadonlyRootfs": false,
-            "SecurityOpt": null,
-            "UTSMode": "",
-            "UsernsMode": "",
-            "ShmSize": 64 << 20,
-            "Runtime": "sandbox",
-            "Isolation": "",
-            "CpuQuota": 0,
-            "CpuPeriod": 0,
-            "Devices": [],
-            "Init": null,
-            "Links": null,
-            "Ulimits": [],
-            "OomKillDisable": false,
-            "Tmpfs": {},
-            "Sysctls": {},
-            "CgroupParent": "",
-            "BlkioWeight": 0,
-            "CpusetMems": "",
-            "MemorySwappiness": null,
-        }),
-    );
+    complete(&mut value["HostConfig"], host_config(container));
     complete(
         &mut value["NetworkSettings"],
         json!({
@@ -224,26 +175,6 @@ pub(super) fn ports(container: &KeptContainer) -> Map<String, Value> {
         let binding = json!({ "HostIp": port.at.ip().to_string(), "HostPort": port.at.port().to_string() });
         let bindings = ports.entry(listing::inside(port)).or_insert_with(|| json!([]));
         bindings.as_array_mut().into_iter().for_each(|all| all.push(binding.clone()));
-    }
-    ports
-}
-
-/// The ports that its maker has asked for.
-fn wanted_ports(container: &KeptContainer) -> Map<String, Value> {
-    let mut ports = Map::new();
-    if let Some(net) = container.record.config.environment.namespaces.net.options() {
-        for port in &net.publish {
-            let written = port.to_string();
-            let (written, protocol) = match written.strip_suffix("/udp") {
-                Some(written) => (written.to_owned(), "udp"),
-                None => (written.trim_end_matches("/tcp").to_owned(), "tcp"),
-            };
-            let (host, inside) = written.rsplit_once(':').unwrap_or(("", &written));
-            let (ip, host) = host.rsplit_once(':').unwrap_or(("", host));
-            let bindings = ports.entry(format!("{inside}/{protocol}")).or_insert_with(|| json!([]));
-            let binding = json!({ "HostIp": ip, "HostPort": host });
-            bindings.as_array_mut().into_iter().for_each(|all| all.push(binding.clone()));
-        }
     }
     ports
 }

@@ -31,7 +31,7 @@ impl RunningDaemon {
         daemon
     }
 
-    /// Starts one that can open only so many files.
+    /// Starts one with this limit of open files.
     pub fn limited(files: &str) -> RunningDaemon {
         let home = KeptHome::new();
         let run = command(&home, &[]);
