@@ -3,6 +3,7 @@
 //! Other inputs of the same kind as the ones here:
 //! - more standard input than a socket holds; a command that does not read; a reader that does not read.
 //! - a signal while the client waits for any of these, from the process group or from another process.
+//! - a signal that the kernel drops: from the keyboard, from another process; for a command with a handler.
 //! - commands that meet an end, a removal, another client, or a supervisor that does not answer.
 
 mod support;
@@ -14,6 +15,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::kept::{KeptHome, in_run, lives};
+use support::terminal::Terminal;
 use support::{text, wait_until};
 
 fn send(pid: u32, signal: Signal) {
@@ -64,6 +66,56 @@ fn a_signal_reaches_the_command_whatever_the_client_waits_for() {
         ended(&mut child);
         writer.join().unwrap();
     }
+}
+
+#[test]
+fn a_signal_that_the_kernel_drops_is_explained_and_the_second_one_kills() {
+    let home = KeptHome::new();
+    let hint = "send it again to kill the command";
+    let at_home = |words: &[&str]| [&["--home", home.path().to_str().unwrap()], words].concat().join("\n");
+    let typed = home.spec("tty: true", "echo ready; exec sleep 600");
+    for (key, name) in [("\u{3}", "SIGINT"), ("\u{1c}", "SIGQUIT")] {
+        let words = at_home(&["run", "--keep", "--rm", "-it", "--name", "web", &typed]);
+        let mut terminal = Terminal::start(&words.split('\n').collect::<Vec<_>>());
+        terminal.wait_for("ready");
+        wait_until("it sleeps", || {
+            home.status("web") == "running" && comm(home.pid("web", "command")) == "sleep"
+        });
+        terminal.press(key);
+        let seen = terminal.wait_for(hint);
+        assert!(seen.contains(name) && seen.contains("SigCgt"), "{seen}");
+        terminal.press(key);
+        let (status, seen) = terminal.ended();
+        assert_eq!(status.code(), Some(137), "{seen}");
+    }
+    // Without a terminal, the signal is forwarded.
+    let plain = home.spec("", "exec sleep 600");
+    let mut child = home.command(&["run", "--keep", "--rm", "--name", "web", &plain]);
+    let mut child = child.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("it sleeps", || {
+        home.status("web") == "running" && comm(home.pid("web", "command")) == "sleep"
+    });
+    send(child.id(), Signal::SIGINT);
+    let mut stderr = child.stderr.take().unwrap();
+    let mut said = [0; 4096];
+    let length = std::io::Read::read(&mut stderr, &mut said).unwrap();
+    assert!(text(&said[..length]).contains(hint), "{}", text(&said[..length]));
+    send(child.id(), Signal::SIGINT);
+    assert_eq!(ended(&mut child).code(), Some(137));
+    // No hint: the command has a handler.
+    let trap =
+        home.spec("tty: true", "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done");
+    let words = at_home(&["run", "--keep", "--rm", "-it", &trap]);
+    let mut terminal = Terminal::start(&words.split('\n').collect::<Vec<_>>());
+    terminal.wait_for("ready");
+    terminal.press("\u{3}");
+    let (status, seen) = terminal.ended();
+    assert!(status.code() == Some(5) && seen.contains("caught") && !seen.contains("SigCgt"), "{seen}");
+    home.is_empty();
+}
+
+fn comm(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
 #[test]

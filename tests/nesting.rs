@@ -5,7 +5,8 @@
 //! a limit of another controller than the one that is asked for · a limit of a grandparent · a quota with another period
 //! · CPUs that are not there · throttles, which v1 does not apply to child cgroups · device rules · a caller in the root
 //! cgroup, in a leaf with processes, in a cgroup namespace · hybrid machines, where each hierarchy has another path ·
-//! no room for further cgroups, a frozen or a read-only hierarchy.
+//! no room for further cgroups, a frozen or a read-only hierarchy · a container that stays, whose supervisor leaves the
+//! caller's cgroup: with and without a limit of its own, each controller, device rules.
 
 mod support;
 
@@ -13,8 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 
+use support::kept::KeptHome;
 use support::limits::{group, is_v2, left, may};
-use support::{alone, binary, is_root, run, sandbox, skip, text};
+use support::{alone, binary, is_root, run, sandbox, skip, text, wait_until};
 
 /// The arguments of `sandbox` in `sandbox`. `beside` puts a shell between the two, so that the inner one is not alone in
 /// its cgroup.
@@ -78,6 +80,18 @@ fn contents(group: &Path, v1: &str, v2: &str) -> Vec<String> {
 /// The smallest number in these files: what the kernel enforces.
 fn smallest(group: &Path, v1: &str, v2: &str) -> u64 {
     contents(group, v1, v2).iter().filter_map(|content| content.parse().ok()).min().unwrap_or(u64::MAX)
+}
+
+/// How many CPUs the quotas of a cgroup and its ancestors allow.
+fn cpus(group: &Path) -> f64 {
+    let quotas = contents(group, "cpu.cfs_quota_us", "cpu.max");
+    let periods = contents(group, "cpu.cfs_period_us", "cpu.max");
+    let number = |text: &str, nth: usize| text.split(' ').nth(nth)?.parse::<f64>().ok();
+    let parts = quotas.iter().zip(&periods).filter_map(|(quota, period)| {
+        let period = number(period, 1).or_else(|| number(period, 0))?;
+        number(quota, 0).filter(|quota| *quota > 0.0).map(|quota| quota / period)
+    });
+    parts.fold(f64::INFINITY, f64::min)
 }
 
 /// Starts a nested `sleep`, and gives the directory of its cgroup to `check`.
@@ -149,24 +163,13 @@ fn a_quota_stays_and_our_value_is_lowered_aloud() {
     if !may("a_quota_stays_and_our_value_is_lowered_aloud", "cpu") {
         return;
     }
-    let parts = |group: &Path| {
-        let quotas = contents(group, "cpu.cfs_quota_us", "cpu.max");
-        let periods = contents(group, "cpu.cfs_period_us", "cpu.max");
-        let number = |text: &str, nth: usize| text.split(' ').nth(nth)?.parse::<f64>().ok();
-        let pairs = quotas.iter().zip(&periods);
-        let parts = pairs.filter_map(|(quota, period)| {
-            let period = number(period, 1).or_else(|| number(period, 0))?;
-            number(quota, 0).filter(|quota| *quota > 0.0).map(|quota| quota / period)
-        });
-        parts.fold(f64::INFINITY, f64::min)
-    };
     for beside in [false, true] {
         let outer = ["cpu", "--cpus", "0.25"];
         with_sleep(nested(&outer, &["cpu", "--cpus", "1", "-q", "--"], beside), "cpu", |group| {
-            assert_eq!(parts(group), 0.25, "{}", group.display());
+            assert_eq!(cpus(group), 0.25, "{}", group.display());
         });
         with_sleep(nested(&outer, &["cpu", "--cpus", "0.1", "-q", "--"], beside), "cpu", |group| {
-            assert_eq!(parts(group), 0.1, "{}", group.display());
+            assert_eq!(cpus(group), 0.1, "{}", group.display());
         });
     }
     let inner = ["cpu", "--cpus", "1", "--", "true"];
@@ -293,10 +296,20 @@ impl Own {
 
     /// Runs a command of `sandbox` in the cgroup, beside a shell.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        output(self.command(arguments))
+    }
+
+    fn run_with(&self, home: &KeptHome, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = self.command(arguments);
+        command.env("SANDBOX_HOME", home.path());
+        output(command)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", "echo $$ > \"$0/cgroup.procs\" && \"$@\"; exit $?"]);
         shell.arg(&self.0).arg(binary()).args(arguments);
-        output(shell)
+        shell
     }
 }
 
@@ -359,6 +372,84 @@ fn a_quota_with_another_period_is_compared_as_a_ratio() {
     drop(own);
     let _ = keeper.kill();
     keeper.wait().unwrap();
+    nothing_is_left();
+}
+
+#[test]
+fn a_container_that_stays_has_the_limits_too() {
+    let _alone = alone();
+    if !is_root() || !may("a_container_that_stays_has_the_limits_too", "memory") {
+        return skip("a_container_that_stays_has_the_limits_too", "machine: only root makes cgroups by hand");
+    }
+    // The feature, the files with the limit of the caller and its value, a higher value of the container's own, and
+    // what its command then has.
+    type Found = fn(&Path) -> f64;
+    let memory: Found = |group| smallest(group, "memory.limit_in_bytes", "memory.max") as f64;
+    let pids: Found = |group| smallest(group, "pids.max", "pids.max") as f64;
+    let cases: [(&str, &[(&str, &str)], (&str, &str), &str, Found, f64); 3] = [
+        (
+            "memory",
+            &[("memory.limit_in_bytes", "67108864")],
+            ("memory.max", "67108864"),
+            "memory: { limit: 1g }",
+            memory,
+            67_108_864.0,
+        ),
+        ("pids", &[("pids.max", "30")], ("pids.max", "30"), "pids: { max: 1000 }", pids, 30.0),
+        (
+            "cpu",
+            &[("cpu.cfs_period_us", "50000"), ("cpu.cfs_quota_us", "12500")],
+            ("cpu.max", "12500 50000"),
+            "cpu: { cpus: 1 }",
+            cpus,
+            0.25,
+        ),
+    ];
+    for (feature, v1, v2, keys, found, limit) in cases {
+        let mut keeper = sandbox(&[feature, "-q", "--", "sleep", "60"]).spawn().unwrap();
+        descendant(keeper.id(), "sleep");
+        let own = Own::new(feature);
+        let files = if is_v2(&own.0) { &[v2][..] } else { v1 };
+        files.iter().for_each(|(file, value)| own.set(file, file, value));
+        for keys in ["", keys] {
+            let home = KeptHome::new();
+            let spec = home.spec(keys, "exec sleep 600");
+            let (status, shown) = own.run_with(&home, &["run", "-d", "--name", "web", &spec]);
+            assert_eq!(status, Some(0), "{feature} {keys}: {shown}");
+            let group = group(home.pid("web", "command"), feature);
+            assert_eq!(found(&group), limit, "{keys}: {}: {shown}", group.display());
+            let is_told = feature != "pids" || !keys.is_empty();
+            assert_eq!(shown.contains("becomes") || shown.contains("are set in it too"), is_told, "{shown}");
+            // Another caller starts it again, without these limits.
+            home.out(&["restart", "-t", "0", "web"]);
+            assert!(found(&self::group(home.pid("web", "command"), feature)) > limit);
+        }
+        drop(own);
+        let _ = keeper.kill();
+        keeper.wait().unwrap();
+    }
+    nothing_is_left();
+}
+
+#[test]
+fn a_container_that_stays_has_the_device_rules_too() {
+    let _alone = alone();
+    if !is_root() || !may("a_container_that_stays_has_the_device_rules_too", "devices") {
+        return skip(
+            "a_container_that_stays_has_the_device_rules_too",
+            "machine: only root sets device rules",
+        );
+    }
+    let home = KeptHome::new();
+    let spec = home.spec("", "head -c 1 /dev/zero; exec sleep 600");
+    let mut outer = sandbox(&["devices", "--deny", "/dev/zero rw", "-q", "--"]);
+    outer.env("SANDBOX_HOME", home.path()).env("S", binary()).env("SPEC", &spec);
+    outer.args(["sh", "-c", "\"$S\" run --keep --name web \"$SPEC\" & sleep 600"]);
+    let outer = outer.spawn().unwrap();
+    let is_refused = || text(&home.run(&["logs", "web"]).stderr).contains("Operation not permitted");
+    wait_until("the container that stays may not read /dev/zero", is_refused);
+    home.out(&["rm", "-f", "web"]);
+    end(outer);
     nothing_is_left();
 }
 

@@ -250,7 +250,8 @@ fn a_server_is_reached_where_it_listens_and_never_as_loopback_from_outside() {
         if on_all == refused {
             assert_eq!(heard(serving.at(2)), Err(ErrorKind::ConnectionReset));
             let message = serving.message();
-            assert!(message.contains("127.0.0.1:8080 and is not reached"), "{message}");
+            let at = std::net::SocketAddr::new(server.parse().unwrap(), 8080);
+            assert!(message.contains(&format!("listens on {at} and is not reached")), "{message}");
             let _ = serving.sandbox.kill();
             // It is said once.
             assert_eq!(serving.message(), "");

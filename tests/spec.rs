@@ -57,6 +57,18 @@ devices: { allow: ["c 1:3 rw", "c 1:3 q", [a]] }
     snapshot_as_it_is("spec-mistakes", &told);
 }
 
+/// The mark is at the value, and not at the list that it is in.
+#[test]
+fn a_path_that_no_shell_expands_is_marked_itself() {
+    for (words, column) in [
+        ("mnt: { mounts: [{ type: bind, source: ~/x, target: /y }] }", 39),
+        ("mnt: { mounts: [{ type: tmpfs, target: ~/y }] }", 40),
+        ("mnt: { mounts: [{ type: tmpfs, target: '' }] }", 40),
+    ] {
+        assert_eq!(mistake(words).1, column, "{words}");
+    }
+}
+
 /// As flags, they are refused too.
 #[test]
 fn two_keys_that_say_one_thing_are_refused_at_the_second() {

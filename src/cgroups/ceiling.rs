@@ -50,24 +50,50 @@ pub(super) fn apply(parent: &CgroupParent, draft: &mut Draft) -> Vec<(Controller
             None => carried.push((ceiling.controller, new)),
         }
     }
+    // On v1, the quota and its period are two files.
+    let carried: Vec<(Controller, Setting)> = carried.into_iter().flat_map(files_of).collect();
     if !carried.is_empty() {
-        let each = carried.iter().map(|(_, setting)| shown(setting));
-        let limits = each.collect::<Vec<_>>().join(", ");
+        // systemd limits the number of processes of each session, far above what one container needs.
+        let is_told = |controller: Controller| !parent.is_apart || controller != Controller::Pids;
+        let told = carried.iter().filter(|(controller, _)| is_told(*controller));
+        let limits = told.map(|(_, setting)| shown(setting)).collect::<Vec<_>>().join(", ");
         let key = match parent.version {
+            _ if parent.is_apart => "limits.apart",
             Version::V1 => "limits.copied",
             Version::V2 => "limits.carried",
         };
-        notes.push(text_with(key, &[("limits", &limits)]));
+        if !limits.is_empty() {
+            notes.push(text_with(key, &[("limits", &limits)]));
+        }
     }
     notes.into_iter().for_each(|note| draft.note(note));
     problems.into_iter().for_each(|(feature, problem)| draft.problem(feature, problem));
     carried
 }
 
+/// The settings for a limit that was carried. A quota of v1 has its period with it, which is written first.
+fn files_of((controller, setting): (Controller, Setting)) -> Vec<(Controller, Setting)> {
+    match setting.value.split_once(' ') {
+        Some((quota, period)) if setting.file == "cpu.cfs_quota_us" => {
+            let both = [("cpu.cfs_period_us", period), ("cpu.cfs_quota_us", quota)];
+            both.map(|(file, value)| (controller, Setting::new(file, value))).into()
+        }
+        _ => vec![(controller, setting)],
+    }
+}
+
 /// The problem if none of the CPUs that were asked for is left.
 fn nothing_left(wish: &str, theirs: &str) -> Error {
     let why = text_with("cpu.cpuset.none", &[("cpus", theirs)]);
     Error::failed(wish).why(why).todo(text("cpu.list.todo"))
+}
+
+/// Whether a note of a plan is about limits of the caller.
+pub fn is_note(note: &str) -> bool {
+    ["limits.lowered", "limits.apart"].iter().any(|key| {
+        let words = text(key);
+        words.split(['{', '}']).max_by_key(|part| part.len()).is_some_and(|part| note.contains(part.trim()))
+    })
 }
 
 /// How an intent stands to a ceiling.

@@ -72,9 +72,7 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
             environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("="))).collect(),
         ),
         privileged: args.privileged,
-        has_terminal: std::io::stdin().is_terminal()
-            || std::io::stdout().is_terminal()
-            || std::io::stderr().is_terminal(),
+        terminals: terminals(),
         view: output.show_proc,
     };
     let plan = enter::plan(&entered, ProgramFile::gather(), entry);
@@ -84,6 +82,13 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     }
     let spec = Spec { command, ..Spec::default() };
     output::run_command(&plan, output, &mut Narrator::new(output, &spec))
+}
+
+/// Those of descriptors 0 to 2 that are a terminal.
+fn terminals() -> Vec<i32> {
+    let streams =
+        [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()];
+    (0..).zip(streams).filter(|(_, is_terminal)| *is_terminal).map(|(descriptor, _)| descriptor).collect()
 }
 
 /// The environment of the command. From the caller's it has only TERM, and what `wanted` names: `NAME=VALUE`, or `NAME`.

@@ -89,7 +89,7 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
                 ending: Ending::Demonstration,
                 environment: None,
                 privileged: true,
-                has_terminal: false,
+                terminals: Vec::new(),
                 view: false,
             };
             let joins = enter::plan(&Entered::read(subject.pid)?, ProgramFile::gather(), entry);

@@ -253,11 +253,17 @@ impl Watch for Narrator {
 
     fn unreached(&mut self, port: Unreached) {
         let key = match (port.on_loopback, port.is_loopback_tried) {
-            (true, true) => "net.unreached.loopback",
-            (true, false) => "net.unreached.bridge",
-            (false, _) => "net.unreached",
+            (Some(_), true) => "net.unreached.loopback",
+            (Some(_), false) => "net.unreached.bridge",
+            (None, _) => "net.unreached",
         };
-        let values = [("at", &*written(port.at, port.protocol)), ("inside", &port.inside.to_string())];
+        let server = port.on_loopback.map(|own| SocketAddr::new(own, port.inside).to_string());
+        let values = [
+            ("at", &*written(port.at, port.protocol)),
+            ("inside", &port.inside.to_string()),
+            ("server", &server.unwrap_or_default()),
+            ("all", if port.on_loopback.is_some_and(|own| own.is_ipv6()) { "::" } else { "0.0.0.0" }),
+        ];
         render::err(&format!("sandbox: {}\n", text_with(key, &values)));
     }
 

@@ -98,7 +98,7 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
     plan_features(config, &context, &mut draft);
     joins::plan(config, host, &mut draft);
     if process.env.is_some() && draft.is_exposed() {
-        plan_forget(&mut draft);
+        plan_forget(draft.around().streams.replaced(), &mut draft);
     }
     rootfs::plan(&root_request(config, host), host, &mut draft);
     if let Some(net) = net.filter(|_| environment.namespaces.net.is_new()) {
@@ -140,7 +140,7 @@ pub(super) fn plan_process(
     match draft.around().streams {
         Streams::Terminal => {
             let owner = owner_of_terminal(process, maps, host, place != TerminalPlace::Host);
-            plan_terminal(draft, place, owner, TerminalCall::Stdio);
+            plan_terminal(draft, place, owner, vec![0, 1, 2]);
         }
         Streams::Pipes => plan_pipes(draft, &[0, 1, 2], owner),
         Streams::Output => {

@@ -30,6 +30,7 @@ use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
+use crate::plan::call::stream::StreamCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Frame, Hold, Plan, TerminalPlace, plan_terminal};
@@ -273,8 +274,8 @@ pub struct EntryOptions {
     pub environment: Option<Vec<OsString>>,
     /// Whether the command keeps the capabilities of the caller.
     pub privileged: bool,
-    /// Whether one of the caller's descriptors 0 to 2 is a terminal.
-    pub has_terminal: bool,
+    /// Those of the caller's descriptors 0 to 2 that are a terminal.
+    pub terminals: Vec<i32>,
     /// Whether the child reports what it sees.
     pub view: bool,
 }
@@ -287,7 +288,7 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
     draft.frame(Frame { ends_orphans: false, ..Frame::default() });
     plan_joins(entered, program, !entry.privileged, &mut draft);
     if entry.environment.is_some() {
-        plan_forget(&mut draft);
+        plan_forget(&entry.terminals, &mut draft);
     }
     let is_command = matches!(entry.ending, Ending::Command { .. });
     frame(&mut draft, &Hold::Gate, entry.ending, entry.view, false, entry.environment);
@@ -299,14 +300,9 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
     if !entry.privileged {
         plan_sets(entered, &mut draft);
     }
-    if is_command && entry.has_terminal {
+    if is_command && !entry.terminals.is_empty() {
         let is_root = nix::unistd::geteuid().is_root();
-        plan_terminal(
-            &mut draft,
-            TerminalPlace::Host,
-            is_root.then_some(entered.owner),
-            TerminalCall::StdioTerminals,
-        );
+        plan_terminal(&mut draft, TerminalPlace::Host, is_root.then_some(entered.owner), entry.terminals);
     } else if is_command {
         // Without a controlling terminal, the command cannot open /dev/tty.
         let call = TerminalCall::NewSession;
@@ -355,9 +351,15 @@ pub(super) fn plan_joins(entered: &Entered, program: ProgramFile, into_cgroups: 
 }
 
 /// The step by which the helper forgets what is the caller's, before its child is in a namespace of the container. Only if
-/// the command gets an environment of its own.
-pub(super) fn plan_forget(draft: &mut Draft) {
+/// the command gets an environment of its own. `replaced` are those of descriptors 0 to 2 that the command does not get.
+pub(super) fn plan_forget(replaced: &[i32], draft: &mut Draft) {
     draft.common(Phase::Join, Actor::Helper, ProcessCall::ForgetCaller, "enter.forget.why");
+    if !replaced.is_empty() {
+        // Also the controlling terminal: by /dev/tty, it could be opened again.
+        draft.common(Phase::Join, Actor::Helper, TerminalCall::NewSession, "terminal.session.why");
+        let null = StreamCall::Null { descriptors: replaced.to_vec() };
+        draft.common(Phase::Join, Actor::Helper, null, "enter.streams.why");
+    }
 }
 
 /// The user of the command: the one of the process that is entered. With `privileged` and without a new user namespace,
@@ -416,9 +418,10 @@ mod tests {
         Entered { pid: 1, namespaces: namespaces.to_vec(), ..own }
     }
 
-    fn calls(entered: &Entered, privileged: bool, has_terminal: bool) -> Vec<String> {
+    fn calls(entered: &Entered, privileged: bool, terminals: &[i32]) -> Vec<String> {
         let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
-        let entry = EntryOptions { ending, environment: Some(vec![]), privileged, has_terminal, view: false };
+        let terminals = terminals.to_vec();
+        let entry = EntryOptions { ending, environment: Some(vec![]), privileged, terminals, view: false };
         let plan = plan(entered, ProgramFile::gather(), entry);
         assert!(plan.namespaces.is_empty());
         plan.steps.iter().map(|step| step.call.to_string()).collect()
@@ -426,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_plan_of_joins_makes_no_namespace() {
-        let calls = calls(&own(&[Feature::Uts, Feature::Pid]), false, false);
+        let calls = calls(&own(&[Feature::Uts, Feature::Pid]), false, &[]);
         let place = |part: &str| calls.iter().position(|call| call.contains(part)).unwrap();
         let join = place("setns(<pidfd of 1>, CLONE_NEWUTS|CLONE_NEWPID)");
         assert!(place("PR_SET_DUMPABLE, 0") < join && join < place("CLONE_PARENT") && join < place("execve"));
@@ -439,12 +442,17 @@ mod tests {
         entered.sets.bounding = vec![Capability::CAP_KILL];
         entered.is_bounded = true;
         entered.no_new_privileges = true;
-        let has =
-            |privileged, part: &str| calls(&entered, privileged, true).iter().any(|call| call.contains(part));
+        let has = |privileged, part: &str| {
+            calls(&entered, privileged, &[0, 2]).iter().any(|call| call.contains(part))
+        };
         for part in ["capset(", "PR_CAPBSET_DROP, ~[CAP_KILL]", "PR_SET_NO_NEW_PRIVS"] {
             assert!(has(false, part) && !has(true, part), "{part}");
         }
         assert!(has(true, "TIOCSCTTY"), "the caller's terminal is never passed on");
+        let all = calls(&entered, false, &[0, 2]);
+        let place = |part: &str| all.iter().position(|call| call.contains(part)).unwrap();
+        let null = place("dup2(<null>, 0); dup2(<null>, 2)");
+        assert!(place("setsid()") < null && null < place("CLONE_PARENT"), "the helper has it no longer");
     }
 
     #[test]

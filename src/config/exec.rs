@@ -97,7 +97,7 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     draft.reserve();
     draft.frame(Frame { streams: request.streams, ..Frame::default() });
     plan_joins(&entered, host.program, true, &mut draft);
-    plan_forget(&mut draft);
+    plan_forget(request.streams.replaced(), &mut draft);
     draft.common(Phase::Prepare, Actor::Host, FileCall::OpenHostProc, "common.hostproc.why");
     if let Some(maps) = &entered.maps {
         plan_identity(maps.identity(None)?, &mut draft);

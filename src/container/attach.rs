@@ -17,7 +17,7 @@ use super::life::silent;
 use super::message::{ClientMessage, MAX_DATA, Packet, STDIN, SupervisorMessage, packet_of};
 use crate::error::{Error, Result};
 use crate::exec::RawMode;
-use crate::exec::signals::Signals;
+use crate::exec::signals::{ENDS, Signals};
 use crate::sys::signal;
 use crate::text::{text, text_with};
 
@@ -121,7 +121,7 @@ pub fn attach(
     let attach = ClientMessage::Attach { stdin: options.stdin, front };
     let asked =
         client.send(&attach).and_then(|()| if start { client.send(&ClientMessage::Start) } else { Ok(()) });
-    if asked.is_err() {
+    if asked.and_then(|()| client.send(&ClientMessage::Explain)).is_err() {
         return Ok(Left::Lost);
     }
     let mut session = Session {
@@ -136,6 +136,7 @@ pub fn attach(
         raw: None,
         has_terminal: false,
         lost: [false; 3],
+        has_dropped: false,
     };
     session.run(client, id, options)
 }
@@ -159,6 +160,8 @@ struct Session {
     has_terminal: bool,
     /// The streams that nobody reads any more.
     lost: [bool; 3],
+    /// Whether the kernel has dropped a signal before.
+    has_dropped: bool,
 }
 
 impl Session {
@@ -210,7 +213,7 @@ impl Session {
                         return Ok(Left::Interrupted(number));
                     }
                     number if options.forwards && !self.runs => self.held.push(number),
-                    number if options.forwards => forward(client, id, options, number),
+                    number if options.forwards => self.forward(client, id, options, number),
                     number if arrived.ends() => return Ok(Left::Interrupted(number)),
                     _ => {}
                 }
@@ -226,7 +229,9 @@ impl Session {
                 return Err(silent(id));
             }
             if self.runs {
-                self.held.drain(..).for_each(|number| forward(client, id, options, number));
+                for number in std::mem::take(&mut self.held) {
+                    self.forward(client, id, options, number);
+                }
             }
         }
     }
@@ -251,7 +256,10 @@ impl Session {
                     self.raw = RawMode::enter();
                 }
             }
-            SupervisorMessage::Started { .. } => {
+            SupervisorMessage::Started { notes, .. } => {
+                let end = if self.has_terminal { "\r\n" } else { "\n" };
+                let notes: String = notes.iter().map(|note| format!("sandbox: {note}{end}")).collect();
+                self.print(2, notes.as_bytes());
                 self.runs = true;
                 self.resize(client);
             }
@@ -261,10 +269,46 @@ impl Session {
                 let message = text_with("container.attach.cut", &[("bytes", &dropped.to_string())]);
                 self.print(2, format!("sandbox: {message}\r\n").as_bytes());
             }
+            SupervisorMessage::Dropped { signal } => self.explain_dropped(client, signal),
             SupervisorMessage::Exited { status } => return Ok(Some(Left::Exited(status))),
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Forwards a signal. Behind standard input that the command does not read, it would wait: then it goes by a connection
+    /// of its own.
+    fn forward(&mut self, client: &SupervisorClient, id: &Id, options: &AttachOptions, number: i32) {
+        let kill = ClientMessage::Kill { signal: number };
+        match options.stdin.then(|| SupervisorClient::connect(id, Explainer::default())) {
+            Some(Ok(Some(mut other))) => {
+                let sent = other.send(&ClientMessage::Explain).and_then(|()| other.send(&kill));
+                let answer = sent.and_then(|()| other.answer(Some(Instant::now() + ANSWER)));
+                if let Ok(SupervisorMessage::Dropped { signal }) = answer {
+                    self.explain_dropped(&other, signal);
+                }
+            }
+            _ => drop(client.send(&kill)),
+        }
+    }
+
+    /// The kernel has dropped a signal that asks the command to end. The second one from the keyboard kills it.
+    fn explain_dropped(&mut self, client: &SupervisorClient, number: i32) {
+        if !ENDS.contains(number) {
+            return;
+        }
+        let kills = self.has_dropped && [libc::SIGINT, libc::SIGQUIT].contains(&number);
+        let key = if kills { "pid.dropped.killed" } else { "pid.dropped.explained" };
+        let message = text_with(key, &[("signal", &signal::name(number))]);
+        let print = || eprintln!("\n{message}");
+        match &self.raw {
+            Some(raw) => raw.pause(print),
+            None => print(),
+        }
+        self.has_dropped = true;
+        if kills {
+            let _ = client.send(&ClientMessage::Kill { signal: libc::SIGKILL });
+        }
     }
 
     fn print(&mut self, stream: u8, content: &[u8]) {
@@ -333,18 +377,6 @@ impl Session {
             let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
             let _ = send(client.as_fd().as_raw_fd(), &packet_of(&resize), flags);
         }
-    }
-}
-
-/// Forwards a signal. Behind standard input that the command does not read, it would wait: then it goes by a connection of
-/// its own.
-fn forward(client: &SupervisorClient, id: &Id, options: &AttachOptions, number: i32) {
-    let kill = ClientMessage::Kill { signal: number };
-    match options.stdin.then(|| SupervisorClient::connect(id, Explainer::default())) {
-        Some(Ok(Some(mut other))) => {
-            let _ = other.send(&kill).and_then(|()| other.answer(Some(Instant::now() + ANSWER)));
-        }
-        _ => drop(client.send(&kill)),
     }
 }
 

@@ -72,6 +72,8 @@ pub(super) struct ConnectedClient {
     pub(super) has_stdin: bool,
     /// Whether the container waits for it.
     pub(super) is_front: bool,
+    /// Whether it is told of signals that the kernel drops.
+    pub(super) explains: bool,
     /// What it waits for.
     pub(super) awaited: Awaited,
     /// How many bytes of output were dropped.
@@ -194,6 +196,7 @@ impl Control {
                 was_attached: false,
                 has_stdin: false,
                 is_front: false,
+                explains: false,
                 awaited: Awaited::default(),
                 dropped: 0,
                 is_gone: false,

@@ -78,7 +78,10 @@ pub fn start(container: &KeptContainer, explain: Explainer) -> Result<()> {
         explain.step("send(<socket>, \"start\")", "container.explain.start");
         let answer = client.send(&ClientMessage::Start).and_then(|()| client.answer(Some(deadline)));
         match answer {
-            Ok(SupervisorMessage::Started { .. }) => return Ok(()),
+            Ok(SupervisorMessage::Started { notes, .. }) => {
+                notes.iter().for_each(|note| eprintln!("sandbox: {note}"));
+                return Ok(());
+            }
             Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
             // It has just ended a former run: a new one is started.
             Ok(_) | Err(NoMessage::Ended) if Instant::now() < deadline => {}

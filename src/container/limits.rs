@@ -188,7 +188,7 @@ fn settings(
     {
         return Err(no_cgroup(changed));
     }
-    let plan = match supervisor::plan(changed) {
+    let plan = match supervisor::plan(changed, &[]) {
         Ok(plan) => plan,
         // That its command is missing, has nothing to do with its limits.
         Err(error) if matches!(error.kind, ExitKind::NotFound | ExitKind::NotExecutable) => {

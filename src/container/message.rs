@@ -29,6 +29,8 @@ pub enum ClientMessage {
         /// Whether the container waits for this client when it does not read. Any other client is cut off then.
         front: bool,
     },
+    /// Report each signal of this client that the kernel drops.
+    Explain,
     /// The user has typed the keys that detach: the client is going to leave.
     Detach,
     /// Start the command.
@@ -80,6 +82,9 @@ pub enum SupervisorMessage {
     Started {
         /// Its PID.
         pid: i32,
+        /// What the user should know about it.
+        #[serde(default)]
+        notes: Vec<String>,
     },
     /// It is done.
     Done,
@@ -89,6 +94,11 @@ pub enum SupervisorMessage {
     Cut {
         /// How many bytes it has missed.
         dropped: u64,
+    },
+    /// The kernel drops this signal: the command is process 1, and has no handler for it.
+    Dropped {
+        /// Its number.
+        signal: i32,
     },
     /// The command has ended.
     Exited {

@@ -34,9 +34,9 @@ use super::store::{ContainerStore, KeptContainer};
 use super::volumes::VolumeStore;
 use crate::error::{Error, Result};
 use crate::exec::{self, Container, Ended, Watch};
+use crate::host::cgroups::LeftLimits;
 use crate::host::own_run::OwnRun;
 use crate::host::storage;
-use crate::observe::hierarchy::hierarchies;
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
@@ -78,16 +78,14 @@ pub fn leave_caller() -> Result<File> {
 
 /// Moves this process to the root of each cgroup hierarchy, if it is root. The cgroups of the container are made below its
 /// own: otherwise they would end with the session of the caller, whose cgroup the login manager removes. Where the kernel
-/// refuses it, they are made below the caller's.
-fn leave_cgroups() {
+/// refuses it, they are made below the caller's. Returns the limits of the cgroups that it has left.
+fn leave_cgroups() -> Vec<LeftLimits> {
     if !geteuid().is_root() {
-        return;
+        return Vec::new();
     }
-    for hierarchy in hierarchies("/proc/self") {
-        if hierarchy.own().is_some_and(|own| own != hierarchy.mount) {
-            let _ = std::fs::write(hierarchy.mount.join("cgroup.procs"), "0");
-        }
-    }
+    let mut left = LeftLimits::gather();
+    left.retain(|left| std::fs::write(left.mount.join("cgroup.procs"), "0").is_ok());
+    left
 }
 
 /// Supervises a container. `report` is the pipe to the process that waits for [`SupervisorMessage::Ready`].
@@ -108,6 +106,8 @@ pub fn supervise(id: &str, mut report: File) {
 
 /// A command that runs.
 struct StartedCommand {
+    /// What its user should know about it.
+    notes: Vec<String>,
     container: Container,
     watch: SupervisorWatch,
     log: LogWriter,
@@ -118,6 +118,8 @@ struct Supervisor {
     container: KeptContainer,
     own: OwnRun,
     control: Control,
+    /// The limits of the caller's cgroups, which this process has left.
+    left: Vec<LeftLimits>,
 }
 
 impl Supervisor {
@@ -132,7 +134,7 @@ impl Supervisor {
             return Err(store.find(id).err().unwrap_or_else(|| Error::failed(text("container.home.gone"))));
         };
         match Control::listen(own.directory()) {
-            Ok(control) => Ok(Some(Supervisor { store, container, own, control })),
+            Ok(control) => Ok(Some(Supervisor { store, container, own, control, left: Vec::new() })),
             Err(error) => {
                 let path = own.directory().path().join("control");
                 own.remove();
@@ -146,7 +148,7 @@ impl Supervisor {
         if !self.await_start(patience) {
             return self.own.remove();
         }
-        leave_cgroups();
+        self.left = leave_cgroups();
         self.container.state.restart_count = 0;
         let mut back_off = BackOff::new();
         loop {
@@ -228,7 +230,7 @@ impl Supervisor {
 
     /// Makes the container. Its command runs.
     fn start(&mut self) -> Result<StartedCommand> {
-        let plan = plan(&self.container)?;
+        let plan = plan(&self.container, &self.left)?;
         let log = self.open_log()?;
         let own =
             self.own.copy().map_err(|error| Error::failed("cannot copy the lock").why(error.to_string()))?;
@@ -255,7 +257,7 @@ impl Supervisor {
             .filter(|client| client.is_attached)
             .for_each(|_| self.note(EventAction::Attach, |event| event));
         self.note(EventAction::Start, |event| event);
-        Ok(StartedCommand { container, watch, log })
+        Ok(StartedCommand { container, watch, log, notes: plan.notes })
     }
 
     fn note(&self, action: EventAction, change: impl FnOnce(Event) -> Event) {
@@ -264,8 +266,8 @@ impl Supervisor {
 
     /// Waits for the end of the command. Returns the state of the container then.
     fn follow(&mut self, started: StartedCommand) -> ContainerState {
-        let StartedCommand { mut container, mut watch, log } = started;
-        let running = SupervisorMessage::Started { pid: container.command().as_raw() };
+        let StartedCommand { notes, mut container, mut watch, log } = started;
+        let running = SupervisorMessage::Started { pid: container.command().as_raw(), notes };
         for client in
             self.control.clients.iter_mut().filter(|client| client.awaited.start || client.is_attached)
         {

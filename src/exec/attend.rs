@@ -52,6 +52,11 @@ impl Container {
         self.slots.command.as_ref().and_then(proc::pid_of).unwrap_or(self.child)
     }
 
+    /// Whether the command is process 1 of its PID namespace: the kernel drops signals to it that have no handler.
+    pub fn is_pid_one(&self) -> bool {
+        self.is_pid_one
+    }
+
     /// The ports that are published.
     pub fn ports(&self) -> &[PublishedPort] {
         &self.slots.ports

@@ -58,12 +58,12 @@ pub use self::hold::create;
 use self::journal::Journal;
 use self::orphans::LeftRunning;
 use self::process::OwnNamespaces;
-pub use self::pty::RawMode;
+pub use self::pty::{RawMode, typed_signals};
 use self::run::{Run, Stop};
 use self::signals::Signals;
 pub use self::space::FullSpace;
 use self::space::WritableSpace;
-pub use self::supervise::{Ended, is_ending};
+pub use self::supervise::{Ended, is_ending, is_unhandled};
 use self::supervise::{killed_before_exec, killed_by};
 use self::verify::Expectations;
 pub use self::watch::{Unwatched, Watch};
@@ -297,7 +297,7 @@ fn needs_run_directory(step: &Step) -> bool {
 }
 
 fn keeps_files(step: &Step) -> bool {
-    matches!(step.call, Call::Terminal(TerminalCall::StdioTerminals))
+    matches!(&step.call, Call::Terminal(TerminalCall::Stdio { descriptors }) if descriptors.len() < 3)
 }
 
 fn is_exec(step: &Step) -> bool {

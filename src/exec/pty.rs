@@ -216,15 +216,7 @@ impl TerminalRelay {
     }
 
     fn signals_in_input(&self) -> Vec<i32> {
-        let Some(Ok(modes)) = self.master.as_ref().map(termios::tcgetattr) else { return Vec::new() };
-        if !modes.local_modes.contains(LocalModes::ISIG) {
-            return Vec::new();
-        }
-        let key = |index| modes.special_codes[index];
-        let signals =
-            [(key(SpecialCodeIndex::VINTR), libc::SIGINT), (key(SpecialCodeIndex::VQUIT), libc::SIGQUIT)];
-        let signal = |byte: &u8| signals.iter().find(|(key, _)| key == byte && *byte != 0);
-        self.input.iter().filter_map(signal).map(|(_, signal)| *signal).collect()
+        self.master.as_ref().map(|master| typed_signals(master, &self.input)).unwrap_or_default()
     }
 
     /// Writes VEOF. In the middle of a line, the first VEOF only completes the read of that line; a second one, with
@@ -242,6 +234,19 @@ impl TerminalRelay {
             self.input.clear();
         }
     }
+}
+
+/// The signals that a terminal makes of what is typed. `master` is its master.
+pub fn typed_signals(master: impl AsFd, typed: &[u8]) -> Vec<i32> {
+    let Ok(modes) = termios::tcgetattr(master) else { return Vec::new() };
+    if !modes.local_modes.contains(LocalModes::ISIG) {
+        return Vec::new();
+    }
+    let key = |index| modes.special_codes[index];
+    let signals =
+        [(key(SpecialCodeIndex::VINTR), libc::SIGINT), (key(SpecialCodeIndex::VQUIT), libc::SIGQUIT)];
+    let signal = |byte: &u8| signals.iter().find(|(key, _)| key == byte && *byte != 0);
+    typed.iter().filter_map(signal).map(|(_, signal)| *signal).collect()
 }
 
 /// The user's terminal in raw mode. When this is dropped, the terminal gets its original mode.
@@ -277,6 +282,13 @@ impl RawMode {
         // TCSANOW: TCSADRAIN would wait for the output of a terminal that Ctrl-S has stopped.
         let _ = termios::tcsetattr(stdin(), OptionalActions::Now, &modes);
         self.is_set.set(true);
+    }
+
+    /// Calls `print` while the terminal has its original mode.
+    pub fn pause(&self, print: impl FnOnce()) {
+        self.restore();
+        print();
+        self.set_again();
     }
 
     fn restore(&self) {

@@ -110,7 +110,7 @@ struct Reports {
 impl Reports {
     /// No address inside has accepted a client of this port.
     fn add(&mut self, port: &PublishedPort) {
-        let on_loopback = inside::listens_on_loopback(port.protocol, port.inside);
+        let on_loopback = inside::loopback_of_server(port.protocol, port.inside);
         let report = Unreached {
             protocol: port.protocol,
             at: port.at,

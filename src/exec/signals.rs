@@ -48,7 +48,7 @@ const STOPS: SignalSet = SignalSet::of(&[libc::SIGTSTP, libc::SIGTTIN, libc::SIG
 const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGCONT, libc::SIGWINCH]).with(STOPS);
 
 /// The signals that ask a program to end.
-const ENDS: SignalSet = SignalSet::of(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
+pub(crate) const ENDS: SignalSet = SignalSet::of(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
 
 /// These are read even if the caller ignores them: `sandbox` needs them itself. SIGCHLD: the command was stopped or has
 /// ended. SIGCONT: it is continued whether it is ignored or not.

@@ -225,7 +225,7 @@ impl Container {
         let has_ended = has_it_already && has_ended(pidfd.as_fd());
         let is_dropped = !has_ended && self.is_dropped(arrived.number);
         let behind_init = self.slots.command.as_ref().filter(|_| arrived.stops());
-        let stops_init = behind_init.is_some() && !decides_about(receiver, arrived.number);
+        let stops_init = behind_init.is_some() && is_unhandled(receiver, arrived.number);
         if !has_it_already {
             // An init that is stopped at once could not forward it.
             let _ = signal::send(behind_init.unwrap_or(pidfd).as_fd(), arrived.number);
@@ -267,7 +267,7 @@ impl Container {
     /// Whether the kernel drops a signal: the command is process 1, and has neither a handler for it, nor has blocked
     /// or ignored it itself.
     fn is_dropped(&self, number: i32) -> bool {
-        self.is_pid_one && !decides_about(self.child, number)
+        self.is_pid_one && is_unhandled(self.child, number)
     }
 
     /// Stops `sandbox` until it is continued or the command ends.
@@ -425,10 +425,11 @@ pub(super) fn killed_before_exec(number: i32, oom_kills: u64) -> Error {
     }
 }
 
-/// Whether a process has a handler for a signal, or has blocked or ignored it: the masks in /proc/PID/status.
-fn decides_about(process: Pid, number: i32) -> bool {
+/// Whether a process has no handler for a signal, and has neither blocked nor ignored it: the masks in /proc/PID/status.
+/// The kernel drops such a signal to process 1 of a PID namespace.
+pub fn is_unhandled(process: Pid, number: i32) -> bool {
     let status = file::parse::<Status>(format!("/proc/{process}/status"));
-    status.is_ok_and(|status| {
+    !status.is_ok_and(|status| {
         SignalSet::from_bits(status.sigcgt | status.sigblk | status.sigign).contains(number)
     })
 }

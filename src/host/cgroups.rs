@@ -7,12 +7,14 @@
 //! It reads mountinfo, /proc/self/cgroup and cgroup.controllers. It never decides by the kernel's version.
 
 mod ceiling;
+mod left;
 mod level;
 
 use std::fs;
 use std::path::PathBuf;
 
 pub use self::ceiling::Ceiling;
+pub use self::left::LeftLimits;
 use super::token::token;
 use crate::observe::Unread;
 use crate::observe::hierarchy::{Controller, Hierarchy, Version, find, read_hierarchies};
@@ -48,6 +50,8 @@ pub struct CgroupParent {
     /// The CPUs and memory nodes of the directory, for cpuset on v1. There, a new cgroup has none until they are
     /// written to it.
     pub cpuset: Option<(String, String)>,
+    /// Whether the directory is not above the caller's cgroup: that of a container that stays.
+    pub is_apart: bool,
     /// The limits of the caller that our values must not exceed.
     pub ceilings: Vec<Ceiling>,
     /// v1: the lines of the directory's devices.list. None if every device is allowed, empty if none is.

@@ -62,3 +62,10 @@ pub enum Streams {
     /// /dev/null of the container.
     Null,
 }
+
+impl Streams {
+    /// Those of the caller's descriptors 0 to 2 that the command does not get.
+    pub fn replaced(self) -> &'static [i32] {
+        if self == Streams::Inherited { &[] } else { &[0, 1, 2] }
+    }
+}

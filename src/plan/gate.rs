@@ -3,7 +3,7 @@
 //! has ended, or has executed the command.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -37,8 +37,8 @@ pub struct Unreached {
     pub at: SocketAddr,
     /// The port inside.
     pub inside: u16,
-    /// Whether a server inside listens on this port of a loopback address.
-    pub on_loopback: bool,
+    /// The loopback address inside on which a server listens on this port.
+    pub on_loopback: Option<IpAddr>,
     /// Whether such a server would be reached through a port that is published on the host's loopback address.
     pub is_loopback_tried: bool,
 }

@@ -17,8 +17,8 @@ pub enum TerminalPlace {
 }
 
 /// Gives the command its own terminal. `owner` is the user who gets the slave, as an ID of the user namespace in which it
-/// is made. `stdio` says which of descriptors 0 to 2 become the slave.
-pub fn plan_terminal(draft: &mut Draft, place: TerminalPlace, owner: Option<u32>, stdio: TerminalCall) {
+/// is made. `descriptors` are those of 0 to 2 that become the slave.
+pub fn plan_terminal(draft: &mut Draft, place: TerminalPlace, owner: Option<u32>, descriptors: Vec<i32>) {
     let inside = place != TerminalPlace::Host;
     // Inside, the devpts must be mounted first.
     let (phase, actor) = if inside { (Phase::Terminal, Actor::Child) } else { (Phase::Prepare, Actor::Host) };
@@ -31,11 +31,13 @@ pub fn plan_terminal(draft: &mut Draft, place: TerminalPlace, owner: Option<u32>
     if let Some(owner) = owner {
         draft.common(phase, actor, TerminalCall::Own(owner), "terminal.own.why");
     }
-    draft.common(phase, actor, TerminalCall::Resize, "terminal.resize.why");
     if inside {
         draft.common(phase, actor, TerminalCall::Send, "terminal.send.why");
     }
+    // The child of `exec` no longer has the user's terminal.
+    draft.common(phase, Actor::Host, TerminalCall::Resize, "terminal.resize.why");
     draft.common(Phase::Session, Actor::Command, TerminalCall::NewSession, "terminal.session.why");
     draft.common(Phase::Session, Actor::Command, TerminalCall::Control, "terminal.control.why");
+    let stdio = TerminalCall::Stdio { descriptors };
     draft.common(Phase::Session, Actor::Command, stdio, "terminal.stdio.why");
 }

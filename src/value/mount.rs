@@ -106,11 +106,30 @@ impl<'de> Deserialize<'de> for TmpfsOption {
 struct Fields {
     #[serde(rename = "type")]
     kind: MountType,
+    #[serde(default, deserialize_with = "optional_path")]
     source: Option<PathBuf>,
+    #[serde(deserialize_with = "path")]
     target: PathBuf,
     readonly: Option<bool>,
     size: Option<Size>,
     options: Option<Vec<TmpfsOption>>,
+}
+
+/// Reads a path. The error is at the value, and not at the mount.
+fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    match path.as_os_str().as_encoded_bytes() {
+        [] => Err(D::Error::custom(text("spec.nopath"))),
+        [b'~', ..] => Err(D::Error::custom(text("spec.tilde"))),
+        _ => Ok(path),
+    }
+}
+
+fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    /// A path in an option, which keeps the place of a wrong value.
+    #[derive(Deserialize)]
+    struct Written(#[serde(deserialize_with = "path")] PathBuf);
+    Ok(Option::<Written>::deserialize(deserializer)?.map(|written| written.0))
 }
 
 #[derive(Deserialize)]
@@ -123,16 +142,6 @@ enum MountType {
 impl<'de> Deserialize<'de> for ExtraMount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Fields::deserialize(deserializer)? {
-            Fields { source: Some(path), .. } | Fields { target: path, .. }
-                if path.as_os_str().as_encoded_bytes().starts_with(b"~") =>
-            {
-                Err(D::Error::custom(text("spec.tilde")))
-            }
-            Fields { source: Some(path), .. } | Fields { target: path, .. }
-                if path.as_os_str().is_empty() =>
-            {
-                Err(D::Error::custom(text("spec.nopath")))
-            }
             Fields { kind: MountType::Bind, size: Some(_), .. } => {
                 Err(D::Error::unknown_field("size", &["source", "target", "readonly"]))
             }

@@ -126,3 +126,38 @@ fn nobody_inside_looks_into_a_start() {
         assert!(shown.lines().any(|line| line.starts_with(hit)), "{hit}: {shown}");
     }
 }
+
+/// Root of a container that has CAP_SYS_PTRACE can look into each process in it, also into one that is undumpable. So the
+/// process that joins has given up the caller's files before.
+#[test]
+fn a_process_that_joins_has_none_of_the_callers_files() {
+    let _alone = alone();
+    if !is_root() || cfg!(not(target_arch = "x86_64")) {
+        return skip(
+            "a_process_that_joins_has_none_of_the_callers_files",
+            "machine: it needs root on x86-64",
+        );
+    }
+    // Without a user namespace, and with all capabilities.
+    let container = Running::of("rootfs: host\npid:\n", LOOK);
+    let files = tempfile::tempdir().unwrap();
+    let [input, output] = ["callers-input", "callers-output"].map(|name| files.path().join(name));
+    fs::write(&input, "secret").unwrap();
+    let looks = |words: &str| started(&["exec", "-q", &container.name, "sh", "-c", words]).1;
+    for round in 1.. {
+        let mut command = Command::new(binary());
+        command.args(["exec", "-q", "-i", &container.name, "true"]);
+        command.stdin(fs::File::open(&input).unwrap()).stdout(fs::File::create(&output).unwrap());
+        assert!(command.status().unwrap().success());
+        if round % 10 == 0 && looks("cat /tmp/seen").contains("fd/0 /dev/null") {
+            break;
+        }
+        assert!(round < 300, "none was met: {}", looks("sort -u /tmp/seen"));
+    }
+    let seen = looks("sort -u /tmp/seen");
+    assert!(!seen.contains("callers-"), "{seen}");
+    // The control: it sees the files of another process.
+    let control = "cp /usr/bin/sleep /tmp/sandbox; /tmp/sandbox 60 > /tmp/callers-output & \
+                   until grep -q callers- /tmp/seen; do sleep 0.01; done; kill $!; sort -u /tmp/seen";
+    assert!(looks(control).contains("fd/1 /tmp/callers-output"));
+}

@@ -284,7 +284,7 @@ impl<'t> SeqAccess<'t> for Items<'t> {
 
     fn next_element_seed<T: DeserializeSeed<'t>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         let item = self.0.by_ref().find(|item| !item.is_reported.get());
-        item.map(|item| seed.deserialize(item).map_err(|fault| fault.at(item.place).skip(item))).transpose()
+        item.map(|item| seed.deserialize(item).map_err(|fault| item.with_place(fault).skip(item))).transpose()
     }
 }
 
@@ -307,7 +307,7 @@ impl<'t> MapAccess<'t> for Entries<'t> {
 
     fn next_value_seed<V: DeserializeSeed<'t>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let value = self.value.take().ok_or_else(|| de::Error::custom("a value without a key"))?;
-        seed.deserialize(value).map_err(|fault| fault.at(value.place).skip(value))
+        seed.deserialize(value).map_err(|fault| value.with_place(fault).skip(value))
     }
 }
 

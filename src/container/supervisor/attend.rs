@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::unistd::Pid;
 use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, write};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{Winsize, tcgetpgrp, tcsetwinsize};
 
 use super::super::control::{ConnectedClient, Control};
 use super::super::freezer::Freezer;
@@ -15,7 +16,7 @@ use super::super::log::write::LogWriter;
 use super::super::message::{ClientMessage, Packet, SentError, SupervisorMessage};
 use super::super::record::ContainerRecord;
 use crate::error::{Error, ExitKind, Result};
-use crate::exec::{Attendant, Container};
+use crate::exec::{self, Attendant, Container};
 use crate::sys::signal;
 use crate::text::{printed, text};
 
@@ -70,6 +71,8 @@ pub(super) struct Attended<'a> {
     stdin_stays: bool,
     pidfd: Option<OwnedFd>,
     pid: i32,
+    /// Whether the command is process 1 of its PID namespace.
+    is_pid_one: bool,
     has_terminal: bool,
     stop_signal: i32,
     stop_timeout: u64,
@@ -151,6 +154,7 @@ impl<'a> Attended<'a> {
             stdin_stays: record.stdin_stays,
             pidfd: container.pidfd().and_then(|pidfd| pidfd.try_clone_to_owned().ok()),
             pid: container.command().as_raw(),
+            is_pid_one: container.is_pid_one(),
             has_terminal,
             stop_signal: record.stop_signal,
             stop_timeout: record.stop_timeout,
@@ -183,6 +187,8 @@ impl<'a> Attended<'a> {
         let (stdin_stays, had_stdin) = (self.stdin_stays, self.had_stdin);
         let pidfd = pidfd.as_ref();
         let (is_paused, note) = (&mut self.is_paused, self.note);
+        let is_pid_one = self.is_pid_one;
+        let is_dropped = |number| is_pid_one && exec::is_unhandled(Pid::from_raw(*pid), number);
         let send_signal = |number| match pidfd {
             Some(pidfd) => signal::send(pidfd.as_fd(), number),
             None => Ok(()),
@@ -191,10 +197,22 @@ impl<'a> Attended<'a> {
             Packet::Data(_, _) if !client.has_stdin => {}
             // A terminal has no end: another client can type into it later.
             Packet::Data(_, []) => *input_ends |= !stdin_stays && !has_terminal,
-            Packet::Data(_, data) if input.is_some() && !*input_ends => unwritten.extend_from_slice(data),
+            Packet::Data(_, data) if input.is_some() && !*input_ends => {
+                if let Some(master) = input.as_ref().filter(|_| has_terminal && client.explains) {
+                    let is_for_command = || tcgetpgrp(master).is_ok_and(|group| group.as_raw_pid() == *pid);
+                    for signal in exec::typed_signals(master, data) {
+                        if is_dropped(signal) && is_for_command() {
+                            client.send(&SupervisorMessage::Dropped { signal });
+                        }
+                    }
+                }
+                unwritten.extend_from_slice(data);
+            }
             // The command does not read: as if it were /dev/null.
             Packet::Data(..) => {}
-            Packet::Message(ClientMessage::Start) => client.send(&SupervisorMessage::Started { pid: *pid }),
+            Packet::Message(ClientMessage::Start) => {
+                client.send(&SupervisorMessage::Started { pid: *pid, notes: Vec::new() })
+            }
             Packet::Message(message @ (ClientMessage::Attach { .. } | ClientMessage::Wait)) => {
                 if message != ClientMessage::Wait {
                     let _ = note(Noted::Attached);
@@ -202,7 +220,11 @@ impl<'a> Attended<'a> {
                 handle_before(client, Packet::Message(message), has_terminal);
             }
             Packet::Message(ClientMessage::Detach) => drop(note(Noted::Detached)),
+            Packet::Message(ClientMessage::Explain) => client.explains = true,
             Packet::Message(ClientMessage::Kill { signal }) => match send_signal(signal) {
+                Ok(()) if client.explains && signal != libc::SIGKILL && is_dropped(signal) => {
+                    client.send(&SupervisorMessage::Dropped { signal });
+                }
                 Ok(()) => {
                     let _ = note(Noted::Signalled(signal));
                     let ends = signal == libc::SIGKILL || signal == stop_signal;
@@ -397,6 +419,7 @@ pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, Cli
             (client.has_stdin, client.is_front) = (stdin, front);
             client.send(&SupervisorMessage::Attached { terminal });
         }
+        Packet::Message(ClientMessage::Explain) => client.explains = true,
         Packet::Message(ClientMessage::Stop { .. }) => client.send(&SupervisorMessage::Done),
         Packet::Message(ClientMessage::Kill { .. } | ClientMessage::Pause | ClientMessage::Unpause) => {
             let error = Error::failed(text("container.kill.notrunning"));

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use crate::cgroups;
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::facts::Machine;
@@ -10,7 +11,7 @@ use crate::container::store::KeptContainer;
 use crate::error::Result;
 use crate::exec;
 use crate::feature::Purpose;
-use crate::host::cgroups::CgroupParent;
+use crate::host::cgroups::{CgroupParent, LeftLimits};
 use crate::host::command;
 use crate::observe::hierarchy::Controller;
 use crate::plan::{Draft, Frame, Plan, Streams};
@@ -27,16 +28,17 @@ const COUNTED: [Controller; 7] = [
     Controller::Io,
 ];
 
-/// The plan of a kept container. It changes nothing.
+/// The plan of a kept container. It changes nothing. `left` are the limits of the cgroups that the supervisor has left.
 ///
 /// # Errors
 /// The command is not found in the container (127), or cannot be executed (126).
-pub fn plan(container: &KeptContainer) -> Result<Plan> {
+pub fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
     let ContainerRecord { config, open_stdin, id, .. } = &container.record;
     let id = id.as_str();
     let config = Config { name: Some(container.name.clone()), ..config.clone() };
     let mut machine = Machine::with_cgroups(&config, &COUNTED);
     if let Some(cgroups) = &mut machine.host.cgroups {
+        cgroups.keep_within(left);
         // The last run may have left a cgroup of this name that could not be removed.
         let is_free = |parent: &CgroupParent| !parent.shared().join(id).exists();
         if cgroups.parents.iter().all(is_free) {
@@ -60,6 +62,8 @@ pub fn plan(container: &KeptContainer) -> Result<Plan> {
     // If the root filesystem cannot be used, no command is found in it. Then the problem of the plan is reported.
     exec::accept(&plan)?;
     found?;
+    // What else there is to know about a container was said when it was created.
+    plan.notes.retain(|note| cgroups::is_note(note));
     plan.config = Some(config.to_json());
     Ok(plan)
 }

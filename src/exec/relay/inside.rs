@@ -51,19 +51,23 @@ pub(super) fn is_refusal(errno: Errno) -> bool {
     !matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
-/// Whether a server inside listens on this port of a loopback address. The process's own /proc/PID/net shows the network
+/// The loopback address inside on which a server listens on this port. The process's own /proc/PID/net shows the network
 /// namespace that it has joined.
-pub(super) fn listens_on_loopback(protocol: Protocol, port: u16) -> bool {
-    ["", "6"].iter().any(|family| {
-        let Ok(table) = file::read_text(format!("/proc/self/net/{protocol}{family}")) else { return false };
-        let is_there = |at: &SocketAddr| at.port() == port && at.ip().to_canonical().is_loopback();
+pub(super) fn loopback_of_server(protocol: Protocol, port: u16) -> Option<IpAddr> {
+    ["", "6"].iter().find_map(|family| {
+        let table = file::read_text(format!("/proc/self/net/{protocol}{family}")).ok()?;
         let system = procfs::current_system_info();
-        match protocol {
-            Protocol::Tcp => TcpNetEntries::from_buf_read(table.as_bytes(), system).is_ok_and(|all| {
-                all.0.iter().any(|one| one.state == TcpState::Listen && is_there(&one.local_address))
-            }),
-            Protocol::Udp => UdpNetEntries::from_buf_read(table.as_bytes(), system)
-                .is_ok_and(|all| all.0.iter().any(|one| is_there(&one.local_address))),
-        }
+        let listening: Vec<SocketAddr> = match protocol {
+            Protocol::Tcp => {
+                let all = TcpNetEntries::from_buf_read(table.as_bytes(), system).ok()?.0.into_iter();
+                all.filter(|one| one.state == TcpState::Listen).map(|one| one.local_address).collect()
+            }
+            Protocol::Udp => {
+                let all = UdpNetEntries::from_buf_read(table.as_bytes(), system).ok()?.0.into_iter();
+                all.map(|one| one.local_address).collect()
+            }
+        };
+        let on_port = listening.into_iter().filter(|at| at.port() == port);
+        on_port.map(|at| at.ip().to_canonical()).find(IpAddr::is_loopback)
     })
 }

@@ -84,6 +84,7 @@ fn a_limit_that_is_missing_is_found() {
         missing: Vec::new(),
         is_occupied: false,
         cpuset: None,
+        is_apart: false,
         ceilings: vec![],
         devices: None,
     };

@@ -52,14 +52,7 @@ pub(super) fn of_v1(
     let own = &levels[0];
     let mut found = Vec::new();
     if has("blkio") {
-        for file in THROTTLES {
-            let content = unread.text(own.join(file));
-            let lines = content.lines().filter_map(|line| line.split_once(' '));
-            found.extend(lines.map(|(device, rate)| Ceiling {
-                key: device.to_owned(),
-                ..carried(own, Controller::Io, file, rate.trim())
-            }));
-        }
+        found.extend(throttles(own, unread));
     }
     // Before Linux 5.11, a memory limit applies to child cgroups only where this file is 1.
     if has("memory") && unread.text(own.join("memory.use_hierarchy")).trim() == "0" {
@@ -80,6 +73,61 @@ pub(super) fn of_v1(
     }
     if wanted.contains(&Controller::Cpuset) {
         found.extend(cpus(own, "cpuset.effective_cpus", unread));
+    }
+    found
+}
+
+/// The limits of levels of cgroup v1, the lowest first, which a cgroup elsewhere has to have too. `root` is the root of the
+/// hierarchy.
+pub(super) fn of_levels_v1(
+    all: &[String],
+    root: &Path,
+    levels: &[PathBuf],
+    unread: &mut Unread,
+) -> Vec<Ceiling> {
+    let has = |name: &str| all.iter().any(|known| known == name);
+    let Some(own) = levels.first() else { return Vec::new() };
+    let mut found = Vec::new();
+    for level in levels {
+        let mut number = |file: &str| unread.text(level.join(file)).trim().parse::<u64>().ok();
+        if has("memory") {
+            for file in ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] {
+                let limit = number(file).filter(|limit| *limit < (1 << 62));
+                found.extend(limit.map(|limit| carried(level, Controller::Memory, file, &limit.to_string())));
+            }
+        }
+        if has("pids") {
+            let limit = number("pids.max");
+            found.extend(limit.map(|limit| carried(level, Controller::Pids, "pids.max", &limit.to_string())));
+        }
+        if has("cpu")
+            && let (Some(quota), Some(period)) = (number("cpu.cfs_quota_us"), number("cpu.cfs_period_us"))
+        {
+            let value = format!("{quota} {period}");
+            found.push(carried(level, Controller::Cpu, "cpu.cfs_quota_us", &value));
+        }
+    }
+    if has("blkio") {
+        found.extend(throttles(own, unread));
+    }
+    if has("cpuset") {
+        let [theirs, every] = [own.as_path(), root].map(|level| cpus(level, "cpuset.effective_cpus", unread));
+        let is_limit = theirs.as_ref().map(|one| &one.value) != every.as_ref().map(|one| &one.value);
+        found.extend(theirs.filter(|_| is_limit).map(|one| Ceiling { is_carried: true, ..one }));
+    }
+    found
+}
+
+/// The throttles of a cgroup of v1.
+fn throttles(own: &Path, unread: &mut Unread) -> Vec<Ceiling> {
+    let mut found = Vec::new();
+    for file in THROTTLES {
+        let content = unread.text(own.join(file));
+        let lines = content.lines().filter_map(|line| line.split_once(' '));
+        found.extend(lines.map(|(device, rate)| Ceiling {
+            key: device.to_owned(),
+            ..carried(own, Controller::Io, file, rate.trim())
+        }));
     }
     found
 }

@@ -46,7 +46,7 @@ pub(super) fn parent(
 
 /// The caller's own cgroup and its ancestors, as far as they are mounted. If only a part of the caller's own cgroup is
 /// mounted, the mount point is below it, and is the only level.
-fn levels(hierarchy: &Hierarchy) -> Result<Vec<PathBuf>, Obstacle> {
+pub(super) fn levels(hierarchy: &Hierarchy) -> Result<Vec<PathBuf>, Obstacle> {
     let mount = &hierarchy.mount;
     match (&hierarchy.place, hierarchy.own()) {
         (_, Some(own)) => {
@@ -80,6 +80,7 @@ fn parent_v1(
         missing: Vec::new(),
         is_occupied: false,
         cpuset,
+        is_apart: false,
         ceilings,
         devices,
         base,
@@ -134,6 +135,7 @@ fn parent_v2(
             missing,
             is_occupied,
             cpuset: None,
+            is_apart: false,
             ceilings: ceilings_v2(controllers, &levels[..index], level, unread)?,
             devices: None,
         };

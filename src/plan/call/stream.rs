@@ -45,8 +45,8 @@ pub enum StreamCall {
         /// The descriptor that the new pipe replaces.
         descriptor: i32,
     },
-    /// openat2(2) of the container's /dev/null, and dup2(2) to these descriptors. ENXIO: it is another file, which the
-    /// container has put there.
+    /// openat2(2) of /dev/null, and dup2(2) to these descriptors. ENXIO: it is another file, which the container has put
+    /// there.
     Null {
         /// Of 0, 1 and 2.
         descriptors: Vec<i32>,
@@ -67,19 +67,19 @@ impl fmt::Display for StreamCall {
             StreamCall::OwnInner(user) => write!(f, "fchown(<inner>, {user}, -1)"),
             StreamCall::Send { .. } => f.write_str("sendmsg(<gate>, <outer>)"),
             StreamCall::Null { descriptors } => {
-                let calls: Vec<String> =
-                    descriptors.iter().map(|number| format!("dup2(<null>, {number})")).collect();
                 let open = "openat2(AT_FDCWD, \"/dev/null\", {flags=O_RDWR|O_NOCTTY|O_NONBLOCK|O_CLOEXEC, \
                             resolve=RESOLVE_NO_SYMLINKS}, 24)";
-                write!(f, "{open}; ioctl(<null>, FIONBIO, [0]); {}", calls.join("; "))
+                write!(f, "{open}; ioctl(<null>, FIONBIO, [0]); {}", dup2("<null>", descriptors))
             }
-            StreamCall::Replace { descriptors } => {
-                let calls: Vec<String> =
-                    descriptors.iter().map(|number| format!("dup2(<inner>, {number})")).collect();
-                f.write_str(&calls.join("; "))
-            }
+            StreamCall::Replace { descriptors } => f.write_str(&dup2("<inner>", descriptors)),
         }
     }
+}
+
+/// The calls by which a slot replaces these descriptors.
+pub(super) fn dup2(slot: &str, descriptors: &[i32]) -> String {
+    let calls: Vec<String> = descriptors.iter().map(|number| format!("dup2({slot}, {number})")).collect();
+    calls.join("; ")
 }
 
 impl StreamCall {
@@ -117,7 +117,7 @@ impl StreamCall {
 }
 
 /// dup2(2) to each of these standard descriptors.
-fn replace(by: &OwnedFd, descriptors: &[i32]) -> Result<(), Errno> {
+pub(super) fn replace(by: &OwnedFd, descriptors: &[i32]) -> Result<(), Errno> {
     for descriptor in descriptors {
         match descriptor {
             0 => dup2_stdin(by),

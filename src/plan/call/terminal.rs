@@ -12,6 +12,7 @@ use rustix::termios::Winsize;
 use rustix::{fs, process, pty, stdio, termios};
 use serde::{Deserialize, Serialize};
 
+use super::stream::{dup2, replace};
 use crate::error::errno;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
@@ -43,16 +44,18 @@ pub enum TerminalCall {
     /// TIOCSCTTY: the slave becomes the controlling terminal of the session, so Ctrl-C, Ctrl-Z and a hang-up send their
     /// signals to it.
     Control,
-    /// dup2(2) of the slave to descriptors 0, 1 and 2.
-    Stdio,
-    /// dup2(2) of the slave to those of descriptors 0, 1 and 2 that are terminals. Files and pipes stay.
-    StdioTerminals,
+    /// dup2(2) of the slave to these descriptors. Files and pipes can stay.
+    Stdio {
+        /// Of 0, 1 and 2.
+        descriptors: Vec<i32>,
+    },
 }
 
 impl fmt::Display for TerminalCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             TerminalCall::Own(user) => return write!(f, "fchown(<pts>, {user}, -1)"),
+            TerminalCall::Stdio { descriptors } => return f.write_str(&dup2("<pts>", descriptors)),
             TerminalCall::Open => "openat(AT_FDCWD, \"/dev/ptmx\", O_RDWR|O_NOCTTY|O_CLOEXEC)",
             TerminalCall::OpenJoined => {
                 "openat2(AT_FDCWD, \"/dev/pts/ptmx\", {flags=O_RDWR|O_NOCTTY|O_NONBLOCK|O_CLOEXEC, resolve=RESOLVE_NO_SYMLINKS}, 24)"
@@ -63,8 +66,6 @@ impl fmt::Display for TerminalCall {
             TerminalCall::Send => "sendmsg(<gate>, <terminal>)",
             TerminalCall::NewSession => "setsid()",
             TerminalCall::Control => "ioctl(<pts>, TIOCSCTTY, 0)",
-            TerminalCall::Stdio => "dup2(<pts>, 0); dup2(<pts>, 1); dup2(<pts>, 2)",
-            TerminalCall::StdioTerminals => "dup2(<pts>, <each of 0 to 2 that is a terminal>)",
         })
     }
 }
@@ -105,23 +106,8 @@ impl TerminalCall {
             }
             TerminalCall::NewSession => return Ok(i64::from(process::setsid()?.as_raw_pid())),
             TerminalCall::Control => process::ioctl_tiocsctty(filled(&slots.pts)?)?,
-            TerminalCall::Stdio => {
-                let slave = slots.pts.take().ok_or(BADF)?;
-                stdio::dup2_stdin(&slave)?;
-                stdio::dup2_stdout(&slave)?;
-                stdio::dup2_stderr(&slave)?;
-            }
-            TerminalCall::StdioTerminals => {
-                let slave = slots.pts.take().ok_or(BADF)?;
-                if termios::isatty(stdio::stdin()) {
-                    stdio::dup2_stdin(&slave)?;
-                }
-                if termios::isatty(stdio::stdout()) {
-                    stdio::dup2_stdout(&slave)?;
-                }
-                if termios::isatty(stdio::stderr()) {
-                    stdio::dup2_stderr(&slave)?;
-                }
+            TerminalCall::Stdio { descriptors } => {
+                replace(&slots.pts.take().ok_or(BADF)?, descriptors)?;
             }
         }
         Ok(0)
