@@ -163,7 +163,7 @@ fn doctor_says_of_each_lesson_what_can_be_done() {
     let _alone = alone();
     let path = std::env::var("PATH").unwrap();
     let report = examined(&path);
-    assert_eq!(report["lessons"].as_array().unwrap().len(), 31);
+    assert_eq!(report["lessons"].as_array().unwrap().len(), 35);
     let doctor: Value = serde_json::from_str(&stdout(&["doctor", "--format", "json"])).unwrap();
     let works = |feature: &str| {
         let findings = doctor["features"].as_array().unwrap();

@@ -9,7 +9,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -179,4 +179,17 @@ fn a_root_directory_and_no_root_at_all_are_left_unchanged_too() {
     assert!(error.contains("/proc does not exist"), "{error}");
     let error = refused(&spec(HOST, &[tmpfs("/etc/passwd/below")]));
     assert!(error.contains("/etc/passwd is not a directory"), "{error}");
+}
+
+/// The new root is mounted on `/` before the binds are attached. A bind of `/` must not have it on top.
+#[test]
+fn a_bind_of_the_whole_host_shows_the_host() {
+    let _alone = alone();
+    let root = Path::new("/");
+    let mounts = [bind(root, "/srv/one"), bind(root, "/srv/two").replace(" }", ", readonly: true }")];
+    let count = "grep -c ' /srv/one ' /proc/self/mountinfo; grep -c ' /srv/two ' /proc/self/mountinfo";
+    let command = format!("command: [sh, -c, \"{count}; stat -c %d:%i /srv/one /srv/two\"]");
+    let spec = spec(HOST, &mounts).replace("command: [ls, /srv]", &command);
+    let host = fs::metadata(root).map(|root| format!("{}:{}", root.dev(), root.ino())).unwrap();
+    assert_eq!(works(&spec), format!("1\n1\n{host}\n{host}\n"));
 }

@@ -29,6 +29,8 @@ use crate::sys::shared::SharedErrno;
 pub enum Held {
     /// `<lower>`, `<lower2>`, ...: a lower directory of an overlay, which is never changed. The first is the topmost.
     Lower(u8),
+    /// `<tree>`, `<tree2>`, ...: a copy of all mounts of the host, made before the new root is mounted on `/`.
+    Tree(u8),
     /// `<layer>`: a tmpfs with what is made for the container: the init layer, the files of /etc that it has of its own,
     /// and the upper directory, unless that one is kept.
     Layer,
@@ -63,12 +65,26 @@ const SINGLE: [(Held, &str); 9] = [
     (Held::Mount, "mount"),
 ];
 
+/// The names of the slots that have a number. The first one is written without it.
+const LOWER: &str = "lower";
+const TREE: &str = "tree";
+
+/// The name of a slot that has a number.
+fn numbered(name: &'static str, index: u8) -> Cow<'static, str> {
+    if index == 0 { name.into() } else { format!("{name}{}", u16::from(index) + 1).into() }
+}
+
+/// The index of a slot, from what follows its name.
+fn index(number: &str) -> Option<u8> {
+    if number.is_empty() { Some(0) } else { number.parse::<u8>().ok()?.checked_sub(1) }
+}
+
 impl Held {
     /// Its name without the angle brackets.
     pub fn name(self) -> Cow<'static, str> {
         match self {
-            Held::Lower(0) => "lower".into(),
-            Held::Lower(index) => format!("lower{}", u16::from(index) + 1).into(),
+            Held::Lower(index) => numbered(LOWER, index),
+            Held::Tree(index) => numbered(TREE, index),
             single => SINGLE.iter().find(|(held, _)| *held == single).map_or("", |(_, name)| name).into(),
         }
     }
@@ -78,13 +94,10 @@ impl FromStr for Held {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Held, String> {
-        let lower = name.strip_prefix("lower").map(|number| match number {
-            "" => Some(0),
-            number => number.parse::<u8>().ok()?.checked_sub(1),
-        });
-        let held = match lower {
-            Some(index) => index.map(Held::Lower),
-            None => SINGLE.iter().find(|(_, known)| *known == name).map(|(held, _)| *held),
+        let held = match (name.strip_prefix(LOWER), name.strip_prefix(TREE)) {
+            (Some(number), _) => index(number).map(Held::Lower),
+            (None, Some(number)) => index(number).map(Held::Tree),
+            (None, None) => SINGLE.iter().find(|(_, known)| *known == name).map(|(held, _)| *held),
         };
         held.ok_or_else(|| format!("{name}: no such slot"))
     }
@@ -248,7 +261,15 @@ mod tests {
 
     #[test]
     fn a_slot_is_read_from_its_name() {
-        for held in [Held::Lower(0), Held::Lower(1), Held::Lower(126), Held::Layer, Held::Kept, Held::Mount] {
+        for held in [
+            Held::Lower(0),
+            Held::Lower(1),
+            Held::Lower(126),
+            Held::Tree(0),
+            Held::Tree(1),
+            Held::Kept,
+            Held::Mount,
+        ] {
             assert_eq!(held.name().parse(), Ok(held));
         }
         assert_eq!((Held::Lower(0).name(), Held::Lower(1).name()), ("lower".into(), "lower2".into()));

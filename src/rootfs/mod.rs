@@ -227,6 +227,7 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     let own = OwnMounts::of(wanted.mounts);
     check(&mut root, new);
     etc::note_nameservers(&mut root);
+    mounts::copy_host(&mut root, &own.others);
     overlay::plan(&mut root, new);
     root.phase = Phase::Mounts;
     kernel::plan(&mut root, &own);

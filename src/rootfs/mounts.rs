@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::mount::ContainerMount;
@@ -30,29 +31,53 @@ fn is_directory_mounted(mount: &ContainerMount) -> Result<Option<bool>, String> 
 /// The key of the spec that lists the mounts.
 pub(super) const KEY: &str = "mnt.mounts";
 
+/// The slots for binds of `/`.
+const TREES: RangeInclusive<u8> = 0..=u8::MAX;
+
+/// Whether the mount is a bind of `/`.
+fn is_whole_host(mount: &ContainerMount) -> bool {
+    mount.bound() == Some(Path::new("/"))
+}
+
+/// The steps that copy the mounts of the host for binds of `/`, before the new root is mounted on `/`. A later copy would
+/// have the new root on top, and so the container would see its own files there.
+pub(super) fn copy_host(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
+    for (index, mount) in TREES.zip(mounts.iter().filter(|mount| is_whole_host(mount))) {
+        let (path, below, to) = (PathBuf::from("/"), mount.is_recursive(), Held::Tree(index));
+        root.step(DetachedMountCall::Clone { path, below, to }, "rootfs.tree.why");
+    }
+}
+
 /// The steps of the additional mounts.
 pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
     if mounts.is_empty() {
         return;
     }
+    let is_new = root.wanted.root.is_some();
     let mut made = always_made(root);
+    let mut trees = TREES.map(Held::Tree).peekable();
     for mount in mounts {
+        let mut held = Held::Mount;
         let place = root.resolver.resolve(&mount.destination);
         let Some(is_directory) = check(root, mount, &place) else { continue };
         make_mount_point(root, is_directory, &place, &mut made);
         match mount.bound() {
             Some(source) => {
                 // A path on the host. The reader of the spec has made it absolute.
-                let (path, below) = (source.to_owned(), mount.is_recursive());
-                root.step(DetachedMountCall::Clone { path, below, to: Held::Mount }, "rootfs.bind.why");
-                restrict(root, is_directory, mount.attributes());
+                let copied = trees.next_if(|_| is_new && is_whole_host(mount));
+                if copied.is_none() {
+                    let (path, below) = (source.to_owned(), mount.is_recursive());
+                    root.step(DetachedMountCall::Clone { path, below, to: Held::Mount }, "rootfs.bind.why");
+                }
+                held = copied.unwrap_or(Held::Mount);
+                restrict(root, held, is_directory, mount.attributes());
             }
             None => {
                 let (options, attributes) = (mount.data(), mount.attributes());
                 root.make(&mount.kind, &options, attributes, Held::Mount, "rootfs.empty.why");
             }
         }
-        root.attach(Held::Mount, (Held::Root, &place.container), "rootfs.place.why");
+        root.attach(held, (Held::Root, &place.container), "rootfs.place.why");
         show(mount, &mut root.resolver);
         // The mount covers what was made below it.
         made.retain(|path| !path.starts_with(&place.container));
@@ -91,13 +116,13 @@ pub(super) fn make_working_directory(root: &mut RootDraft<'_>) {
 
 /// Sets the attributes of a bind mount. Device files in a directory have no effect, only a bind of a device file itself
 /// has.
-fn restrict(root: &mut RootDraft<'_>, is_directory: bool, mut attributes: Attributes) {
+fn restrict(root: &mut RootDraft<'_>, mount: Held, is_directory: bool, mut attributes: Attributes) {
     if is_directory {
         attributes = attributes.and(Attributes::NO_DEV);
     }
     let is_read_only = attributes.contains(Attributes::READ_ONLY);
     let why = if is_read_only { "rootfs.bindfixed.why" } else { "rootfs.bindsafe.why" };
-    root.step(DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true }, why);
+    root.step(DetachedMountCall::Restrict { mount, attributes, below: true }, why);
 }
 
 /// Makes a mount point that does not exist, with its parent directories. They disappear with the container. Those in an

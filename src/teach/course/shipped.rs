@@ -32,9 +32,9 @@ macro_rules! lessons {
 // A file of an exercise is written as "EXERCISE/FILE".
 lessons! {
     pictures [
-        "attacks" "blkio" "build" "container" "cpu" "daemon" "data" "devices" "exec" "hardening" "image" "init" "ipc" "join" "layers"
-        "life" "look" "memory" "mnt" "net" "objects" "overlay" "pid" "pids" "ports" "root" "seccomp" "signals" "tree"
-        "user" "uts" "whiteouts"
+        "attacks" "blkio" "build" "cache" "container" "conversation" "cpu" "daemon" "data" "devices" "exec" "hardening"
+        "image" "init" "ipc" "join" "layers" "life" "look" "memory" "mnt" "net" "objects" "overlay" "pid" "pids" "ports"
+        "root" "seccomp" "signals" "small" "socket" "tree" "user" "uts" "whiteouts"
     ];
 
     "01-look" ["en" "zh"] [];
@@ -119,7 +119,17 @@ lessons! {
 
     "30-build" ["en" "zh"] ["cache/measure.sh"];
 
-    "31-daemon" ["en" "zh"] ["stopped/measure.sh"];
+    "31-cache" ["en" "zh"] ["argument/measure.sh" "fresh/Dockerfile"];
+
+    "32-small" ["en" "zh"] ["kept/measure.sh" "scratch/wait.c" "stages/stages.Dockerfile"];
+
+    "33-daemon" ["en" "zh"] ["stopped/measure.sh"];
+
+    "34-conversation" ["en" "zh"] [
+        "client/solution.c" "client/talk.c" "frames/measure.sh" "resize/make-image.sh"
+    ];
+
+    "35-socket" ["en" "zh"] ["dangerous/box.json" "readable/measure.sh" "readonly/note.txt"];
 }
 
 #[cfg(test)]

@@ -1,0 +1,3 @@
+FROM {name}-lab
+RUN echo {word} > /tools
+RUN cat /tools > /result
