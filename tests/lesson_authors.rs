@@ -253,7 +253,7 @@ fn a_measurement_ends_after_the_time_for_the_check() {
     let data = fs::read_to_string(&file).unwrap();
     let begin = data.find("    measure: |\n").unwrap();
     let end = data.find("    solution: echo").unwrap();
-    fs::write(&file, format!("{}    measure: sleep 600; echo 1\n{}", &data[..begin], &data[end..])).unwrap();
+    fs::write(&file, format!("{}    measure: sleep 612345; echo 1\n{}", &data[..begin], &data[end..])).unwrap();
     let (pack, dir) = (pack.to_str().unwrap(), home.path().join("home"));
     let lesson = |words: &[&str]| {
         let own = ["lesson", "--pack", pack, "--dir", dir.to_str().unwrap()];
@@ -273,7 +273,7 @@ fn a_measurement_ends_after_the_time_for_the_check() {
     let left = fs::read_dir("/proc")
         .unwrap()
         .flatten()
-        .any(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x00600\x00"));
+        .any(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x00612345\x00"));
     assert!(!left);
     for factor in ["0", "x", "-1", "1e9"] {
         let refused = lesson(&["test", &format!("--time-scale={factor}")]);

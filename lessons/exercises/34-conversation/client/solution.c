@@ -12,7 +12,7 @@ static int ask(const char *path, const char *request, const char *body)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     int connection = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (connect(connection, (struct sockaddr *)&address, sizeof address) == -1) {
+    if (connect(connection, (struct sockaddr *)&address, sizeof address)) {
         perror(path);
         _exit(1);
     }
