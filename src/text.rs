@@ -70,6 +70,7 @@ macro_rules! messages {
             ("compare", include_str!("../messages/zh/compare.txt")),
             ("container", include_str!("../messages/zh/container.txt")),
             ("demo", include_str!("../messages/zh/demo.txt")),
+            ("doctor", include_str!("../messages/zh/doctor.txt")),
             ("enter", include_str!("../messages/zh/enter.txt")),
             ("exec", include_str!("../messages/zh/exec.txt")),
             ("habit", include_str!("../messages/zh/habit.txt")),

@@ -253,7 +253,8 @@ fn a_measurement_ends_after_the_time_for_the_check() {
     let data = fs::read_to_string(&file).unwrap();
     let begin = data.find("    measure: |\n").unwrap();
     let end = data.find("    solution: echo").unwrap();
-    fs::write(&file, format!("{}    measure: sleep 612345; echo 1\n{}", &data[..begin], &data[end..])).unwrap();
+    fs::write(&file, format!("{}    measure: sleep 612345; echo 1\n{}", &data[..begin], &data[end..]))
+        .unwrap();
     let (pack, dir) = (pack.to_str().unwrap(), home.path().join("home"));
     let lesson = |words: &[&str]| {
         let own = ["lesson", "--pack", pack, "--dir", dir.to_str().unwrap()];

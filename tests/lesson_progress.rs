@@ -176,3 +176,116 @@ fn colours_change_no_blank() {
         assert_eq!(headings(&with), headings(&without), "{arguments:?}");
     }
 }
+
+/// The files of a lesson have values of the seed. Another seed replaces those that the learner has not changed.
+#[test]
+fn a_seed_that_is_given_later_is_that_of_the_files_too() {
+    let home = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let start = |home: &Path, seed: &str| lesson(home, &["start", "pid", "--seed", seed]);
+    let file = |home: &Path, name: &str| std::fs::read_to_string(home.join("pid").join(name)).unwrap();
+    start(home.path(), "one");
+    start(other.path(), "two");
+    let names: Vec<String> = std::fs::read_dir(other.path().join("pid"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let changed = names.iter().find(|name| file(home.path(), name) != file(other.path(), name));
+    let changed = changed.expect("no file of the lesson has a value of the seed");
+    start(home.path(), "two");
+    for name in &names {
+        assert_eq!(file(home.path(), name), file(other.path(), name), "{name}");
+    }
+    std::fs::write(home.path().join("pid").join(changed), "mine").unwrap();
+    start(home.path(), "three");
+    assert_eq!(file(home.path(), changed), "mine");
+    for arguments in [&["start", "look", "--seed", ""][..], &["test", "--seed", "", "look"]] {
+        assert_eq!(lesson(home.path(), arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// Lessons of two packs may have the same name.
+#[test]
+fn each_pack_has_its_own_progress() {
+    let home = tempfile::tempdir().unwrap();
+    let pack = home.path().join("mine");
+    let pack = pack.to_str().unwrap();
+    assert!(lesson(home.path(), &["new", "--pack", pack, "look"]).status.success());
+    let home = home.path().join("home");
+    lesson(&home, &["start", "look", "--seed", "one"]);
+    let listed = text(&lesson(&home, &["list", "--pack", pack]).stdout);
+    // The advised lesson is one of the pack.
+    assert!(listed.contains(&format!("--pack {pack} look")), "{listed}");
+    lesson(&home, &["start", "--pack", pack, "look"]);
+    lesson(&home, &["check", "count", "--answer", "0"]);
+    lesson(&home, &["check", "--pack", pack, "last-pid", "--answer", "0"]);
+    let lessons = progress(&home)["lessons"].clone();
+    assert_eq!(lessons["look"]["exercises"]["count"]["tries"], 1, "{lessons}");
+    assert!(lessons["look"]["exercises"].get("last-pid").is_none(), "{lessons}");
+    assert_eq!(lessons["mine/look"]["exercises"]["last-pid"]["tries"], 1, "{lessons}");
+    // What is removed of one pack stays of the other.
+    lesson(&home, &["reset", "--yes"]);
+    let lessons = progress(&home)["lessons"].clone();
+    assert!(lessons.get("look").is_none() && lessons.get("mine/look").is_some(), "{lessons}");
+    assert!(!home.join("look").exists());
+    lesson(&home, &["reset", "--pack", pack, "--yes"]);
+    assert!(!home.exists());
+}
+
+#[test]
+fn an_empty_answer_is_refused_and_is_no_try() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    for answer in ["", "  "] {
+        let refused = lesson(home.path(), &["check", "look/count", "--answer", answer]);
+        assert_eq!(refused.status.code(), Some(2));
+        let error = text(&refused.stderr);
+        assert!(
+            error.contains("--answer needs an answer") && error.contains("check 1.3 --answer 1"),
+            "{error}"
+        );
+    }
+    assert!(!home.path().join("progress.json").exists());
+}
+
+/// Where all pages were read, the lesson goes on with what is left to do.
+#[test]
+fn after_its_pages_a_lesson_opens_the_first_open_exercise() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    lesson(home, &["start", "look", "--seed", "one"]);
+    let path = home.join("progress.json");
+    let mut edited = progress(home);
+    edited["lessons"]["look"]["is_read"] = true.into();
+    edited["lessons"]["look"]["exercises"]["find"] = serde_json::json!({ "passed": 1 });
+    std::fs::write(&path, edited.to_string()).unwrap();
+    let mut reader = Terminal::of(&binary(), &["lesson", "--dir", home.to_str().unwrap()]);
+    reader.wait_for("1.2 one-different");
+    reader.press("q\n");
+    let (_, rest) = reader.end();
+    assert!(!rest.contains("1.1 find"), "{rest}");
+}
+
+/// A check that holds for every process earns nothing: here, that the process is in the learner's PID namespace.
+#[test]
+fn a_part_of_the_weight_is_for_what_was_made() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    lesson(home, &["start", "conversation", "--seed", "one"]);
+    let client = std::fs::read_to_string(home.join("conversation/talk.c")).unwrap();
+    let seconds = client.split("echo ").nth(1).unwrap().split('\\').next().unwrap().to_owned();
+    let mut sleep = std::process::Command::new("sleep").arg(&seconds).spawn().unwrap();
+    support::becomes(sleep.id(), "sleep");
+    let words = ["check", "--all", "--lesson", "conversation", "--partial", "--report", "json"];
+    let graded = lesson(home, &words);
+    sleep.kill().unwrap();
+    sleep.wait().unwrap();
+    let grade: serde_json::Value = serde_json::from_slice(&graded.stdout).unwrap();
+    let exercises = grade["exercises"].as_array().unwrap();
+    let client = exercises.iter().find(|exercise| exercise["exercise"] == "client").unwrap();
+    if client.get("cannot").is_none() {
+        assert_eq!((&client["failed"], &client["score"]), (&"connection".into(), &0.0.into()), "{client}");
+    }
+}

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use serde_json::json;
 
 use super::Daemon;
-use super::answer::{Answered, ApiError, line, ok, stream};
+use super::answer::{Answered, ApiError, ok, stream};
 use super::channel::SupervisorChannel;
 use super::command::blocking;
 use super::containers::find;
@@ -82,7 +83,7 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
                 Some(status) => json!({ "StatusCode": status, "Error": null }),
                 None => json!({ "StatusCode": 125, "Error": { "Message": text("daemon.wait.unknown") } }),
             };
-            let _ = sender.send(line(&answer)).await;
+            let _ = sender.send(Bytes::from(format!("{answer}\n"))).await;
         };
         // A client that leaves is waited for no longer.
         tokio::select! {

@@ -88,7 +88,9 @@ pub fn evidence(all: &[Evidence], indent: usize, width: usize) -> String {
         let painted = format!("{side:<indent$}");
         let painted =
             if side.starts_with("OUTSIDE") { paint::outside(&painted) } else { paint::inside(&painted) };
-        if fits {
+        if value.is_empty() {
+            let _ = writeln!(out, "{painted}{}", paint::cut(source, width.saturating_sub(indent)));
+        } else if fits {
             let _ = writeln!(out, "{painted}{}  {value}", pad(source, longest));
         } else if indent + source.width() + 3 + value.width() <= width {
             let _ = writeln!(out, "{painted}{source} = {value}");

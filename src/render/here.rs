@@ -30,7 +30,8 @@ pub fn text_of(report: &CourseHere) -> String {
     let uid = report.uid.to_string();
     let title = [("version", report.version), ("release", &report.release), ("uid", &uid)];
     let mut out = format!("{}\n\n", paint::heading(&text_with("doctor.title", &title)));
-    let (lesson, here, missing) = (text("doctor.lesson"), text("doctor.here"), text("doctor.lesson.missing"));
+    let (lesson, here, missing) =
+        (text("doctor.lesson"), text("doctor.lesson.here"), text("doctor.lesson.missing"));
     let _ = writeln!(out, "{}", paint::heading(&format!("{}{}{missing}", pad(&lesson, 16), pad(&here, 12))));
     for lesson in &report.lessons {
         let details = wrapped(&details(lesson), width.saturating_sub(BEFORE));

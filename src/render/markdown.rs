@@ -40,6 +40,7 @@ pub fn lines(markdown: &str, look: Look) -> Vec<String> {
         marker: None,
         is_broken: false,
         table: Vec::new(),
+        links: Vec::new(),
     };
     let (mut is_code, mut code) = (false, String::new());
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
@@ -77,6 +78,8 @@ struct Printer {
     /// The marker before the first line of an item.
     marker: Option<String>,
     table: Vec<Vec<String>>,
+    /// Where the open links lead.
+    links: Vec<String>,
 }
 
 impl Printer {
@@ -150,6 +153,15 @@ impl Printer {
             Event::End(TagEnd::Table) => {
                 self.put_table();
                 self.gap();
+            }
+            Event::Start(Tag::Link { dest_url, .. }) => self.links.push(dest_url.into_string()),
+            // A terminal cannot follow a link, so its address is printed, unless it is the text itself.
+            Event::End(TagEnd::Link) => {
+                if let Some(link) = self.links.pop()
+                    && self.spans.last().is_none_or(|(text, _)| *text != link)
+                {
+                    self.add(&format!(" ({link})"));
+                }
             }
             // The text equivalent of a picture follows as text.
             Event::Start(Tag::Image { title, .. }) => {
@@ -405,5 +417,14 @@ mod tests {
             ]
         );
         assert_eq!(plain(table, 40, true), ["kind: pid; what: process IDs", "kind: net; what: devices"]);
+    }
+
+    #[test]
+    fn the_address_of_a_link_is_printed() {
+        let text = "See [the page](https://example.org/a) and <https://example.org/b>.";
+        assert_eq!(
+            plain(text, 80, false),
+            ["See the page (https://example.org/a) and https://example.org/b."]
+        );
     }
 }

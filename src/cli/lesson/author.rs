@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::{PaceArgs, lesson_named};
 use crate::error::Result;
@@ -26,7 +27,7 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "NAME")]
     exercise: Option<String>,
     /// The seed of the values of a student
-    #[arg(long, value_name = "SEED", default_value = "test")]
+    #[arg(long, value_name = "SEED", default_value = "test", value_parser = NonEmptyStringValueParser::new())]
     seed: String,
     #[command(flatten)]
     pace: PaceArgs,

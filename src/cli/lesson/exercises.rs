@@ -120,8 +120,7 @@ impl Course {
     /// # Errors
     /// No exercise has the name, or several of other lessons have it.
     pub(super) fn chosen(&self, action: &str, word: Option<&str>) -> Result<Chosen> {
-        let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
-        let first = current.or(self.pack.lessons.first());
+        let first = self.current().or(self.pack.lessons.first());
         let first = first.ok_or_else(|| Error::failed(text("lesson.nolessons")))?;
         let Some(word) = word else {
             let open = first
@@ -197,6 +196,10 @@ impl Course {
         if args.answer.is_some() && chosen.data.kind != ExerciseKind::Predict {
             return Err(Error::usage(text_with("lesson.noprediction", &[("name", &chosen.text.name)]))
                 .paste(format!("sandbox lesson check {}", chosen.number)));
+        }
+        if args.answer.as_deref().is_some_and(|answer| answer.trim().is_empty()) {
+            return Err(Error::usage(text("lesson.answer.empty"))
+                .paste(format!("sandbox lesson check {} --answer 1", chosen.number)));
         }
         if args.watch {
             if chosen.data.kind == ExerciseKind::Predict {

@@ -109,7 +109,7 @@ impl Course {
 
     /// To read a lesson: the one that is given, or the one that the learner reads.
     fn reading(&self, lesson: Option<&Lesson>) -> Vec<String> {
-        let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
+        let current = self.current();
         let Some(lesson) = lesson.or(current).or(self.pack.lessons.first()) else { return Vec::new() };
         let exercises = || lesson.data.exercises.values();
         let mut files: Vec<&str> =

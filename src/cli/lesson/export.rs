@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::lesson_named;
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ pub(super) struct ExportArgs {
     #[arg(long)]
     instructor: bool,
     /// With the values of the student who has this seed, in place of examples
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", value_parser = NonEmptyStringValueParser::new())]
     seed: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -62,7 +63,7 @@ enum LessonAction {
         #[arg(value_name = "LESSON")]
         lesson: Option<String>,
         /// The seed of your values, given by a teacher
-        #[arg(long, value_name = "SEED")]
+        #[arg(long, value_name = "SEED", value_parser = NonEmptyStringValueParser::new())]
         seed: Option<String>,
     },
     /// Start the next lesson that is not done
@@ -271,6 +272,11 @@ fn ask(prompt: &str) -> Option<String> {
 }
 
 impl Course {
+    /// The lesson of this pack that was read last.
+    fn current(&self) -> Option<&Lesson> {
+        self.pack.lesson_of(self.learner.progress.current.as_deref()?)
+    }
+
     /// How texts are shown where everything works.
     fn view(&self) -> LessonView<'static> {
         let look = Look { width: paint::width().min(80), is_plain: self.is_plain };
@@ -289,14 +295,18 @@ impl Course {
         };
         let needs = |lesson: &Lesson| self.open_needs(lesson);
         let list = text_of::list(&self.pack, self.language, self.is_plain, state, needs);
-        let is_first = self.pack.lessons.iter().any(|lesson| !needs(lesson).is_empty());
-        let legend = is_first.then(|| crate::text::text("lesson.list.legend"));
+        // The examples are lessons of this pack.
+        let needed = self.pack.lessons.iter().find_map(|lesson| needs(lesson).into_iter().next());
+        let legend =
+            needed.map(|needed| crate::text::text_with("lesson.list.legend", &[("name", needed.as_str())]));
+        let one = self.pack.lessons.get(1).or(self.pack.lessons.first());
+        let one = one.map_or("", |lesson| lesson.name.as_str());
         let lines: Vec<String> = list
             .lines()
             .map(str::to_owned)
             .chain([String::new()])
             .chain(legend)
-            .chain([text("lesson.list.next")])
+            .chain([text_with("lesson.list.next", &[("name", one)])])
             .collect();
         match is_interactive() && !paint::fits_terminal(lines.len()) {
             true => drop(reader::turn_pages(&lines, false)),
@@ -372,7 +382,7 @@ impl Course {
         }
         let mut is_something = false;
         for lesson in lessons {
-            let is_there = self.learner.progress.lessons.contains_key(&lesson.name);
+            let is_there = self.learner.progress.lessons.contains_key(&lesson.key());
             let work = self.learner.work(&lesson);
             if !is_there && !work.exists() {
                 continue;
@@ -387,8 +397,14 @@ impl Course {
         if !is_something {
             render::out(&(text("lesson.reset.nothing") + "\n"));
         }
-        if name.is_none() {
-            self.learner.forget()?;
+        let pack = &self.pack;
+        match self.learner.progress.lessons.keys().all(|key| pack.has_key(key)) {
+            true if name.is_none() => self.learner.forget()?,
+            // The progress in other packs stays.
+            _ if name.is_none() => {
+                self.learner.change(|progress| progress.lessons.retain(|key, _| !pack.has_key(key)))?;
+            }
+            _ => {}
         }
         Ok(0)
     }

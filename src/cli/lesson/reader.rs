@@ -38,18 +38,27 @@ pub(super) enum PageTurn {
 impl Course {
     /// Continues where the learner stopped.
     pub(super) fn resume(&mut self) -> Result<u8> {
-        let current = self.learner.progress.current.clone();
-        match current.as_deref().and_then(|name| self.pack.lesson(name)).cloned() {
+        match self.current().cloned() {
             Some(lesson) if self.learner.seen(&lesson).is_read && self.learner.has_done(&lesson) => {
                 self.next()
             }
             Some(lesson) => {
-                let from =
-                    if self.learner.seen(&lesson).is_read { 0 } else { self.learner.seen(&lesson).section };
+                let seen = self.learner.seen(&lesson);
+                let from = if seen.is_read { self.first_open(&lesson) } else { seen.section };
                 self.read(&lesson, from)
             }
             None => self.start(None),
         }
+    }
+
+    /// The section of the first exercise that has not passed.
+    fn first_open(&self, lesson: &Lesson) -> usize {
+        let mut sections = lesson.text(self.language).sections.iter();
+        let is_open = |section: &Section| match section {
+            Section::Exercise(exercise) => !self.learner.has_passed(lesson, &exercise.name),
+            _ => false,
+        };
+        sections.position(is_open).unwrap_or(0)
     }
 
     /// Starts a lesson from its beginning.
@@ -84,7 +93,7 @@ impl Course {
 
     /// Starts the next lesson that is not done.
     pub(super) fn next(&mut self) -> Result<u8> {
-        let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
+        let current = self.current();
         let number = current.map_or(0, |lesson| lesson.number);
         let is_open = |lesson: &&Lesson| !self.learner.has_done(lesson);
         let mut later = self.pack.lessons.iter().filter(|lesson| lesson.number > number);
@@ -100,7 +109,7 @@ impl Course {
 
     /// Records the answer to a question of the current lesson, and explains it.
     pub(super) fn answer(&mut self, question: &str, letter: char) -> Result<u8> {
-        let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
+        let current = self.current();
         let all: Vec<&Lesson> = current.into_iter().chain(&self.pack.lessons).collect();
         let found = all.iter().find_map(|lesson| {
             let quiz = lesson.text(self.language).quizzes().find(|quiz| quiz.name == question)?;
@@ -139,9 +148,10 @@ impl Course {
     /// Shows a lesson from a section on.
     fn read(&mut self, lesson: &Lesson, from: usize) -> Result<u8> {
         self.learner.change(|progress| {
-            progress.current = Some(lesson.name.clone());
+            progress.current = Some(lesson.key());
             progress.of(lesson);
         })?;
+        self.learner.renew(&self.pack.lessons)?;
         self.learner.prepare(lesson)?;
         let mut tried = Here::look();
         let here = tried.lesson(lesson)?;

@@ -1,12 +1,12 @@
 //! Checks an exercise: finds the process that the learner has made, and compares facts about it. Nothing is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::advice::{text, text_with};
-use super::data::{Exercise, ExerciseKind, SUBJECT, Sought};
+use super::data::{Check, Exercise, ExerciseKind, SUBJECT, Sought};
 use super::fact::{FactValue, Standpoint};
 use super::pace::Pace;
 use super::pack::Lesson;
@@ -59,9 +59,9 @@ pub struct Failure {
     pub message: String,
     /// The message itself, where it is built in.
     pub built_in: Option<String>,
-    /// How many checks hold.
+    /// How many checks hold, of those that a process must be made for.
     pub held: usize,
-    /// How many checks there are.
+    /// How many such checks there are.
     pub of: usize,
     /// The values for the message: those of the student, and what was seen.
     pub values: StudentValues,
@@ -125,13 +125,13 @@ impl Attempt<'_> {
             values: self.values,
         };
         // Each check is made, because a grade can count those that hold.
-        let (mut first, mut held) = (None, 0);
-        for check in &self.exercise.checks {
+        let (mut first, mut held) = (None, BTreeSet::new());
+        for (index, check) in self.exercise.checks.iter().enumerate() {
             let seen = place(&check.of).read(&check.fact)?;
             let expect = place(&check.of).expectation(&check.fact, &check.expect);
             let other = expect.other().map(|name| place(name).read(&check.fact)).transpose()?;
             if holds(expect, &seen, other.as_ref(), self.values) {
-                held += 1;
+                held.insert(index);
             } else if first.is_none() {
                 let more = [
                     ("pid", subject.pid.to_string()),
@@ -147,10 +147,26 @@ impl Attempt<'_> {
         Ok(match first {
             _ if subject.has_ended() => self.failed(SUBJECT, Some(self.missing(sought)), &[]),
             Some(Marking::Failed(failure)) => {
-                Marking::Failed(Failure { held, of: self.exercise.checks.len(), ..failure })
+                let earned = self.earned();
+                let held = held.intersection(&earned).count();
+                Marking::Failed(Failure { held, of: earned.len(), ..failure })
             }
             _ => Marking::Passed,
         })
+    }
+
+    /// The checks that something must be done for. The others hold for the checker too, and so for each process that is
+    /// simply started.
+    fn earned(&self) -> BTreeSet<usize> {
+        let place = Standpoint { subject: None, directory: self.directory, values: self.values };
+        let holds_for_checker = |check: &Check| {
+            let seen = place.read(&check.fact).ok()?;
+            let expect = place.expectation(&check.fact, &check.expect);
+            let other = expect.other().map(|_| place.read(&check.fact)).transpose().ok()?;
+            Some(holds(expect, &seen, other.as_ref(), self.values))
+        };
+        let checks = self.exercise.checks.iter().enumerate();
+        checks.filter(|(_, check)| holds_for_checker(check) != Some(true)).map(|(index, _)| index).collect()
     }
 
     /// The arguments of a process, with the values of the student.

@@ -73,6 +73,8 @@ pub struct Lesson {
     pub name: String,
     /// Its number: 2.
     pub number: u32,
+    /// The name of its pack. None: the pack that is compiled in.
+    pub pack: Option<String>,
     /// The text in each language.
     pub texts: BTreeMap<String, LessonText>,
     /// The data, which all languages share.
@@ -82,6 +84,14 @@ pub struct Lesson {
 }
 
 impl Lesson {
+    /// By which name the learner's progress and files are kept: lessons of two packs can have one name.
+    pub fn key(&self) -> String {
+        match &self.pack {
+            Some(pack) => format!("{}{}", prefix(pack), self.name),
+            None => self.name.clone(),
+        }
+    }
+
     /// The text in this language; in English where there is none.
     pub fn text(&self, language: &str) -> &LessonText {
         // A lesson without any text is refused when the pack is read.
@@ -114,6 +124,19 @@ impl Pack {
     pub fn part(&self, lesson: &Lesson, language: &str) -> Option<&str> {
         let part = self.head.parts.iter().find(|part| part.first == lesson.name)?;
         in_language(&part.title, language)
+    }
+
+    /// The lesson whose progress has this key.
+    pub fn lesson_of(&self, key: &str) -> Option<&Lesson> {
+        self.lessons.iter().find(|lesson| lesson.key() == key)
+    }
+
+    /// Whether progress of this key is about a lesson of this pack, or about one that it has had.
+    pub fn has_key(&self, key: &str) -> bool {
+        match named(&self.head) {
+            Some(pack) => key.starts_with(&prefix(&pack)),
+            None => !key.contains('/'),
+        }
     }
 
     /// The lesson of this name, or of this number.
@@ -208,6 +231,8 @@ impl PackFiles {
         }
         let pictures = self.pictures(&mut mistakes);
         if let Some(head) = head.filter(|_| mistakes.is_empty()) {
+            let pack = named(&head);
+            lessons.iter_mut().for_each(|lesson: &mut Lesson| lesson.pack = pack.clone());
             let pack = Pack { head, lessons, pictures };
             if lints {
                 lint::pack(&pack, &|path| self.text(path), &mut mistakes);
@@ -297,8 +322,28 @@ impl PackFiles {
             .files
             .iter()
             .filter_map(|(path, content)| Some((path.strip_prefix(&directory)?.to_owned(), content.clone())));
-        is_whole.then(|| Lesson { name: name.to_owned(), number, texts, data, files: files.collect() })
+        is_whole.then(|| Lesson {
+            name: name.to_owned(),
+            number,
+            pack: None,
+            texts,
+            data,
+            files: files.collect(),
+        })
     }
+}
+
+/// The name of the pack that is compiled in.
+const SHIPPED: &str = "sandbox";
+
+/// The name of a pack, if it is not the one that is compiled in.
+fn named(head: &PackHead) -> Option<String> {
+    Some(head.name.clone()).filter(|name| name != SHIPPED)
+}
+
+/// What is before the names of a pack's lessons in their keys. It is also a directory, so it has no separator of its own.
+fn prefix(pack: &str) -> String {
+    format!("{}/", pack.replace('/', "-").trim_start_matches('.'))
 }
 
 /// The number and the name of a lesson, from the name of its files: `02-pid`.

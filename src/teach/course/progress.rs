@@ -3,7 +3,7 @@
 //! A lesson is read in one terminal, and its exercises are checked in another. So each change reads the file again under a
 //! lock, and changes only what it is about ([`Learner::change`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -38,10 +38,10 @@ pub struct ProgressFile {
     pub format: u32,
     /// The seed of the values of this student.
     pub seed: String,
-    /// The lesson that was read last.
+    /// The lesson that was read last: its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<String>,
-    /// What was done in each lesson, by its name.
+    /// What was done in each lesson, by its key: the name, or `PACK/NAME` for a pack that is not compiled in.
     #[serde(default)]
     pub lessons: BTreeMap<String, LessonProgress>,
 }
@@ -92,6 +92,8 @@ pub struct Learner {
     pub progress: ProgressFile,
     /// The seed that a teacher has given, until it is written.
     given_seed: Option<String>,
+    /// The seed that it replaces, until the files have the new values.
+    old_seed: Option<String>,
 }
 
 impl ProgressFile {
@@ -102,7 +104,7 @@ impl ProgressFile {
 
     /// The progress in a lesson.
     pub fn of(&mut self, lesson: &Lesson) -> &mut LessonProgress {
-        self.lessons.entry(lesson.name.clone()).or_default()
+        self.lessons.entry(lesson.key()).or_default()
     }
 
     /// The progress in an exercise.
@@ -147,10 +149,11 @@ impl Learner {
             Some(progress) => progress,
             None => ProgressFile::new(seed::random().map_err(|error| unread(&path, io_text(&error)))?),
         };
+        let mut old_seed = None;
         if let Some(seed) = seed {
-            seed.clone_into(&mut progress.seed);
+            old_seed = Some(std::mem::replace(&mut progress.seed, seed.to_owned())).filter(|old| old != seed);
         }
-        Ok(Learner { directory, progress, given_seed: seed.map(str::to_owned) })
+        Ok(Learner { directory, progress, given_seed: seed.map(str::to_owned), old_seed })
     }
 
     /// Changes the progress: reads `progress.json` again, changes what it says now, and writes it, all under a lock. So
@@ -193,7 +196,7 @@ impl Learner {
 
     /// The progress in a lesson, if there is any.
     pub fn seen(&self, lesson: &Lesson) -> LessonProgress {
-        self.progress.lessons.get(&lesson.name).cloned().unwrap_or_default()
+        self.progress.lessons.get(&lesson.key()).cloned().unwrap_or_default()
     }
 
     /// Whether an exercise has passed.
@@ -213,7 +216,7 @@ impl Learner {
 
     /// The work directory of a lesson.
     pub fn work(&self, lesson: &Lesson) -> PathBuf {
-        self.directory.join(&lesson.name)
+        self.directory.join(lesson.key())
     }
 
     /// The values of this student for an exercise.
@@ -226,18 +229,45 @@ impl Learner {
     /// # Errors
     /// Those of mkdir(2), open(2) and write(2).
     pub fn prepare(&self, lesson: &Lesson) -> Result<()> {
-        self.each_file(lesson, |path, content| match path.exists() {
+        self.each_file(lesson, &self.progress.seed, |path, content| match path.exists() {
             true => Ok(()),
             false => write(path, content),
         })
     }
 
-    /// The files of all exercises of a lesson: the path in the work directory, and the content.
-    fn each_file(&self, lesson: &Lesson, mut then: impl FnMut(&Path, &[u8]) -> Result<()>) -> Result<()> {
+    /// After another seed was given: the files of these lessons get its values. A file that the learner has changed stays.
+    ///
+    /// # Errors
+    /// Those of open(2) and write(2).
+    pub fn renew(&mut self, lessons: &[Lesson]) -> Result<()> {
+        let Some(old) = self.old_seed.take() else { return Ok(()) };
+        for lesson in lessons.iter().filter(|lesson| self.work(lesson).exists()) {
+            let mut unchanged = BTreeSet::new();
+            self.each_file(lesson, &old, |path, content| {
+                if fs::read(path).is_ok_and(|now| now == content) {
+                    unchanged.insert(path.to_owned());
+                }
+                Ok(())
+            })?;
+            self.each_file(lesson, &self.progress.seed, |path, content| match unchanged.contains(path) {
+                true => write(path, content),
+                false => Ok(()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The files of all exercises of a lesson, with the values of a seed: the path in the work directory, and the content.
+    fn each_file(
+        &self,
+        lesson: &Lesson,
+        seed: &str,
+        mut then: impl FnMut(&Path, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         let directory = self.work(lesson);
         fs::create_dir_all(&directory).map_err(|error| unwritten(&directory, error))?;
         for (name, exercise) in &lesson.data.exercises {
-            let values = self.values(lesson, name, exercise);
+            let values = seed::values(seed, lesson, name, exercise);
             let attempt = Attempt {
                 lesson,
                 name,
@@ -262,7 +292,7 @@ impl Learner {
     pub fn reset(&mut self, lesson: &Lesson) -> Result<bool> {
         let directory = self.work(lesson);
         if directory.exists() {
-            self.each_file(lesson, |path, _| match fs::remove_file(path) {
+            self.each_file(lesson, &self.progress.seed, |path, _| match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritten(path, error)),
                 _ => Ok(()),
             })?;
@@ -271,9 +301,13 @@ impl Learner {
             Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
+        // The directory of another pack, if this was its last lesson.
+        if let Some(of_pack) = directory.parent().filter(|parent| *parent != self.directory) {
+            let _ = fs::remove_dir(of_pack);
+        }
         self.change(|progress| {
-            progress.lessons.remove(&lesson.name);
-            progress.current.take_if(|current| *current == lesson.name);
+            progress.lessons.remove(&lesson.key());
+            progress.current.take_if(|current| *current == lesson.key());
         })?;
         Ok(is_gone)
     }

@@ -29,6 +29,9 @@ pub struct Description {
     /// Whether a process that runs holds it.
     #[serde(skip)]
     pub(super) is_alive: bool,
+    /// Whether it is known to belong to another user, for an ordinary user: root and others make things meanwhile.
+    #[serde(skip)]
+    pub(super) is_of_others: bool,
     /// A command that shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub look: Option<String>,
@@ -62,11 +65,13 @@ impl Survey {
             holder: None,
             ours: false,
             is_alive: false,
+            is_of_others: false,
             look: None,
             remove: None,
         };
         let Some(detail) = self.details.get(&(kind, key.to_owned())) else { return about };
-        about.ours = detail.ours;
+        about.is_of_others = detail.owner.is_some_and(is_another_user);
+        about.ours = detail.ours && !about.is_of_others;
         let (raw, path) = (detail.raw.as_os_str(), Path::new(&detail.raw));
         match kind {
             ThingKind::Namespaces => self.describe_namespace(key, &mut about),
@@ -230,6 +235,15 @@ impl Survey {
     }
 }
 
+/// The first ID that can be a subordinate one: then it is the caller's own, in a user namespace. login.defs(5)
+const FIRST_SUBORDINATE: u32 = 65_536;
+
+/// Whether an ID is that of another user. To root, all belongs.
+fn is_another_user(owner: u32) -> bool {
+    let caller = nix::unistd::geteuid();
+    !caller.is_root() && owner != caller.as_raw() && owner < FIRST_SUBORDINATE
+}
+
 /// A command that ends all of them. None: they are too many to type.
 fn kill(pids: &[i32]) -> Option<String> {
     let all: Vec<String> = pids.iter().map(ToString::to_string).collect();
@@ -246,5 +260,12 @@ mod tests {
         let many: Vec<i32> = (1..=21).collect();
         assert!(kill(&many[..20]).is_some_and(|line| line.ends_with(" 19 20")));
         assert_eq!(kill(&many), None);
+    }
+
+    #[test]
+    fn to_an_ordinary_user_the_things_of_others_are_known() {
+        let caller = nix::unistd::geteuid();
+        assert_eq!(is_another_user(0), !caller.is_root());
+        assert!(!is_another_user(caller.as_raw()) && !is_another_user(FIRST_SUBORDINATE));
     }
 }

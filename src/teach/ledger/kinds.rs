@@ -41,8 +41,14 @@ impl FoundThing {
         value: impl Into<String>,
         ours: bool,
     ) -> FoundThing {
-        let detail = ThingDetail { raw: raw.into(), ours, creator: None };
+        let detail = ThingDetail { raw: raw.into(), ours, creator: None, owner: None };
         FoundThing { key, value: value.into(), detail }
+    }
+
+    /// The same with the owner of its file.
+    fn owned(mut self, path: &Path) -> FoundThing {
+        self.detail.owner = fs::symlink_metadata(path).ok().map(|file| file.uid());
+        self
     }
 }
 
@@ -147,6 +153,7 @@ pub(super) fn sysv_things(kind: &str) -> Found {
         let value = format!("key {key:#010x}{size}, user {}", object.column("cuid"));
         let mut thing = FoundThing::new(&object.id, value, false);
         thing.detail.creator = object.column("cpid").parse().ok();
+        thing.detail.owner = object.column("cuid").parse().ok();
         thing
     };
     Ok(objects.into_iter().map(thing).collect())
@@ -156,7 +163,7 @@ pub(super) fn sysv_things(kind: &str) -> Found {
 pub(super) fn files_in(directory: &Path) -> io::Result<Vec<FoundThing>> {
     let thing = |entry: fs::DirEntry| {
         let path = entry.path();
-        FoundThing::new(&path, "", is_our_path(&path))
+        FoundThing::new(&path, "", is_our_path(&path)).owned(&path)
     };
     Ok(fs::read_dir(directory)?.flatten().map(thing).collect())
 }
@@ -178,7 +185,7 @@ pub(super) fn cgroups(table: &[u8]) -> Found {
                     return Err(too_many(MAX_CGROUPS));
                 }
                 let below = path.strip_prefix(&mount.mount_point).unwrap_or(&path);
-                found.push(FoundThing::new(&path, "", is_in_our_cgroup(below)));
+                found.push(FoundThing::new(&path, "", is_in_our_cgroup(below)).owned(&path));
                 open.push(path);
             }
         }

@@ -270,9 +270,12 @@ impl LedgerDifference {
     }
 
     /// What was left by processes that have ended. Other programs of the machine make namespaces and cgroups at any time, but
-    /// these have processes.
+    /// these have processes. To an ordinary user, the things of other users do not count.
     pub fn left_behind(&self) -> impl Iterator<Item = &NewThing> {
-        self.new.iter().chain(&self.changed).filter(|thing| !thing.description.is_alive)
+        self.new
+            .iter()
+            .chain(&self.changed)
+            .filter(|thing| !thing.description.is_alive && !thing.description.is_of_others)
     }
 }
 

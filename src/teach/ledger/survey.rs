@@ -42,6 +42,8 @@ pub(super) struct ThingDetail {
     pub(super) ours: bool,
     /// The process that has made it.
     pub(super) creator: Option<i32>,
+    /// The user to whom it belongs.
+    pub(super) owner: Option<u32>,
 }
 
 impl Survey {
