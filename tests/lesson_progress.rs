@@ -261,7 +261,7 @@ fn after_its_pages_a_lesson_opens_the_first_open_exercise() {
     edited["lessons"]["look"]["exercises"]["find"] = serde_json::json!({ "passed": 1 });
     std::fs::write(&path, edited.to_string()).unwrap();
     let mut reader = Terminal::of(&binary(), &["lesson", "--dir", home.to_str().unwrap()]);
-    reader.wait_for("1.2 one-different");
+    reader.wait_for("Exercise 1.2. When");
     reader.press("q\n");
     let (_, rest) = reader.end();
     assert!(!rest.contains("1.1 find"), "{rest}");
