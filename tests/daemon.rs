@@ -290,6 +290,7 @@ fn over_tcp_no_web_page_is_answered() {
     let home = KeptHome::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let daemon = RunningDaemon::with(home, &[&format!("--host=tcp://127.0.0.1:{port}")]);
+    wait_until("the daemon listens on TCP", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let ask = |headers: &[&str]| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         exchange(&mut stream, "GET", "/_ping", headers, b"").0

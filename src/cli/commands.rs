@@ -9,7 +9,7 @@ use super::completions::CompletionsArgs;
 #[cfg(feature = "daemon")]
 use super::daemon;
 #[cfg(feature = "daemon")]
-use super::daemon::{ApiArgs, DaemonArgs};
+use super::daemon::{ApiArgs, CarryArgs, DaemonArgs};
 use super::doctor::DoctorArgs;
 use super::enter::EnterArgs;
 use super::exec::ExecArgs;
@@ -249,6 +249,10 @@ macro_rules! commands {
             /// Supervise a container that stays
             #[command(name = "__supervise", hide = true)]
             Supervise(Described<SuperviseArgs>),
+            /// Carry the streams of a further command in a container
+            #[cfg(feature = "daemon")]
+            #[command(name = "__exec", hide = true)]
+            Carry(Described<CarryArgs>),
             /// Unpack a layer of an image
             #[cfg(feature = "images")]
             #[command(name = "__unpack", hide = true)]
@@ -298,6 +302,8 @@ macro_rules! commands {
                     Command::Container(Described(args)) => kept::noun::run(color, args),
                     Command::Volume(Described(args)) => kept::volume::run(color, &args),
                     Command::Supervise(Described(args)) => kept::supervise(&args),
+                    #[cfg(feature = "daemon")]
+                    Command::Carry(Described(args)) => daemon::carry(&args),
                     #[cfg(feature = "images")]
                     Command::Images(Described(args)) => image::images::run(color, &args),
                     #[cfg(feature = "images")]

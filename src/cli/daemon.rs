@@ -36,6 +36,20 @@ const LOG: &str = "daemon.log";
 /// The methods of HTTP that the API has.
 const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
 
+/// The arguments of `__exec`, which the daemon executes for the streams of a further command.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct CarryArgs {
+    /// The ID of the command
+    id: String,
+}
+
+/// Carries the streams of a further command.
+pub(super) fn carry(args: &CarryArgs) -> Result<u8> {
+    daemon::carrier::run(&args.id)?;
+    Ok(0)
+}
+
 /// What `daemon` does.
 #[derive(Debug, Args)]
 #[group(skip)]

@@ -118,7 +118,7 @@ pub fn attach(
     options: &AttachOptions,
 ) -> Result<Left> {
     let signals = Signals::for_command()?;
-    let attach = ClientMessage::Attach { stdin: options.stdin, front };
+    let attach = ClientMessage::Attach { stdin: options.stdin, front, stream: None };
     let asked =
         client.send(&attach).and_then(|()| if start { client.send(&ClientMessage::Start) } else { Ok(()) });
     if asked.and_then(|()| client.send(&ClientMessage::Explain)).is_err() {
@@ -249,7 +249,7 @@ impl Session {
             Ok(Packet::Message(message)) => message,
         };
         match message {
-            SupervisorMessage::Attached { terminal } => {
+            SupervisorMessage::Attached { terminal, .. } => {
                 self.is_attached = true;
                 self.has_terminal = terminal;
                 if terminal && self.is_open {

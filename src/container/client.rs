@@ -42,6 +42,13 @@ pub fn reap() {
     }
 }
 
+/// Notes a process that runs on when this one ends, and is reaped if it ends before.
+pub fn reap_later(child: Child) {
+    if let Ok(mut started) = STARTED.lock() {
+        started.push(child);
+    }
+}
+
 /// A connection to the supervisor of a container.
 #[derive(Debug)]
 pub struct SupervisorClient {
@@ -225,8 +232,8 @@ fn start_supervisor(id: &Id, explain: Explainer) -> Result<SupervisorMessage> {
         Ok(message) => {
             if message != SupervisorMessage::Ready {
                 let _ = child.wait();
-            } else if let Ok(mut started) = STARTED.lock() {
-                started.push(child);
+            } else {
+                reap_later(child);
             }
             Ok(message)
         }

@@ -12,19 +12,25 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, recv, send,
-    socket, sockopt::PeerCredentials,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, send, socket,
+    sockopt::PeerCredentials,
 };
 use nix::unistd::geteuid;
 use rustix::net::SocketFlags;
 
-use super::message::{ClientMessage, MAX_DATA, MAX_PACKET, Packet, SupervisorMessage, packet_of};
+use super::message::{
+    ClientMessage, MAX_DATA, MAX_PACKET, Packet, STDIN, StreamForm, SupervisorMessage, packet_of,
+};
+use super::stream::{HandedStream, end_connection, receive_with};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::own_run::CONTROL;
 use crate::host::private_directory::PrivateDirectory;
 use crate::observe::proc::namespace_link;
 use crate::text::{text, text_with};
+
+/// The stream of standard error.
+const STDERR: u8 = 2;
 
 /// How many bytes are kept for a client that does not read.
 const ROOM: usize = 1 << 20;
@@ -78,6 +84,8 @@ pub(super) struct ConnectedClient {
     pub(super) awaited: Awaited,
     /// How many bytes of output were dropped.
     dropped: u64,
+    /// How it gets its output, if it is a client of Docker's API.
+    stream: Option<HandedStream>,
     is_gone: bool,
 }
 
@@ -85,15 +93,50 @@ impl ConnectedClient {
     /// Sends a message, when the client can take it.
     pub(super) fn send(&mut self, message: &SupervisorMessage) {
         self.report_dropped();
-        self.enqueue(packet_of(message).into());
+        let Some(stream) = &mut self.stream else { return self.enqueue(packet_of(message).into()) };
+        match message {
+            SupervisorMessage::Started { .. } => stream.runs = true,
+            SupervisorMessage::Cut { dropped } => {
+                let message = text_with("container.attach.cut", &[("bytes", &dropped.to_string())]);
+                stream.closes = true;
+                let packet = stream.message(STDERR, format!("{message}\r\n").as_bytes());
+                self.enqueue(packet);
+            }
+            SupervisorMessage::Exited { .. } | SupervisorMessage::Refused(_) => stream.closes = true,
+            _ => {}
+        }
+    }
+
+    /// Keeps the output from now on, until the connection of the client comes. The answer goes to the daemon before.
+    pub(super) fn await_connection(&mut self, form: StreamForm, terminal: bool) {
+        self.send(&SupervisorMessage::Attached { terminal, awaits_connection: true });
+        self.flush();
+        self.is_gone |= !self.queue.is_empty();
+        self.stream = Some(HandedStream::new(form));
+    }
+
+    /// The command runs, so the client can send input to it.
+    pub(super) fn command_runs(&mut self) {
+        self.stream.iter_mut().for_each(|stream| stream.runs = true);
     }
 
     /// Tells the client how much it has missed. It gets no more output.
     fn report_dropped(&mut self) {
         if self.dropped > 0 {
-            self.enqueue(packet_of(&SupervisorMessage::Cut { dropped: self.dropped }).into());
-            (self.dropped, self.is_attached) = (0, false);
+            let dropped = std::mem::take(&mut self.dropped);
+            self.is_attached = false;
+            self.send(&SupervisorMessage::Cut { dropped });
         }
+    }
+
+    /// Drops what was kept: memory is for clients that read. A packet that is sent in part stays.
+    fn drop_queue(&mut self) {
+        let begun = self.stream.as_ref().is_some_and(|stream| stream.sent > 0);
+        let kept = if begun { self.queue.pop_front() } else { None };
+        self.dropped += self.queue.iter().map(|packet| packet.len() as u64 - 1).sum::<u64>();
+        self.queue.clear();
+        self.queued = kept.as_ref().map_or(0, |packet| packet.len());
+        self.queue.extend(kept);
     }
 
     fn enqueue(&mut self, packet: Rc<[u8]>) {
@@ -102,11 +145,21 @@ impl ConnectedClient {
     }
 
     fn flush(&mut self) {
+        if self.stream.as_ref().is_some_and(|stream| !stream.has_connection) {
+            return;
+        }
         while let Some(packet) = self.queue.front() {
-            match send(self.socket.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) {
+            let begun = self.stream.as_ref().map_or(0, |stream| stream.sent);
+            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            match send(self.socket.as_raw_fd(), &packet[begun..], flags) {
+                // A stream may take a part only.
+                Ok(length) if self.stream.is_some() && begun + length < packet.len() => {
+                    self.stream.iter_mut().for_each(|stream| stream.sent = begun + length);
+                }
                 Ok(_) => {
                     self.queued -= packet.len();
                     self.queue.pop_front();
+                    self.stream.iter_mut().for_each(|stream| stream.sent = 0);
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => return,
@@ -114,6 +167,51 @@ impl ConnectedClient {
                     self.is_gone = true;
                     return;
                 }
+            }
+        }
+        if self.stream.as_ref().is_some_and(|stream| stream.closes) && self.dropped == 0 {
+            end_connection(self.socket.as_fd());
+            self.is_gone = true;
+        }
+    }
+
+    /// Whether all is sent.
+    fn is_flushed(&self) -> bool {
+        self.queue.is_empty() && !self.stream.as_ref().is_some_and(|stream| stream.closes)
+    }
+
+    /// Reads what a client of Docker's API has sent, as packets of input.
+    fn receive_stream(
+        &mut self,
+        takes_input: bool,
+        buffer: &mut [u8],
+        handle: &mut impl FnMut(&mut ConnectedClient, Packet<'_, ClientMessage>),
+    ) {
+        for _ in 0..MAX_RECEIVED {
+            let Some(stream) = &mut self.stream else { return };
+            if !stream.runs || stream.input_ended {
+                self.is_gone |= HandedStream::has_hung_up(&self.socket);
+                return;
+            }
+            if self.is_gone || self.has_stdin && !takes_input {
+                return;
+            }
+            match stream.read(&self.socket, buffer) {
+                Ok(Some(typed)) => {
+                    if self.has_stdin && !typed.input.is_empty() {
+                        handle(self, Packet::Data(STDIN, &typed.input));
+                    }
+                    if typed.detaches {
+                        handle(self, Packet::Message(ClientMessage::Detach));
+                        end_connection(self.socket.as_fd());
+                        self.is_gone = true;
+                    }
+                }
+                // Its standard input has ended. It still gets the output.
+                Ok(None) if self.has_stdin => handle(self, Packet::Data(STDIN, &[])),
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
+                Err(_) => self.is_gone = true,
             }
         }
     }
@@ -199,6 +297,7 @@ impl Control {
                 explains: false,
                 awaited: Awaited::default(),
                 dropped: 0,
+                stream: None,
                 is_gone: false,
             });
         }
@@ -206,16 +305,29 @@ impl Control {
         let mut attached = clients.iter().filter(|client| client.is_attached).count();
         for client in clients.iter_mut() {
             for _ in 0..MAX_RECEIVED {
-                if client.is_gone || client.has_stdin && !takes_input {
+                if client.stream.as_ref().is_some_and(|stream| stream.has_connection) {
+                    client.receive_stream(takes_input, packet, &mut handle);
                     break;
                 }
-                match recv(client.socket.as_raw_fd(), packet, MsgFlags::MSG_DONTWAIT) {
-                    Ok(0) => client.is_gone = true,
-                    Ok(length) => match Packet::parse(&packet[..length]) {
+                if client.is_gone || client.has_stdin && !takes_input && client.stream.is_none() {
+                    break;
+                }
+                match receive_with(&client.socket, packet) {
+                    Ok((0, _)) => client.is_gone = true,
+                    Ok((length, descriptor)) => match Packet::parse(&packet[..length]) {
                         Some(Packet::Message(ClientMessage::Attach { .. })) if attached >= MAX_ATTACHED => {
                             let most = MAX_ATTACHED.to_string();
                             let error = Error::failed(text_with("container.attached", &[("most", &most)]));
                             client.send(&SupervisorMessage::Refused(error.into()));
+                        }
+                        Some(Packet::Message(ClientMessage::Connection { ahead })) => {
+                            match (&mut client.stream, descriptor) {
+                                (Some(stream), Some(descriptor)) => {
+                                    stream.connect(ahead);
+                                    client.socket = descriptor;
+                                }
+                                _ => client.is_gone = true,
+                            }
                         }
                         Some(packet) => {
                             let was_attached = client.is_attached;
@@ -225,8 +337,8 @@ impl Control {
                         // It is no client of this version.
                         None => client.is_gone = true,
                     },
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => break,
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::AGAIN) => break,
                     Err(_) => client.is_gone = true,
                 }
             }
@@ -240,25 +352,29 @@ impl Control {
     }
 
     /// Sends output to all attached clients.
-    pub(super) fn broadcast(&mut self, stream: u8, content: &[u8]) {
+    pub(super) fn broadcast(&mut self, number: u8, content: &[u8]) {
         if !self.clients.iter().any(|client| client.is_attached) {
             return;
         }
         for part in content.chunks(MAX_DATA) {
             let mut packet = Vec::with_capacity(part.len() + 1);
-            packet.push(stream);
+            packet.push(number);
             packet.extend_from_slice(part);
             let packet: Rc<[u8]> = packet.into();
             for client in self.clients.iter_mut().filter(|client| client.is_attached) {
+                let packet = match &client.stream {
+                    None => packet.clone(),
+                    Some(stream) => match stream.packet(number, part) {
+                        Some(packet) => packet,
+                        None => continue,
+                    },
+                };
                 if client.dropped == 0 && (client.is_front || client.queued + packet.len() <= ROOM) {
-                    client.enqueue(packet.clone());
+                    client.enqueue(packet);
                     continue;
                 }
                 if client.dropped == 0 {
-                    // What was kept is dropped too: memory is for clients that read.
-                    let kept = client.queue.iter().map(|packet| packet.len() as u64 - 1).sum::<u64>();
-                    (client.dropped, client.queued) = (kept, 0);
-                    client.queue.clear();
+                    client.drop_queue();
                 }
                 client.dropped += part.len() as u64;
             }
@@ -280,10 +396,7 @@ impl Control {
 
     /// Whether all is sent that this client, or with `front` only the front, shall get.
     pub(super) fn is_flushed(&self, only_front: bool) -> bool {
-        self.clients
-            .iter()
-            .filter(|client| client.is_front || !only_front)
-            .all(|client| client.queue.is_empty())
+        self.clients.iter().filter(|client| client.is_front || !only_front).all(ConnectedClient::is_flushed)
     }
 
     /// The descriptors to wait for.
@@ -291,6 +404,12 @@ impl Control {
         let mut set: Vec<_> =
             self.listener.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
         for client in &self.clients {
+            if let Some(stream) = &client.stream {
+                let has_output = !client.queue.is_empty() || client.dropped > 0;
+                let events = stream.events(takes_input || !client.has_stdin, has_output);
+                set.extend(events.map(|events| PollFd::new(client.socket.as_fd(), events)));
+                continue;
+            }
             let mut events = PollFlags::empty();
             events.set(PollFlags::POLLIN, takes_input || !client.has_stdin);
             events.set(PollFlags::POLLOUT, !client.queue.is_empty() || client.dropped > 0);

@@ -28,6 +28,14 @@ pub enum ClientMessage {
         stdin: bool,
         /// Whether the container waits for this client when it does not read. Any other client is cut off then.
         front: bool,
+        /// How the output is written, if the connection of a client of Docker's API follows. None: as packets.
+        #[serde(default)]
+        stream: Option<StreamForm>,
+    },
+    /// The connection of that client: its descriptor is sent with this packet, and nothing more follows on this one.
+    Connection {
+        /// What the client has sent already.
+        ahead: Vec<u8>,
     },
     /// Report each signal of this client that the kernel drops.
     Explain,
@@ -65,6 +73,17 @@ pub enum ClientMessage {
     },
 }
 
+/// How a client of Docker's API gets the output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamForm {
+    /// Whether it has no frames, as that of a terminal.
+    pub is_raw: bool,
+    /// Whether the client wants standard output, and standard error.
+    pub outputs: [bool; 2],
+    /// The keys that detach it. Without any, nothing does.
+    pub keys: Vec<u8>,
+}
+
 /// What the supervisor answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +96,9 @@ pub enum SupervisorMessage {
     Attached {
         /// Whether the command has a terminal.
         terminal: bool,
+        /// Whether the output is kept until the connection of the client follows.
+        #[serde(default)]
+        awaits_connection: bool,
     },
     /// The command runs.
     Started {

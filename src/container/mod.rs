@@ -12,8 +12,10 @@ pub mod client;
 mod control;
 pub mod description;
 pub mod events;
+pub mod exec_files;
 pub mod explain;
 pub mod filter;
+pub mod frames;
 pub mod freezer;
 pub mod id;
 #[cfg(feature = "images")]
@@ -31,6 +33,7 @@ pub mod refusal;
 pub mod restart;
 pub mod stats;
 pub mod store;
+pub mod stream;
 pub mod supervisor;
 pub mod upper;
 pub mod usage;

@@ -1,14 +1,18 @@
 //! A connection to the supervisor of a container, for tasks: it is waited for without a thread.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
 
 use rustix::io::ioctl_fionbio;
+use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
 use super::answer::{Answered, ApiError};
+use super::connection::HandedConnection;
 use crate::container::client::SupervisorClient;
 use crate::container::message::{ClientMessage, MAX_PACKET, Packet, SupervisorMessage, packet_of};
+use crate::container::stream::send_with;
 use crate::error::io_text;
 
 /// A connection to a supervisor.
@@ -36,6 +40,14 @@ impl SupervisorChannel {
     /// Sends a message.
     pub(super) async fn send(&self, message: &ClientMessage) -> io::Result<()> {
         self.send_packet(&packet_of(message)).await
+    }
+
+    /// Gives the connection of a client to the supervisor. Nothing follows on this one.
+    pub(super) async fn hand_over(self, connection: HandedConnection) -> io::Result<()> {
+        let HandedConnection { descriptor, ahead } = connection;
+        let packet = packet_of(&ClientMessage::Connection { ahead });
+        let send = || send_with(self.socket.as_fd(), &packet, descriptor.as_fd());
+        self.socket.async_io(Interest::WRITABLE, send).await
     }
 
     /// The next packet. None: the supervisor has ended.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 
@@ -42,12 +43,13 @@ pub(super) fn typed(words: &Words) -> String {
 
 /// A `sandbox` command for the same HOME.
 pub(super) fn sandbox(daemon: &Daemon, words: &Words) -> Command {
+    sandbox_of(&daemon.home, words)
+}
+
+/// A `sandbox` command for this HOME.
+pub(super) fn sandbox_of(home: &Path, words: &Words) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0("sandbox")
-        .args(["--lang", "en", "--color", "never", "--home"])
-        .arg(&daemon.home)
-        .args(words);
+    command.arg0("sandbox").args(["--lang", "en", "--color", "never", "--home"]).arg(home).args(words);
     // Messages are not wrapped at the width of a terminal that the daemon does not have.
     command.env_remove("COLUMNS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The daemon has SIGTERM, SIGINT and SIGHUP blocked. A command of a container must not inherit that.

@@ -12,8 +12,9 @@ use super::Daemon;
 use super::answer::{Answered, ApiError, stream};
 use super::command::blocking;
 use super::containers::find;
-use super::frames::{framed, kind};
+use super::frames::kind;
 use super::request::ApiRequest;
+use crate::container::frames::framed;
 use crate::container::log::read::{LogReader, Reading};
 use crate::container::log::{LOG, LogEntry};
 use crate::container::store::{ContainerStore, KeptContainer, STATE};
@@ -82,7 +83,7 @@ impl LogWishes {
         }
         at_line_start[at] = entry.content.ends_with(b"\n");
         line.extend_from_slice(&entry.content);
-        Some(framed(self.terminal, number, &line))
+        Some(framed(self.terminal, number, &line).into())
     }
 }
 

@@ -8,15 +8,16 @@
 //! the daemon, and the other way round, and the end of the daemon ends no container.
 //!
 //! [`request`] takes a request apart, [`routes`] has the table of all of them, and [`answer`] what is sent back. [`server`]
-//! serves the connections; it is the only place, together with the streams of [`attach`] and [`exec`], that knows of tokio's
-//! sockets.
+//! serves the connections; it is the only place, together with [`connection`] and [`channel`], that knows of tokio's sockets.
 
 mod answer;
 mod archive;
 mod attach;
 mod build;
+pub mod carrier;
 mod channel;
 mod command;
+mod connection;
 mod containers;
 mod create;
 mod events;
@@ -44,7 +45,6 @@ mod wait;
 
 use std::path::PathBuf;
 
-use self::exec::ExecTable;
 pub use self::server::run;
 use self::trace::Trace;
 
@@ -53,8 +53,6 @@ pub(crate) struct Daemon {
     /// HOME.
     home: PathBuf,
     trace: Trace,
-    /// The further commands that clients have asked for. They are processes of the daemon, and end with it.
-    execs: ExecTable,
 }
 
 /// How the daemon is run.

@@ -106,7 +106,7 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
             }
         });
     }
-    let daemon = Arc::new(Daemon { home, trace: Trace::new(options.trace), execs: Default::default() });
+    let daemon = Arc::new(Daemon { home, trace: Trace::new(options.trace) });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)

@@ -19,6 +19,9 @@ pub const CONFIG: &str = "config.json";
 /// The socket on which the supervisor of a kept container takes requests.
 pub const CONTROL: &str = "control";
 
+/// The directory with the further commands that clients of the daemon have asked for.
+pub const EXECS: &str = "exec";
+
 /// The name of the journal until its first line is written. So an empty journal is always a damaged one.
 pub const UNFINISHED: &str = "journal.new";
 
@@ -136,11 +139,29 @@ pub fn remove(run: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
         Ok(None) => return Ok(()),
         Err(unusable) => return Err(io::Error::other(unusable.reason())),
     };
+    remove_execs(&directory)?;
     // The lock file last: without it, a command could take the directory for one that is just being made.
     for file in [JOURNAL, UNFINISHED, CONFIG, CONTROL, run_lock::LOCK] {
         directory.remove_file(file)?;
     }
     run.remove_directory(name)
+}
+
+/// Removes the files of further commands. One that ends just now may write its state once more.
+fn remove_execs(directory: &PrivateDirectory) -> io::Result<()> {
+    for _ in 0..ATTEMPTS {
+        let Ok(Some(commands)) = directory.directory(EXECS.as_ref()) else { return Ok(()) };
+        for name in commands.names()?.0 {
+            let is_own = |name: &str| name.get(64..).is_some_and(|rest| rest.starts_with(['.']));
+            if name.to_str().is_some_and(is_own) {
+                commands.remove_file(&*name)?;
+            }
+        }
+        if directory.remove_directory(EXECS.as_ref()).is_ok() {
+            return Ok(());
+        }
+    }
+    directory.remove_directory(EXECS.as_ref())
 }
 
 /// The error of a run whose files in RUN cannot be written.

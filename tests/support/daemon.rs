@@ -53,7 +53,14 @@ impl RunningDaemon {
     }
 
     fn await_ready(&self) {
-        wait_until("the daemon listens", || UnixStream::connect(self.socket()).is_ok());
+        // A child that a killed daemon was just making may have its socket still, and answers nothing.
+        wait_until("the daemon answers", || {
+            let Ok(mut stream) = UnixStream::connect(self.socket()) else { return false };
+            let mut start = [0; 12];
+            stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
+                && stream.read_exact(&mut start).is_ok()
+                && start == *b"HTTP/1.1 200"
+        });
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -74,7 +81,7 @@ impl RunningDaemon {
 
     /// Loads an image with a shell.
     pub fn image(&self, name: &str) {
-        let layer = programs(&["sh", "echo", "cat", "sleep", "stat", "ls", "mkdir", "tty"]);
+        let layer = programs(&["sh", "echo", "cat", "sleep", "stat", "ls", "mkdir", "tty", "stty"]);
         let layer = layer.file("etc/hello", "hello\n").directory("tmp").directory("srv");
         let layer: Layer = layer.symlink("srv/link", "../etc/hello");
         let config = json!({ "Env": ["PATH=/bin"], "Cmd": ["sh"], "Labels": { "maker": "test" } });

@@ -218,9 +218,11 @@ impl<'a> Attended<'a> {
                     let _ = note(Noted::Attached);
                 }
                 handle_before(client, Packet::Message(message), has_terminal);
+                client.command_runs();
             }
             Packet::Message(ClientMessage::Detach) => drop(note(Noted::Detached)),
             Packet::Message(ClientMessage::Explain) => client.explains = true,
+            Packet::Message(ClientMessage::Connection { .. }) => {}
             Packet::Message(ClientMessage::Kill { signal }) => match send_signal(signal) {
                 Ok(()) if client.explains && signal != libc::SIGKILL && is_dropped(signal) => {
                     client.send(&SupervisorMessage::Dropped { signal });
@@ -414,10 +416,13 @@ pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, Cli
     match packet {
         Packet::Message(ClientMessage::Start) => client.awaited.start = true,
         Packet::Message(ClientMessage::Wait) => client.awaited.end = true,
-        Packet::Message(ClientMessage::Attach { stdin, front }) => {
+        Packet::Message(ClientMessage::Attach { stdin, front, stream }) => {
             (client.is_attached, client.was_attached) = (true, true);
             (client.has_stdin, client.is_front) = (stdin, front);
-            client.send(&SupervisorMessage::Attached { terminal });
+            match stream {
+                Some(form) => client.await_connection(form, terminal),
+                None => client.send(&SupervisorMessage::Attached { terminal, awaits_connection: false }),
+            }
         }
         Packet::Message(ClientMessage::Explain) => client.explains = true,
         Packet::Message(ClientMessage::Stop { .. }) => client.send(&SupervisorMessage::Done),
@@ -425,7 +430,11 @@ pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, Cli
             let error = Error::failed(text("container.kill.notrunning"));
             client.send(&SupervisorMessage::Refused(SentError::from(error)));
         }
-        Packet::Message(ClientMessage::Detach | ClientMessage::Resize { .. }) | Packet::Data(..) => {}
+        // A connection is taken where the packets are read.
+        Packet::Message(
+            ClientMessage::Detach | ClientMessage::Resize { .. } | ClientMessage::Connection { .. },
+        )
+        | Packet::Data(..) => {}
     }
 }
 
