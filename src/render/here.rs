@@ -13,12 +13,13 @@ const BEFORE: usize = 28;
 
 /// The packages of Debian that have the programs of the exercises. A program that is not listed is in a package of its
 /// own name.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("cc", "gcc libc6-dev"),
     ("ip", "iproute2"),
     ("ipcmk", "util-linux"),
     ("mount", "mount"),
     ("nsenter", "util-linux"),
+    ("pgrep", "procps"),
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
     ("unshare", "util-linux"),
