@@ -159,6 +159,13 @@ fn the_cache_takes_space_of_its_own() {
     assert_eq!(row(), "Build Cache: 2 0B");
     home.out(&["rmi", "df"]);
     assert_eq!(row(), "Build Cache: 2 3MB");
+    let verbose =
+        home.out(&["system", "df", "-v", "--format", "{{range .BuildCache}}{{.Size}} {{.Shared}},{{end}}"]);
+    let mut steps: Vec<&str> = verbose.split_terminator(',').collect();
+    steps.sort_unstable();
+    assert_eq!(steps, ["1B false", "3MB false"]);
+    let verbose = home.out(&["system", "df", "-v"]);
+    assert!(verbose.contains("Build cache usage: 3MB\n\nCACHE ID       CACHE TYPE   SIZE"), "{verbose}");
     home.out(&["builder", "prune", "-f"]);
     assert_eq!(row(), "Build Cache: 0 0B");
 }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::image::Layer;
+use support::image::{Layer, gzip};
 use support::{binary, is_root, sample};
 
 /// What can be seen of each file of a tree.
@@ -339,6 +339,28 @@ fn directories_keep_their_times_however_many_they_are() {
     for name in ["early", "early/old", &path, &format!("{deep}/0"), &format!("{deep}/{}", count - 1)] {
         assert_eq!(time(name), 1_000_000_000, "{}", &name[name.len().saturating_sub(10)..]);
     }
+}
+
+/// Too many entries are found by their headers, long before that many files are made.
+#[test]
+fn a_layer_with_too_many_entries_is_refused_before_they_are_made() {
+    let world = World::new();
+    let part = |first: usize, count: usize| {
+        let names = (first..first + count).map(|number| format!("{}/{number}", number % 100));
+        let layer = names.fold(Layer::new(), |layer, name| layer.file(&name, ""));
+        let mut tar = layer.tar();
+        tar.truncate(count * 512);
+        gzip(&tar)
+    };
+    // gzip(1) joins files: the same names again and again behind 30,000 others.
+    let mut archive = part(0, 30_000);
+    let again = part(0, 10_000);
+    (0..98).for_each(|_| archive.extend(&again));
+    let message = world.unpack(&archive);
+    assert!(message["unreadable"].as_str().unwrap().contains("more than 1000000 entries"), "{message}");
+    let directories = fs::read_dir(world.at("layer")).unwrap().flatten();
+    let made: usize = directories.map(|one| fs::read_dir(one.path()).unwrap().count()).sum();
+    assert!((15_000..30_000).contains(&made), "{made}");
 }
 
 #[test]

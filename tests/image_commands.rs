@@ -24,6 +24,71 @@ fn load(home: &KeptHome, image: &Image, names: &[&str]) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+#[test]
+fn prune_takes_filters() {
+    let home = KeptHome::new();
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let created = format!("201{number}-10-22T21:00:00Z");
+        load(
+            &home,
+            &with_config(&[Layer::new().file("file", name)], &created, json!({ "team": name })),
+            &[name],
+        );
+    }
+    let left = || {
+        let mut names: Vec<String> =
+            home.out(&["images", "--format", "{{.Repository}}"]).lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    for (filters, wanted) in [
+        (&["--filter", "label=team=b"][..], &["a", "b", "c"][..]),
+        (&["-a", "--filter", "label=team=b"], &["a", "c"]),
+        (&["-a", "--filter", "until=2011-01-01", "--filter", "label!=team"], &["a", "c"]),
+        (&["--filter", "dangling=false", "--filter", "until=2011-01-01"], &["c"]),
+    ] {
+        home.out(&[&["image", "prune", "-f"], filters].concat());
+        assert_eq!(left(), wanted, "{filters:?}");
+    }
+    assert!(home.refused(&["image", "prune", "-f", "--filter", "reference=c"], 1).contains("reference=c"));
+    home.out(&["rmi", "--no-prune", "c"]);
+    assert!(left().is_empty());
+}
+
+/// The same image may have its layers packed in two ways, which are two manifests.
+#[test]
+fn an_image_with_two_manifests_is_listed_once() {
+    let home = KeptHome::new();
+    let image = Image::of(&[Layer::new().file("file", "x")]);
+    let list = || home.out(&["images", "--format", "{{.Repository}} {{.ID}}"]);
+    let expected = format!("twice {}", &image.id()[7..19]);
+    for archive in [image.oci("twice:latest").archive(), image.docker(&["twice"]), image.docker(&[])] {
+        let output = feed(&mut home.command(&["load", "-q"]), archive);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(list(), expected);
+    }
+    home.out(&["image", "verify", "twice"]);
+    home.out(&["rmi", "twice"]);
+    assert_eq!(list(), "");
+}
+
+#[test]
+fn an_image_for_another_platform_is_refused() {
+    let home = KeptHome::new();
+    let mut image = Image::of(&[Layer::new().file("file", "x")]);
+    image.config = json!({ "architecture": "s390x", "os": "linux" });
+    let load =
+        |platform: &str| feed(&mut home.command(&["load", "--platform", platform]), image.docker(&["ibm"]));
+    let output = load("linux/arm64");
+    assert!(text(&output.stderr).contains("no image for linux/arm64"), "{output:?}");
+    assert_eq!((output.status.code(), home.out(&["images", "-q"])), (Some(1), String::new()));
+    assert!(load("linux/s390x").status.success());
+    let file = home.around().join("image.tar");
+    let save = |platform| ["save", "--platform", platform, "-o", file.to_str().unwrap(), "ibm"];
+    assert!(home.refused(&save("linux/arm64"), 1).contains("linux/arm64"));
+    home.out(&save("linux/s390x"));
+}
+
 /// Standard output of a command with this status.
 fn with_status(home: &KeptHome, arguments: &[&str], status: i32) -> String {
     let output = home.run(arguments);
@@ -60,6 +125,9 @@ fn images_and_history_take_templates_and_filters() {
         ("before=new:1", &["old:1"]),
         ("since=old:1", &["new:1", "new:2"]),
         ("reference=*:2", &["new:2"]),
+        ("until=2016-01-01", &["old:1"]),
+        ("until=1h", &["new:1", "new:2", "old:1"]),
+        ("label!=x", &["old:1"]),
         ("dangling=true", &[]),
         ("dangling=false", &["new:1", "new:2", "old:1"]),
     ] {
@@ -98,6 +166,10 @@ fn images_and_history_take_templates_and_filters() {
         format!("{} 1B", &old.id()[7..19])
     );
     assert_eq!(home.out(&["history", "--format", "table {{.Size}}", "old:1"]), "SIZE\n1B");
+    for (flags, expected) in [(&["-H"][..], "1B"), (&["-H=false"], "1"), (&["--human=false"], "1")] {
+        let words = [&["history", "--format", "{{.Size}}"], flags, &["old:1"]].concat();
+        assert_eq!(home.out(&words), expected, "{flags:?}");
+    }
     for (arguments, status, words) in [
         (&["images", "--format", "{{.Nothing}}"][..], 1, "Nothing"),
         (&["images", "--format", "{{"], 2, "--format"),
@@ -179,7 +251,8 @@ fn an_archive_of_files_becomes_an_image() {
     let id = import(&gzip(&files), &[&changes[..], &["-", "mine:1"]].concat());
     let about: Value = serde_json::from_str(&home.out(&["image", "inspect", "mine:1"])).unwrap();
     assert_eq!(about[0]["Id"], id.as_str());
-    assert_eq!(about[0]["Config"], json!({ "Cmd": ["sh", "-c", "cat /etc/motd"], "Env": ["A=1"] }));
+    let config = &about[0]["Config"];
+    assert_eq!((&config["Cmd"], &config["Env"]), (&json!(["sh", "-c", "cat /etc/motd"]), &json!(["A=1"])));
     // In the store it is not compressed, so the blob and the layer have the same digest.
     assert_eq!(about[0]["RootFS"]["Layers"], json!([digest(&files)]));
     assert_eq!(fs::read(home.path().join("images/blobs/sha256").join(&digest(&files)[7..])).unwrap(), files);

@@ -316,7 +316,7 @@ fn what_cannot_be_joined_is_refused_with_advice() {
         assert_eq!(output.status.code(), Some(125), "{spec}{shown}");
         assert!(words.iter().all(|word| shown.contains(word)), "{spec}{words:?}: {shown}");
     }
-    let output = run_spec(directory.path(), &["--ipc", "shareable"], "command: ['true']\n");
+    let output = run_spec(directory.path(), &["--pid", "shareable"], "command: ['true']\n");
     assert_eq!(output.status.code(), Some(2), "{}", both(&output));
 }
 

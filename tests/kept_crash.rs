@@ -49,9 +49,9 @@ fn a_restart_of_the_machine_ends_containers_and_another_machine_owns_its_own() {
     let file = home.container("web").join("state.json");
     let running = fs::read_to_string(&file).unwrap();
     let boot = home.state("web")["place"]["boot"].as_str().unwrap().to_owned();
-    // While its supervisor has the lock, nothing is written: it is as if RUN were still there.
+    // Its supervisor lives and has the lock: whatever the boot ID says, it runs.
     fs::write(&file, running.replace(&boot, "another-boot")).unwrap();
-    assert_eq!(home.status("web"), "exited");
+    assert_eq!(home.status("web"), "running");
     assert!(lives(supervisor) && lives(command));
     fs::write(&file, &running).unwrap();
     assert_eq!(home.status("web"), "running");
@@ -374,4 +374,31 @@ fn a_full_or_read_only_home_is_explained() {
         "{shown}"
     );
     assert!(!shown.contains("two\n/") || shown.ends_with("names:\n"), "{shown}");
+}
+
+/// The disk becomes full while a container runs. Its exit status is in its state all the same.
+#[test]
+fn an_exit_status_survives_a_full_disk() {
+    let home = KeptHome::new();
+    let full = home.around().join("full");
+    let gate = home.around().join("gate");
+    fs::create_dir(&full).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &gate, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let spec = home.spec("", &format!("read line < {}; exit 7", gate.display()));
+    let script = format!(
+        "mount -t tmpfs -o size=256k,mode=700 none {0} || exit 77
+        $S run -d --name web {spec} || exit 78
+        head -c 10000000 /dev/zero > {0}/x 2>/dev/null
+        echo > {1}; $S wait web
+        $S inspect -f '{{{{.State.Status}}}} {{{{.State.ExitCode}}}} {{{{.State.Error}}}}' web
+        rm {0}/x; $S start web; echo > {1}; $S wait web; $S ps -a --format '{{{{.State}}}}'; $S rm web",
+        full.display(),
+        gate.display()
+    );
+    match in_mounts(&full, &script) {
+        (Some(77), _) => {
+            support::skip("an_exit_status_survives_a_full_disk", "machine: no mounts in a user namespace");
+        }
+        (_, shown) => assert!(shown.ends_with("\n7\nexited 7 \nweb\n7\nexited\nweb\n"), "{shown}"),
+    }
 }

@@ -13,6 +13,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 use support::kept::{KeptHome, lives};
 use support::{state, text, wait_until};
 
@@ -140,11 +141,113 @@ fn inspect_has_dockers_fields() {
     ] {
         assert_eq!(of(template), expected, "{template}");
     }
+    assert!(home.out(&["inspect", "web"]).starts_with("[\n    {\n        \""), "as Docker's");
+    for json in ["json", "{{json .}}"] {
+        let line = home.out(&["inspect", "-f", json, "web", "web"]);
+        let ids = line.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["Name"].clone());
+        assert_eq!(ids.collect::<Vec<_>>(), ["/web", "/web"], "{json}");
+    }
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     assert_eq!(of("{{.Config.Hostname}}"), hostname);
     assert_eq!(home.out(&["inspect", "-s", "-f", "{{.SizeRw}}", "web"]), "0");
     home.out(&["rm", "-f", "web"]);
     home.out(&["volume", "rm", "data"]);
+}
+
+/// What a container is made with is read from its config, and not from the words of the command line.
+#[test]
+fn inspect_has_the_values_of_host_config() {
+    let home = KeptHome::new();
+    let spec = home.spec("rootfs: host\nipc:\nuts:\nnet:\ncgroup:", "true");
+    let flags = "--ulimit nofile=64:128 --tmpfs /mnt:size=1m,noexec --sysctl net.ipv4.ip_forward=1 --dns 192.0.2.1 \
+        --add-host db:192.0.2.2 --security-opt no-new-privileges --cap-add net_admin --cap-drop chown --shm-size 1m --init \
+        --domainname lab --hostname box --read-only --restart on-failure:2 \
+        --log-opt max-size=1k";
+    let mut line = vec!["create", "--name", "web"];
+    line.extend(flags.split_whitespace());
+    // Rules for devices are for a cgroup, which not everybody may make.
+    let has_devices =
+        support::is_root() && support::limits::may("inspect_has_the_values_of_host_config", "devices");
+    if has_devices {
+        line.extend(["--device", "/dev/null:rw", "--device-cgroup-rule", "a"]);
+    }
+    home.out(&[&line[..], &[&spec]].concat());
+    let found: Value =
+        serde_json::from_str(&home.out(&["inspect", "-f", "{{json .HostConfig}}", "web"])).unwrap();
+    for (key, expected) in [
+        ("/Ulimits", json!([{ "Name": "nofile", "Soft": 64, "Hard": 128 }])),
+        ("/Tmpfs/~1mnt", json!("nosuid,nodev,size=1048576,mode=1777,noexec")),
+        ("/Sysctls", json!({ "net.ipv4.ip_forward": "1" })),
+        ("/Dns", json!(["192.0.2.1"])),
+        ("/ExtraHosts", json!(["db:192.0.2.2"])),
+        ("/SecurityOpt/0", json!("no-new-privileges")),
+        ("/CapAdd", json!(["CAP_NET_ADMIN"])),
+        ("/CapDrop", json!(["CAP_CHOWN"])),
+        ("/ShmSize", json!(1 << 20)),
+        ("/Init", json!(true)),
+        ("/ReadonlyRootfs", json!(true)),
+        ("/RestartPolicy", json!({ "Name": "on-failure", "MaximumRetryCount": 2 })),
+        ("/LogConfig", json!({ "Type": "json-file", "Config": { "max-size": "1024" } })),
+        ("/NetworkMode", json!("none")),
+        ("/IpcMode", json!("private")),
+        ("/CgroupnsMode", json!("private")),
+        ("/MaskedPaths/0", json!("/proc/acpi")),
+        ("/BlkioDeviceReadBps", json!([])),
+    ] {
+        assert_eq!(found.pointer(key), Some(&expected), "{key}: {found}");
+    }
+    if has_devices {
+        let device =
+            json!({ "PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rw" });
+        assert_eq!((&found["Devices"], &found["DeviceCgroupRules"]), (&json!([device]), &json!(["a"])));
+    }
+    assert_eq!(home.out(&["inspect", "-f", "{{.Config.Hostname}}.{{.Config.Domainname}}", "web"]), "box.lab");
+    home.out(&["rm", "web"]);
+}
+
+/// `inspect` finds each kind of thing by its name, a container before an image before a volume.
+#[test]
+fn inspect_finds_images_and_volumes() {
+    let home = KeptHome::new();
+    home.out(&["image", "from-host", "tool", "true"]);
+    home.out(&["volume", "create", "tool"]);
+    home.out(&["volume", "create", "data"]);
+    let of = |words: &[&str]| home.out(&[&["inspect", "-f", "{{json .}}"], words].concat());
+    let kind = |line: String| {
+        let found: Value = serde_json::from_str(&line).unwrap();
+        ["RepoTags", "Mountpoint", "HostConfig"].into_iter().find(|key| found.get(key).is_some()).unwrap()
+    };
+    for (words, expected) in [
+        (&["tool"][..], "RepoTags"),
+        (&["tool:latest"], "RepoTags"),
+        (&["data"], "Mountpoint"),
+        (&["--type", "volume", "tool"], "Mountpoint"),
+        (&["--type", "image", "tool"], "RepoTags"),
+    ] {
+        assert_eq!(kind(of(words)), expected, "{words:?}");
+    }
+    assert_eq!(
+        home.out(&["image", "inspect", "-f", "{{json .Config.Entrypoint}} {{.RepoTags}}", "tool"]),
+        "null [tool:latest]"
+    );
+    home.out(&["create", "--name", "tool", "--network", "none", "--entrypoint", "true", "tool", "-x"]);
+    assert_eq!(kind(of(&["tool"])), "HostConfig");
+    let command = "{{json .Config.Entrypoint}} {{json .Config.Cmd}}";
+    assert_eq!(home.out(&["inspect", "-f", command, "tool"]), r#"["true"] ["-x"]"#);
+    let output = home.run(&["inspect", "-s", "data"]);
+    assert!(output.status.success() && text(&output.stderr).contains("--size is ignored for a volume"));
+    for (kind, message) in [
+        (&["absent"][..], "No such object: absent"),
+        (&["--type", "container", "absent"], "No such container: absent"),
+        (&["--type", "image", "absent"], "No such image: absent"),
+        (&["--type", "volume", "absent"], "no such volume"),
+    ] {
+        let output = home.run(&[&["inspect"], kind].concat());
+        assert!(text(&output.stderr).contains(message), "{kind:?}: {output:?}");
+        assert_eq!((output.status.code(), text(&output.stdout).trim()), (Some(1), "[]"), "{kind:?}");
+    }
+    home.out(&["rm", "tool"]);
+    home.out(&["volume", "rm", "tool", "data"]);
 }
 
 #[test]

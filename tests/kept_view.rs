@@ -278,6 +278,15 @@ fn limits_change_while_a_container_runs() {
         let file = if file.exists() { file } else { memory.join("memory.swap.max") };
         fs::read_to_string(file).ok().map(|value| value.trim().to_owned())
     };
+    // A quota in Docker's numbers, and no limit of memory any more.
+    home.out(&["update", "--cpu-quota", "20000", "--cpu-period", "50000", "--memory", "-1", "web"]);
+    let quota = support::limits::says(&support::limits::group(pid, "cpu"), "cpu.cfs_quota_us", "cpu.max");
+    assert_eq!(quota.split(' ').next(), Some("40000"), "{quota}");
+    let limit = support::limits::says(&memory, "memory.limit_in_bytes", "memory.max");
+    assert!(limit == "max" || limit.parse::<u64>().unwrap() > 1 << 40, "{limit}");
+    assert_eq!(home.out(&["inspect", "-f", "{{.HostConfig.Memory}}", "web"]), "0");
+    home.out(&["verify", "web"]);
+    home.out(&["update", "--memory", "64m", "web"]);
     if swap(&memory).is_some() {
         home.out(&["update", "--memory-swap", "96m", "web"]);
         let sum = swap(&memory).unwrap();

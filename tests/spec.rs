@@ -197,8 +197,9 @@ fn what_would_keep_the_reader_busy_is_refused_fast() {
 fn aliases_are_for_those_who_write_something_twice() {
     let spec =
         yaml::read("uts: { hostname: &name box }\nenv: { NAME: *name, N: 8080, B: true }\n", "x").unwrap();
-    let env: Vec<(&str, &str)> = spec.env.iter().map(|(name, words)| (&**name, &**words)).collect();
-    assert_eq!(env, [("B", "true"), ("N", "8080"), ("NAME", "box")]);
+    let env: Vec<(&str, &std::ffi::OsStr)> =
+        spec.env.iter().map(|(name, words)| (&**name, &**words)).collect();
+    assert_eq!(env, [("B", "true".as_ref()), ("N", "8080".as_ref()), ("NAME", "box".as_ref())]);
     let told = mistakes("env: &a { HOME: [x] }\nmemory: *a\n");
     // A mistake in an aliased value is reported where the value is written.
     assert_eq!((told[0].line, told[0].column), (1, 11), "{told:?}");

@@ -87,7 +87,7 @@ pub fn describe(task: RunTask) -> Result<DescribedRun> {
     let groups = possible_groups(&spec, groups);
     spec.run_as = run_as;
     spec.command = arguments;
-    spec.env = env;
+    spec.env = env.into_iter().map(|(name, value)| (name, value.into())).collect();
     spec.workdir = workdir;
     if let Some(uts) = &mut spec.uts {
         uts.hostname = Some(hostname.into());

@@ -77,6 +77,16 @@ impl Cpus {
         Cpus(hundredths * PERIOD / 100)
     }
 
+    /// The part of a quota in each period, both in microseconds, as Docker's flags have it. Zero is Docker's default period, and
+    /// no quota.
+    pub fn of_quota(quota: i64, period: i64) -> Option<Cpus> {
+        let quota = u64::try_from(quota).ok().filter(|quota| *quota > 0)?;
+        let period = u64::try_from(period).ok().filter(|period| *period > 0).unwrap_or(PERIOD);
+        Some(Cpus(
+            (u128::from(quota) * u128::from(PERIOD) / u128::from(period)).try_into().unwrap_or(u64::MAX),
+        ))
+    }
+
     /// The number of CPUs: 0.5 is half of one.
     pub fn part(self) -> f64 {
         self.0 as f64 / PERIOD as f64
@@ -282,6 +292,16 @@ pub fn observe(process: &str) -> Vec<Observation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_is_a_part_of_its_period() {
+        for (quota, period, part) in [(50_000, 0, 0.5), (50_000, 100_000, 0.5), (3000, 1000, 3.0)] {
+            assert_eq!(Cpus::of_quota(quota, period).map(Cpus::part), Some(part));
+        }
+        for (quota, period) in [(0, 0), (-1, 100_000), (0, 1000)] {
+            assert_eq!(Cpus::of_quota(quota, period), None);
+        }
+    }
 
     #[test]
     fn the_defaults_and_the_ends_of_both_ranges_correspond() {

@@ -24,8 +24,8 @@ pub(super) struct NamespaceArgs {
     /// PID namespace: private (a new one), host (yours), container:NAME, or a PATH such as /proc/123/ns/pid
     #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
     pid: Option<NamespaceFlag>,
-    /// IPC namespace, in the same form
-    #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
+    /// IPC namespace, in the same form; shareable means private
+    #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read_ipc))]
     ipc: Option<NamespaceFlag>,
     /// UTS namespace (hostname), in the same form
     #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
@@ -50,6 +50,8 @@ enum NamespaceFlag {
 /// The value of `--network`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum NetworkFlag {
+    /// `default`: what a container has without the flag.
+    Default,
     /// A mode, as `mode` of the spec has it.
     Mode(Mode),
     /// A network that exists already.
@@ -63,8 +65,14 @@ fn read(value: OsString) -> Result<NamespaceFlag, String> {
     }
 }
 
+/// A container can join the IPC namespace of any other one here, so each is what Docker calls shareable.
+fn read_ipc(value: OsString) -> Result<NamespaceFlag, String> {
+    if value == "shareable" { Ok(NamespaceFlag::New) } else { read(value) }
+}
+
 fn read_network(value: OsString) -> Result<NetworkFlag, String> {
     match value.to_str() {
+        Some("default") => Ok(NetworkFlag::Default),
         Some("none") => Ok(NetworkFlag::Mode(Mode::None)),
         Some("bridge") => Ok(NetworkFlag::Mode(Mode::Bridge)),
         Some("host") => Ok(NetworkFlag::Mode(Mode::Host)),
@@ -75,7 +83,7 @@ fn read_network(value: OsString) -> Result<NetworkFlag, String> {
 impl NamespaceArgs {
     /// Whether a network was chosen.
     pub(super) fn has_network(&self) -> bool {
-        self.network.is_some()
+        self.network.as_ref().is_some_and(|network| *network != NetworkFlag::Default)
     }
 
     /// Puts the flags into the spec, in place of its own keys.
@@ -103,13 +111,13 @@ impl NamespaceArgs {
                 None => {}
             }
         }
-        if let Some(network) = &self.network {
-            let net = spec.net.get_or_insert_default();
-            (net.mode, net.join) = match network {
-                NetworkFlag::Mode(mode) => (*mode, None),
-                NetworkFlag::Join(target) => (Mode::None, Some(target.clone())),
-            };
-        }
+        let chosen = match &self.network {
+            None | Some(NetworkFlag::Default) => return,
+            Some(NetworkFlag::Mode(mode)) => (*mode, None),
+            Some(NetworkFlag::Join(target)) => (Mode::None, Some(target.clone())),
+        };
+        let net = spec.net.get_or_insert_default();
+        (net.mode, net.join) = chosen;
     }
 }
 
@@ -123,6 +131,7 @@ mod tests {
         assert_eq!(read_as("private"), Ok(NamespaceFlag::New));
         assert_eq!(read_as("host"), Ok(NamespaceFlag::Join(JoinTarget::Host)));
         assert!(read_as("shareable").is_err() && read_network("private".into()).is_err());
+        assert_eq!(read_ipc("shareable".into()), Ok(NamespaceFlag::New));
         let mut spec = Spec::default();
         let flags = NamespaceArgs {
             network: Some(read_network("host".into()).unwrap()),

@@ -56,6 +56,8 @@ pub(super) struct Layered {
     pub(super) spec: Spec,
     /// The ID of the image.
     pub(super) image_id: Option<String>,
+    /// How many words of its command are the entrypoint.
+    pub(super) entrypoint: usize,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) stop_signal: Option<String>,
     pub(super) exposed: Vec<String>,
@@ -107,7 +109,7 @@ pub(super) fn with_user(layered: &mut Layered, wishes: &Wishes, image_user: &str
         spec.run_as = Some(user.ids);
         layered.groups = possible_groups(spec, user.groups);
         if let Some(home) = user.home.to_str() {
-            spec.env.entry("HOME".to_owned()).or_insert_with(|| home.to_owned());
+            spec.env.entry("HOME".to_owned()).or_insert_with(|| home.into());
         }
     }
     for group in &wishes.groups {

@@ -125,7 +125,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         // A volume belongs to containers, and this one is in no list of them.
         return Err(Error::usage(text("docker.volume.kept")).todo(text("container.flag.todo")));
     }
-    if let Some(flag) = args.kept.given().filter(|_| made.image.is_none()) {
+    let keys = made.wanted.detach_keys.as_ref().map(|_| "--detach-keys");
+    if let Some(flag) = args.kept.given().or(keys).filter(|_| made.image.is_none()) {
         let error = Error::usage(text_with("container.flag", &[("flag", flag)]));
         return Err(error.todo(text("container.flag.todo")));
     }
@@ -194,8 +195,8 @@ fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
         render::out(&format!("{id}\n"));
         return Ok(0);
     }
-    let options =
-        AttachOptions { stdin: args.interactive, forwards: true, detach_keys: DETACH_KEYS.to_vec() };
+    let detach_keys = made.wanted.detach_keys.clone().unwrap_or_else(|| DETACH_KEYS.to_vec());
+    let options = AttachOptions { stdin: args.interactive, forwards: true, detach_keys };
     Ok(start::show(&store, &container, true, &options, explain)?.unwrap_or_default())
 }
 

@@ -149,6 +149,7 @@ impl MadeSpec {
         layered: &Layered,
         explain: Explainer,
     ) -> Result<MadeVolumes> {
+        self.make_sources(explain)?;
         let layers = match &spec.rootfs {
             Some(Rootfs::Layers(layers)) => layers.layers.clone(),
             Some(Rootfs::Dir(directory)) => vec![directory.clone()],
@@ -204,6 +205,23 @@ impl MadeSpec {
                 Err(error)
             }
         }
+    }
+
+    /// Makes the directories of the host that `-v` names and that do not exist, as Docker does. Nothing removes them.
+    fn make_sources(&self, explain: Explainer) -> Result<()> {
+        for source in &self.wanted.sources {
+            let missing = std::fs::symlink_metadata(source)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+            if missing {
+                let call = format!("mkdir(\"{}\")", printed(source));
+                explain.step(&call, "docker.volume.explain");
+                std::fs::create_dir_all(source).map_err(|error| {
+                    let what = text_with("docker.volume.unmade", &[("path", &printed(source))]);
+                    Error::failed(what).call(call, error)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// What changes the config.

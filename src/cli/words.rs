@@ -2,11 +2,13 @@
 //!
 //! After the name of an image, every word belongs to the command as it is, also `--help` and `--`. clap would take those that
 //! it knows. So a `--` is put behind the image before clap sees the words: after it, clap takes none.
+//!
+//! Two more forms of Docker are none of clap's: `--rm=false`, and `-h NAME` for the hostname.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
 /// The subcommands that take an image.
 const TAKE_IMAGES: [&str; 2] = ["run", "create"];
@@ -21,32 +23,108 @@ pub(super) fn is_spec(argument: &OsStr) -> bool {
         || [&b".yaml"[..], b".yml", b".json"].iter().any(|end| bytes.ends_with(end))
 }
 
-/// The words for clap: with `--` behind the name of an image.
+/// The words for clap: with `--` behind the name of an image, and without the values of switches.
 pub(super) fn for_clap(words: &[OsString], definition: &Command) -> Vec<OsString> {
     let mut words = words.to_vec();
-    if let Some(place) = image_place(&words, definition) {
-        words.insert(place + 1, "--".into());
+    // The definition of a subcommand is made when it is needed: that takes time.
+    let first = next_positional(&words, 1, definition).and_then(|place| words[place].to_str());
+    if first.is_some_and(|name| name == "container" || TAKE_IMAGES.contains(&name))
+        && let Some((place, own)) = subcommand(&words, definition)
+        && words[place].to_str().is_some_and(|name| TAKE_IMAGES.contains(&name))
+    {
+        put_behind_image(&mut words, place + 1, &own);
     }
-    words
+    if words.iter().any(|word| switched(word).is_some()) { take_switches(words, definition) } else { words }
 }
 
-fn image_place(words: &[OsString], definition: &Command) -> Option<usize> {
-    let mut subcommand = next_positional(words, 1, definition)?;
-    // `container run` has the flags of `run`.
-    if words[subcommand] == "container" {
-        subcommand = next_positional(words, subcommand + 1, definition)?;
+/// Puts `--` behind the image, if there is one. `-h` before a word is the hostname where an image comes after that word.
+/// Anywhere else it asks for the help.
+fn put_behind_image(words: &mut Vec<OsString>, start: usize, own: &Command) {
+    let Some(mut place) = next_positional(words, start, own) else { return };
+    if place > start && words[place - 1] == "-h" && !is_spec(&words[place]) {
+        words[place - 1] = "--hostname".into();
+        match next_positional(words, start, own) {
+            Some(next) => place = next,
+            None => {
+                words[place - 1] = "-h".into();
+                return;
+            }
+        }
     }
-    let name = words[subcommand].to_str().filter(|name| TAKE_IMAGES.contains(name))?;
-    let mut own = definition.find_subcommand(name)?.clone();
+    if !is_spec(&words[place]) {
+        words.insert(place + 1, "--".into());
+    }
+}
+
+/// The subcommand of a command line: the place of its name, and its definition with the flags that all have.
+fn subcommand(words: &[OsString], definition: &Command) -> Option<(usize, Command)> {
+    let mut place = next_positional(words, 1, definition)?;
+    let mut own = definition.find_subcommand(words[place].to_str()?)?.clone();
     // The arguments of a subcommand are defined when it is needed; the global ones come from above.
     own.build();
+    // `container run` has the flags of `run`.
+    while let Some(next) = next_positional(words, place + 1, &own)
+        && let Some(inner) = words[next].to_str().and_then(|name| own.find_subcommand(name)).cloned()
+    {
+        (place, own) = (next, inner);
+        own.build();
+    }
     for global in definition.get_arguments().filter(|argument| argument.is_global_set()) {
         if own.get_arguments().all(|known| known.get_id() != global.get_id()) {
             own = own.arg(global.clone());
         }
     }
-    let place = next_positional(words, subcommand + 1, &own)?;
-    (!is_spec(&words[place])).then_some(place)
+    Some((place, own))
+}
+
+/// A flag with a truth value: what is before the `=`, and the value.
+fn switched(word: &OsStr) -> Option<(&str, bool)> {
+    let (flag, value) = word.to_str()?.split_once('=')?;
+    let is = match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
+        _ => return None,
+    };
+    flag.starts_with('-').then_some((flag, is))
+}
+
+/// Writes `--rm=true` as `--rm`, and leaves `--rm=false` out. clap knows the values of flags that take one; these take none.
+fn take_switches(words: Vec<OsString>, definition: &Command) -> Vec<OsString> {
+    let Some((place, own)) = subcommand(&words, definition) else { return words };
+    // Behind these places all words belong to another command.
+    let has_command = own.get_arguments().any(Arg::is_trailing_var_arg_set);
+    let command = next_positional(&words, place + 1, &own).filter(|_| has_command);
+    let dashes = words.iter().position(|word| word == "--");
+    let end = command.into_iter().chain(dashes).min().unwrap_or(words.len());
+    let is_switch =
+        |argument: &Arg| matches!(argument.get_action(), ArgAction::SetTrue | ArgAction::SetFalse);
+    let one = |(index, word): (usize, OsString)| {
+        let Some((flag, is)) = switched(&word).filter(|_| place < index && index < end) else {
+            return Some(word);
+        };
+        let Some(letters) = flag.strip_prefix('-').filter(|letters| !letters.starts_with('-')) else {
+            let known = own.get_arguments().any(|argument| {
+                let all = argument.get_long_and_visible_aliases().unwrap_or_default();
+                is_switch(argument) && all.contains(&&flag[2..])
+            });
+            return match known {
+                true => is.then(|| flag.into()),
+                false => Some(word),
+            };
+        };
+        // Of several letters, the last one has the value. In `-ed=1`, all behind the `e` is the value of -e.
+        let is_known = |letter: char| {
+            own.get_arguments().any(|argument| is_switch(argument) && argument.get_short() == Some(letter))
+        };
+        let known = letters.chars().all(is_known);
+        match (known, is, letters.len()) {
+            (false, ..) => Some(word),
+            (true, true, _) => Some(flag.into()),
+            (true, false, 1) => None,
+            (true, false, _) => Some(flag[..flag.len() - 1].into()),
+        }
+    };
+    words.into_iter().enumerate().filter_map(one).collect()
 }
 
 /// The place of the first word that is neither a flag nor the value of one.
@@ -123,6 +201,18 @@ mod tests {
             ("sandbox run --home d --read-only x y", "sandbox run --home d --read-only x -- y"),
             ("sandbox create -v a:/b x y", "sandbox create -v a:/b x -- y"),
             ("sandbox container run --rm x --help", "sandbox container run --rm x -- --help"),
+            ("sandbox run -h box alpine", "sandbox run --hostname box alpine --"),
+            (
+                "sandbox create -it -h box -e A alpine -h",
+                "sandbox create -it --hostname box -e A alpine -- -h",
+            ),
+            ("sandbox run --rm=true -it=1 -d=false x --rm=true", "sandbox run --rm -it x -- --rm=true"),
+            ("sandbox run --rm=false -it=0 --init=false x", "sandbox run -i --init=false x --"),
+            ("sandbox ps -a=true --no-trunc=false", "sandbox ps -a"),
+            ("sandbox container ls -aq=T", "sandbox container ls -aq"),
+            ("sandbox exec -i=true web x -d=true", "sandbox exec -i web x -d=true"),
+            ("sandbox run -ed=1 -itd=1 x", "sandbox run -ed=1 -itd x --"),
+            ("sandbox run --label a=true -e B=1 x", "sandbox run --label a=true -e B=1 x --"),
         ] {
             assert_eq!(for_clap(&words(line), &definition), words(expected), "{line}");
         }
@@ -136,6 +226,10 @@ mod tests {
             "sandbox run --break suid --dry-run",
             "sandbox run --break suid --format json",
             "sandbox run --break --dry-run",
+            "sandbox run -h",
+            "sandbox run -h alpine",
+            "sandbox run -h ./x y",
+            "sandbox rm --none=true x",
         ] {
             assert_eq!(for_clap(&words(same), &definition), words(same));
         }

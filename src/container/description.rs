@@ -1,30 +1,31 @@
-//! A container as `inspect` prints it: with all of Docker's keys that a template may ask for, also where there is nothing to say.
+//! A container as `inspect` and the daemon describe it: with all of Docker's keys that a template may ask for, also where there
+//! is nothing to say, and under `Sandbox` the config.
 
-use std::path::Path;
+mod host_config;
 
-use caps::Capability;
+use std::ffi::OsString;
+
 use serde_json::{Map, Value, json};
 
-use super::listing::{bound, inside, inspected};
-use super::network::{bridge_address, network_mode};
+use super::listing::bound;
+use super::network::network_settings;
+use super::record::{ContainerStatus, VolumeMount};
 use super::store::KeptContainer;
-use crate::config::container::Namespace;
-use crate::security::capabilities::DEFAULT;
+use crate::plan::call::detached::Attributes;
+use crate::sys::signal;
 use crate::text::printed;
-
-/// The length of the prefix of the bridge's network.
-const PREFIX: u8 = 24;
+use crate::value::timestamp::Timestamp;
 
 /// Everything about a container.
 pub fn described(container: &KeptContainer) -> Value {
-    let mut value = inspected(container);
-    for mount in value["Mounts"].as_array_mut().into_iter().flatten() {
-        complete(mount, json!({ "Mode": "", "Propagation": "" }));
+    let mut value = whole(container);
+    if let Some(client) = &container.record.client {
+        // A client finds its own settings again, as it has written them. What is known from the container itself, stays.
+        complete(&mut value["Config"], set_ones(&client["Config"]));
+        complete(&mut value["HostConfig"], set_ones(&client["HostConfig"]));
     }
-    complete(&mut value, whole(container));
-    complete(&mut value["Config"], config(container));
-    complete(&mut value["HostConfig"], host_config(container));
-    complete(&mut value["NetworkSettings"], network(container));
+    complete(&mut value["Config"], usual_config(container));
+    complete(&mut value["HostConfig"], host_config::other(container));
     value
 }
 
@@ -35,208 +36,178 @@ pub fn add_sizes(value: &mut Value, container: &KeptContainer) {
     value["SizeRootFs"] = (written + container.lower_size()).into();
 }
 
-/// Adds the keys of `more` that are missing or null.
+/// Adds the keys of `more` that are missing or null, also inside of objects.
 fn complete(value: &mut Value, more: Value) {
-    let (Value::Object(own), Value::Object(more)) = (value, more) else { return };
-    for (name, other) in more {
-        match own.get_mut(&name) {
-            None => drop(own.insert(name, other)),
-            Some(value) if value.is_null() => *value = other,
-            Some(_) => {}
+    match (value, more) {
+        (Value::Object(own), Value::Object(more)) => {
+            for (name, other) in more {
+                match own.get_mut(&name) {
+                    Some(value) => complete(value, other),
+                    None => drop(own.insert(name, other)),
+                }
+            }
         }
+        (value @ Value::Null, more) => *value = more,
+        _ => {}
     }
 }
 
+/// The settings that a client has set: without those that are null or empty.
+fn set_ones(settings: &Value) -> Value {
+    let all = settings.as_object().into_iter().flatten();
+    let is_set = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(all) => !all.is_empty(),
+        Value::Object(all) => !all.is_empty(),
+        _ => true,
+    };
+    Value::Object(
+        all.filter(|(_, value)| is_set(value)).map(|(name, value)| (name.clone(), value.clone())).collect(),
+    )
+}
+
+fn words(words: &[OsString]) -> Vec<String> {
+    words.iter().map(printed).collect()
+}
+
+/// What is known from the container itself.
 fn whole(container: &KeptContainer) -> Value {
+    let KeptContainer { name, record, state, directory } = container;
+    let arguments = words(&record.config.process.args);
+    let time = |moment: Option<Timestamp>| {
+        moment.map_or("0001-01-01T00:00:00Z".to_owned(), |moment| moment.to_string())
+    };
     // The three files that a container with a root filesystem has of its own.
     let own = |name: &str| {
-        let path = container.directory.path().join(name);
+        let path = directory.path().join(name);
         if path.exists() { printed(path) } else { String::new() }
     };
     json!({
+        "Id": record.id,
+        "Created": record.created,
+        "Path": arguments.first(),
+        "Args": arguments.get(1..).unwrap_or_default(),
+        "State": {
+            "Status": state.status.word(),
+            "Running": state.status.is_active(),
+            "Paused": state.status == ContainerStatus::Paused,
+            "Restarting": state.status == ContainerStatus::Restarting,
+            "OOMKilled": state.oom_killed,
+            "Dead": false,
+            "Pid": state.command.map_or(0, |command| command.pid),
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": time(state.started_at),
+            "FinishedAt": time(state.finished_at),
+        },
+        "Image": record.image_id.as_ref().unwrap_or(&record.image),
         "ResolvConfPath": own("resolv.conf"),
         "HostnamePath": own("hostname"),
         "HostsPath": own("hosts"),
+        "LogPath": printed(directory.path().join(super::log::LOG)),
+        "Name": format!("/{name}"),
+        "RestartCount": state.restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": null,
-        "GraphDriver": { "Name": "overlay2", "Data": {} },
+        "GraphDriver": graph_driver(container),
+        "Mounts": mounts(container),
+        "HostConfig": host_config::known(container),
+        "Config": known_config(container),
+        "NetworkSettings": network_settings(container),
+        "Sandbox": {"Config": record.config, "Supervisor": state.supervisor, "Place": state.place},
     })
 }
 
-fn config(container: &KeptContainer) -> Value {
+/// The directories of its overlay. Docker has the merged one on the host; here it is in the container alone.
+fn graph_driver(container: &KeptContainer) -> Value {
+    let root = container.record.config.environment.root.as_ref().filter(|root| root.overlay);
+    let data = root.and_then(|root| {
+        let upper = root.upper.as_ref()?;
+        let lowers: Vec<String> = root.lowers.iter().map(printed).collect();
+        Some(json!({ "LowerDir": lowers.join(":"), "UpperDir": printed(upper) }))
+    });
+    json!({ "Name": "overlay2", "Data": data.unwrap_or_else(|| json!({})) })
+}
+
+/// The part of `Config` that is known from the container itself.
+fn known_config(container: &KeptContainer) -> Value {
+    let record = &container.record;
+    let process = &record.config.process;
+    let hostname = record.config.environment.namespaces.uts.options().and_then(|uts| uts.hostname.clone());
+    let (entrypoint, command) = process.args.split_at(record.entrypoint.min(process.args.len()));
+    json!({
+        "Hostname": hostname.map(printed),
+        "User": process.user.map(|user| user.to_string()).unwrap_or_default(),
+        "Tty": process.terminal,
+        "OpenStdin": record.open_stdin,
+        "Env": words(process.env.as_deref().unwrap_or_default()),
+        "Cmd": Some(words(command)).filter(|words| !words.is_empty()),
+        "Entrypoint": Some(words(entrypoint)).filter(|words| !words.is_empty()),
+        "Image": record.image,
+        "Labels": record.labels,
+        "WorkingDir": process.cwd.as_ref().map(printed).unwrap_or_default(),
+        "StopSignal": signal::name(record.stop_signal),
+        "StopTimeout": record.stop_timeout.cast_signed(),
+    })
+}
+
+/// The rest of `Config`, where a client has not written it.
+fn usual_config(container: &KeptContainer) -> Value {
     let record = &container.record;
     let attaches = !record.stdin_stays;
     let volumes = record.volumes.iter().filter(|volume| volume.is_anonymous);
     let volumes: Map<String, Value> = volumes.map(|volume| (printed(&volume.target), json!({}))).collect();
     let exposed: Map<String, Value> =
-        bindings(container).into_iter().map(|(port, _)| (port, json!({}))).collect();
+        host_config::bindings(container).into_iter().map(|(port, _)| (port, json!({}))).collect();
+    let uts = record.config.environment.namespaces.uts.options();
+    let domain = uts.and_then(|uts| uts.domainname.as_ref());
     json!({
         // A new UTS namespace begins with the hostname of the host.
         "Hostname": rustix::system::uname().nodename().to_string_lossy(),
-        "Domainname": "",
+        "Domainname": domain.map(printed).unwrap_or_default(),
         "AttachStdin": record.open_stdin && attaches,
         "AttachStdout": attaches,
         "AttachStderr": attaches,
         "StdinOnce": record.open_stdin && attaches,
         "ExposedPorts": exposed,
         "Volumes": volumes,
-        "Entrypoint": null,
         "OnBuild": null,
     })
 }
 
-/// Docker's `HostConfig`: what the container shares with the host, and its limits.
-pub fn host_config(container: &KeptContainer) -> Value {
-    let config = &container.record.config;
-    let (environment, process) = (&config.environment, &config.process);
-    let (added, dropped) = capabilities(container);
-    let mnt = environment.namespaces.mnt.options();
-    let root = environment.root.as_ref();
-    let keeps_all = process.capabilities.is_none() || added.len() + DEFAULT.len() >= ALL;
-    let pid = environment.namespaces.pid.options();
-    json!({
-        "Binds": binds(container),
-        "ContainerIDFile": "",
-        "NetworkMode": network_mode(container),
-        "PortBindings": bindings(container),
-        "VolumeDriver": "",
-        "VolumesFrom": null,
-        "CapAdd": added,
-        "CapDrop": dropped,
-        "Dns": environment.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "DnsOptions": [],
-        "DnsSearch": [],
-        "ExtraHosts": environment.hosts,
-        "GroupAdd": process.additional_gids.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "IpcMode": mode(&environment.namespaces.ipc, "private"),
-        "PidMode": mode(&environment.namespaces.pid, ""),
-        "UTSMode": mode(&environment.namespaces.uts, ""),
-        "UsernsMode": "",
-        "CgroupnsMode": mode(&environment.namespaces.cgroup, "private"),
-        "Privileged": root.is_some()
-            && keeps_all
-            && process.seccomp.is_none()
-            && environment.masked_paths.is_empty(),
-        "PublishAllPorts": false,
-        "ReadonlyRootfs": root.map_or(mnt.is_some_and(|mnt| mnt.readonly), |root| root.readonly),
-        "MaskedPaths": environment.masked_paths.iter().map(|masked| printed(&masked.path)).collect::<Vec<_>>(),
-        "ReadonlyPaths": environment.readonly_paths.iter().map(printed).collect::<Vec<_>>(),
-        "SecurityOpt": null,
-        "ShmSize": 64 << 20,
-        "Runtime": "sandbox",
-        "Isolation": "",
-        "CpuQuota": 0,
-        "CpuPeriod": 0,
-        "Devices": [],
-        "Init": pid.is_some_and(|pid| pid.init),
-        "Links": null,
-        "Ulimits": [],
-        "OomKillDisable": false,
-        "Tmpfs": {},
-        "Sysctls": {},
-        "CgroupParent": "",
-        "BlkioWeight": 0,
-        "CpusetMems": "",
-        "MemorySwappiness": null,
-    })
-}
-
-/// The number of capabilities from which on all are kept: an older kernel has not the last ones.
-const ALL: usize = 38;
-
-/// The capabilities that it has and Docker's containers do not, and the other way round.
-fn capabilities(container: &KeptContainer) -> (Vec<String>, Vec<String>) {
-    let Some(sets) = &container.record.config.process.capabilities else { return Default::default() };
-    let names = |all: &[Capability], without: &[Capability]| {
-        all.iter().filter(|one| !without.contains(one)).map(ToString::to_string).collect()
+/// Its volumes and the directories of the host.
+pub fn mounts(container: &KeptContainer) -> Vec<Value> {
+    let record = &container.record;
+    let source = |volume: &VolumeMount| {
+        let mut mounts = record.config.environment.mounts.iter();
+        mounts.find(|mount| mount.destination == volume.target).map(|mount| printed(&mount.source))
     };
-    (names(&sets.bounding, &DEFAULT), names(&DEFAULT, &sets.bounding))
-}
-
-/// Docker's word for a namespace: `host`, `container`, or that of a new one.
-fn mode<T>(namespace: &Namespace<T>, new: &str) -> String {
-    match namespace {
-        Namespace::Host => "host".to_owned(),
-        Namespace::Join { target, .. } => target.to_string(),
-        Namespace::New(_) => new.to_owned(),
-    }
-}
-
-/// The volumes with a name and the directories of the host, as `-v` takes them.
-fn binds(container: &KeptContainer) -> Vec<String> {
-    let one = |source: String, target: &Path, is_read_only: bool| {
-        format!("{source}:{}{}", printed(target), if is_read_only { ":ro" } else { "" })
-    };
-    let volumes = container.record.volumes.iter().filter(|volume| !volume.is_anonymous);
-    let volumes = volumes.map(|volume| one(volume.name.clone(), &volume.target, volume.readonly));
-    let read_only = crate::plan::call::detached::Attributes::READ_ONLY;
-    let bound = bound(container)
-        .map(|mount| one(printed(&mount.source), &mount.destination, mount.attributes().contains(read_only)));
-    volumes.chain(bound).collect()
-}
-
-/// The ports that its maker has asked for, each with where it is published.
-fn bindings(container: &KeptContainer) -> Map<String, Value> {
-    let mut all = Map::new();
-    let net = container.record.config.environment.namespaces.net.options();
-    for port in net.iter().flat_map(|net| &net.publish) {
-        let written = port.to_string();
-        let (numbers, protocol) = match written.split_once('/') {
-            Some((numbers, protocol)) => (numbers, protocol),
-            None => (&*written, "tcp"),
-        };
-        let (host, inside) = numbers.rsplit_once(':').unwrap_or(("", numbers));
-        let (ip, host) = host.rsplit_once(':').unwrap_or(("", host));
-        add_binding(&mut all, format!("{inside}/{protocol}"), ip, host);
-    }
-    all
-}
-
-fn add_binding(all: &mut Map<String, Value>, inside: String, ip: &str, port: &str) {
-    if let Value::Array(bindings) = all.entry(inside).or_insert_with(|| json!([])) {
-        bindings.push(json!({ "HostIp": ip, "HostPort": port }));
-    }
-}
-
-fn network(container: &KeptContainer) -> Value {
-    let mut ports = Map::new();
-    for port in &container.state.ports {
-        add_binding(&mut ports, inside(port), &port.at.ip().to_string(), &port.at.port().to_string());
-    }
-    let address = bridge_address(container).map(|address| address.to_string());
-    let prefix = if address.is_some() { PREFIX } else { 0 };
-    let address = address.unwrap_or_default();
-    let endpoint = json!({
-        "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "DriverOpts": null, "NetworkID": "",
-        "EndpointID": "", "Gateway": "", "IPAddress": address, "IPPrefixLen": prefix, "IPv6Gateway": "",
-        "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DNSNames": null,
+    let volumes = record.volumes.iter().map(|volume| {
+        json!({
+            "Type": "volume",
+            "Name": volume.name,
+            "Source": source(volume),
+            "Destination": printed(&volume.target),
+            "Driver": "local",
+            "Mode": "",
+            "RW": !volume.readonly,
+            "Propagation": "",
+        })
     });
-    let networks = match network_mode(container) {
-        "container" => json!({}),
-        mode => json!({ mode: endpoint }),
-    };
-    json!({
-        "Bridge": "",
-        "SandboxID": "",
-        "SandboxKey": "",
-        "HairpinMode": false,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "SecondaryIPAddresses": null,
-        "SecondaryIPv6Addresses": null,
-        "EndpointID": "",
-        "Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "IPv6Gateway": "",
-        "MacAddress": "",
-        "Networks": networks,
-        "Ports": ports,
-    })
+    let binds = bound(container).map(|mount| {
+        json!({
+            "Type": "bind",
+            "Source": printed(&mount.source),
+            "Destination": printed(&mount.destination),
+            "Mode": "",
+            "RW": !mount.attributes().contains(Attributes::READ_ONLY),
+            "Propagation": "rprivate",
+        })
+    });
+    volumes.chain(binds).collect()
 }

@@ -16,6 +16,7 @@ use super::restart::RestartPolicy;
 use super::store::{ContainerStore, KeptContainer};
 use super::supervisor;
 use super::usage::own_cgroup;
+use crate::cgroups::memory::Memory;
 use crate::config::container::Resources;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::own_run::CONFIG;
@@ -53,6 +54,8 @@ impl<T: FromStr> FromStr for NewLimit<T> {
 pub struct LimitChange {
     /// The limits.
     pub resources: Resources,
+    /// Whether the limit of memory is taken away, and that of swap with it.
+    pub lifts_memory: bool,
     /// Memory and swap together, as Docker counts.
     pub memory_and_swap: Option<NewLimit<Size>>,
     /// Processes and threads.
@@ -65,15 +68,20 @@ impl LimitChange {
     /// The controllers whose limits change.
     fn controllers(&self) -> Vec<Controller> {
         let mut all = self.resources.controllers();
-        all.extend(self.memory_and_swap.map(|_| Controller::Memory));
+        all.extend((self.lifts_memory || self.memory_and_swap.is_some()).then_some(Controller::Memory));
         all.extend(self.pids.map(|_| Controller::Pids));
         all
     }
 
-    /// The limits that are taken away: the controller, the file of cgroup v1 and its value, and those of v2.
-    fn lifted(&self) -> Vec<(Controller, Setting, Setting)> {
+    /// The limits that are taken away: the controller, the file of cgroup v1 and its value, and those of v2. `had_swap` is whether
+    /// there was a limit of swap. A kernel that does not count swap has no file for it.
+    fn lifted(&self, had_swap: bool) -> Vec<(Controller, Setting, Setting)> {
         let mut all = Vec::new();
-        if self.memory_and_swap == Some(NewLimit::Unlimited) {
+        if self.lifts_memory {
+            let (v1, v2) = ("memory.limit_in_bytes", "memory.max");
+            all.push((Controller::Memory, Setting::new(v1, -1), Setting::new(v2, "max")));
+        }
+        if self.memory_and_swap == Some(NewLimit::Unlimited) || self.lifts_memory && had_swap {
             let (v1, v2) = ("memory.memsw.limit_in_bytes", "memory.swap.max");
             all.push((Controller::Memory, Setting::new(v1, -1), Setting::new(v2, "max")));
         }
@@ -95,6 +103,10 @@ impl LimitChange {
             let memory = memory.get_or_insert_default();
             put(&mut memory.limit, new.limit);
             put(&mut memory.reservation, new.reservation);
+        }
+        if self.lifts_memory {
+            memory.iter_mut().for_each(|memory| (memory.limit, memory.swap) = (None, None));
+            *memory = memory.take().filter(|memory| *memory != Memory::default());
         }
         match self.memory_and_swap {
             Some(NewLimit::At(sum)) => {
@@ -148,12 +160,14 @@ pub fn update(
         let (name, state) = (container.name.clone(), container.state.clone());
         Ok(KeptContainer { name, record, state, directory })
     };
+    let memory = container.record.config.environment.resources.memory.as_ref();
+    let had_swap = memory.is_some_and(|memory| memory.swap.is_some());
     let mut former = Vec::new();
     let updated = store.update(container, |record| {
         let changed = with(change.apply(record)?)?;
         let settings = match change.controllers()[..] {
             [] => Vec::new(),
-            ref controllers => settings(&changed, change, controllers)?,
+            ref controllers => settings(&changed, change, controllers, had_swap)?,
         };
         if container.state.status.is_active() {
             former = write_all(settings, explain)?;
@@ -179,6 +193,7 @@ fn settings(
     changed: &KeptContainer,
     change: &LimitChange,
     controllers: &[Controller],
+    had_swap: bool,
 ) -> Result<Vec<FileValue>> {
     let processes = changed.state.command.zip(changed.state.supervisor);
     let processes = processes.filter(|_| changed.state.status.is_active());
@@ -212,7 +227,7 @@ fn settings(
             place.push((setting.path_in(cgroup(*controller)?.directory()), setting.value.clone()));
         }
     }
-    for (controller, v1, v2) in change.lifted() {
+    for (controller, v1, v2) in change.lifted(had_swap) {
         let cgroup = cgroup(controller)?;
         let setting = if cgroup.version() == Version::V1 { v1 } else { v2 };
         let path = setting.path_in(cgroup.directory());

@@ -1,17 +1,14 @@
-//! A container as `ps` lists it and `inspect` describes it: Docker's fields and words.
+//! A container as `ps` lists it: Docker's fields and words.
 
 use std::ffi::OsString;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::network::network_mode;
-use super::record::{ContainerRecord, ContainerState, ContainerStatus, VolumeMount};
+use super::record::{ContainerRecord, ContainerState, ContainerStatus};
 use super::store::KeptContainer;
-use crate::plan::call::detached::Attributes;
 use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::rootfs::mount::ContainerMount;
-use crate::sys::signal;
 use crate::text::printed;
 use crate::value::timestamp::{Timestamp, in_words};
 use crate::value::units::human;
@@ -124,35 +121,6 @@ pub fn bound(container: &KeptContainer) -> impl Iterator<Item = &ContainerMount>
     all.filter(move |mount| !is_volume(mount))
 }
 
-/// The mounts as `inspect` prints them.
-fn inspected_mounts(container: &KeptContainer) -> Vec<Value> {
-    let record = &container.record;
-    let source = |volume: &VolumeMount| {
-        let mounts = record.config.environment.mounts.iter();
-        mounts.filter(|mount| mount.destination == volume.target).map(|mount| printed(&mount.source)).next()
-    };
-    let volumes = record.volumes.iter().map(|volume| {
-        json!({
-            "Type": "volume",
-            "Name": volume.name,
-            "Source": source(volume),
-            "Destination": printed(&volume.target),
-            "Driver": "local",
-            "RW": !volume.readonly,
-        })
-    });
-    let binds = bound(container).map(|mount| {
-        let is_read_only = mount.attributes().contains(Attributes::READ_ONLY);
-        json!({
-            "Type": "bind",
-            "Source": printed(&mount.source),
-            "Destination": printed(&mount.destination),
-            "RW": !is_read_only,
-        })
-    });
-    volumes.chain(binds).collect()
-}
-
 /// A command in one line, as Docker writes it.
 fn command(arguments: &[OsString]) -> String {
     let word = |(index, argument): (usize, &OsString)| match printed(argument) {
@@ -200,91 +168,6 @@ pub fn inside(port: &PublishedPort) -> String {
         Protocol::Udp => "udp",
     };
     format!("{}/{protocol}", port.inside)
-}
-
-/// A container as `inspect` prints it: Docker's keys, as far as there is something to say, and under `Sandbox` the config.
-pub fn inspected(container: &KeptContainer) -> Value {
-    let KeptContainer { name, record, state, directory } = container;
-    let process = &record.config.process;
-    let words = |words: &[OsString]| words.iter().map(printed).collect::<Vec<_>>();
-    let arguments = words(&process.args);
-    let time = |moment: Option<Timestamp>| {
-        moment.map_or("0001-01-01T00:00:00Z".to_owned(), |moment| moment.to_string())
-    };
-    let pid = state.command.map_or(0, |command| command.pid);
-    let mut ports = serde_json::Map::new();
-    for port in &state.ports {
-        let binding = json!({"HostIp": port.at.ip().to_string(), "HostPort": port.at.port().to_string()});
-        let bindings = ports.entry(inside(port)).or_insert_with(|| json!([]));
-        bindings.as_array_mut().into_iter().for_each(|all| all.push(binding.clone()));
-    }
-    let resources = &record.config.environment.resources;
-    let (memory, cpu) = (resources.memory.as_ref(), resources.cpu.as_ref());
-    let hostname = record.config.environment.namespaces.uts.options().and_then(|uts| uts.hostname.clone());
-    json!({
-        "Id": record.id,
-        "Created": record.created,
-        "Path": arguments.first(),
-        "Args": arguments.get(1..).unwrap_or_default(),
-        "State": {
-            "Status": state.status.word(),
-            "Running": state.status.is_active(),
-            "Paused": state.status == ContainerStatus::Paused,
-            "Restarting": state.status == ContainerStatus::Restarting,
-            "OOMKilled": state.oom_killed,
-            "Dead": false,
-            "Pid": pid,
-            "ExitCode": state.exit_code,
-            "Error": state.error,
-            "StartedAt": time(state.started_at),
-            "FinishedAt": time(state.finished_at),
-        },
-        "Image": record.image_id.as_ref().unwrap_or(&record.image),
-        "Mounts": inspected_mounts(container),
-        "LogPath": printed(directory.path().join(super::log::LOG)),
-        "Name": format!("/{name}"),
-        "RestartCount": state.restart_count,
-        "HostConfig": {
-            "Memory": memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.0),
-            "MemorySwap": memory.and_then(|memory| Some(memory.limit?.0 + memory.swap?.0)).unwrap_or(0),
-            "MemoryReservation": memory.and_then(|memory| memory.reservation).map_or(0, |limit| limit.0),
-            "NanoCpus": cpu.and_then(|cpu| cpu.cpus).map_or(0, |cpus| (cpus.part() * 1e9) as u64),
-            "CpuShares": cpu.and_then(|cpu| cpu.shares).unwrap_or(0),
-            "CpusetCpus": cpu.and_then(|cpu| cpu.cpuset.as_deref()).unwrap_or_default(),
-            "PidsLimit": resources.pids.as_ref().and_then(|pids| pids.max),
-            "AutoRemove": record.auto_remove,
-            "RestartPolicy": {
-                "Name": record.restart.word(),
-                "MaximumRetryCount": record.restart.maximum_retry_count,
-            },
-            "LogConfig": {"Type": "json-file", "Config": log_options(container)},
-        },
-        "Config": {
-            "Hostname": hostname.map(printed),
-            "User": process.user.map(|user| user.to_string()).unwrap_or_default(),
-            "Tty": process.terminal,
-            "OpenStdin": record.open_stdin,
-            "Env": words(process.env.as_deref().unwrap_or_default()),
-            "Cmd": arguments,
-            "Image": record.image,
-            "Labels": record.labels,
-            "WorkingDir": process.cwd.as_ref().map(printed).unwrap_or_default(),
-            "StopSignal": signal::name(record.stop_signal),
-            "StopTimeout": record.stop_timeout.cast_signed(),
-        },
-        "NetworkSettings": {"Ports": ports},
-        "Sandbox": {"Config": record.config, "Supervisor": state.supervisor, "Place": state.place},
-    })
-}
-
-fn log_options(container: &KeptContainer) -> Value {
-    let log = container.record.log;
-    let mut options = serde_json::Map::new();
-    options.extend(log.max_size.map(|size| ("max-size".to_owned(), Value::from(size.to_string()))));
-    if log.max_files > 0 {
-        options.insert("max-file".to_owned(), Value::from(log.max_files.to_string()));
-    }
-    Value::Object(options)
 }
 
 #[cfg(test)]

@@ -2,10 +2,16 @@
 
 use std::net::Ipv4Addr;
 
+use serde_json::{Map, Value, json};
+
+use super::listing::inside;
 use super::store::KeptContainer;
 use crate::config::container::Namespace;
 use crate::namespaces::net::Mode;
 use crate::observe::net;
+
+/// The length of the prefix of the bridge's network.
+const PREFIX: u8 = 24;
 
 /// Docker's word for the network of a container.
 pub fn network_mode(container: &KeptContainer) -> &'static str {
@@ -17,13 +23,83 @@ pub fn network_mode(container: &KeptContainer) -> &'static str {
     }
 }
 
-/// The address of a container that is connected to the bridge, as the kernel shows it of its process.
-pub fn bridge_address(container: &KeptContainer) -> Option<Ipv4Addr> {
+/// The ID of a network. There is no file of it, so it is made of its name.
+pub fn network_id(name: &str) -> String {
+    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hex:0<64}")
+}
+
+/// The address and the gateway of a container that is connected to the bridge, as the kernel shows them of its process.
+fn address(container: &KeptContainer) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
     if network_mode(container) != "bridge" {
         return None;
     }
-    let trie =
-        std::fs::read_to_string(format!("/proc/{}/net/fib_trie", container.state.command?.pid)).ok()?;
+    let process = format!("/proc/{}", container.state.command?.pid);
+    let trie = std::fs::read_to_string(format!("{process}/net/fib_trie")).ok()?;
     let all = net::local_addresses(&trie);
-    all.split(' ').filter_map(|one| one.parse().ok()).find(|one: &Ipv4Addr| !one.is_loopback())
+    let address =
+        all.split(' ').filter_map(|one| one.parse().ok()).find(|one: &Ipv4Addr| !one.is_loopback())?;
+    let routes = std::fs::read_to_string(format!("{process}/net/route")).unwrap_or_default();
+    // The destination and the gateway are hexadecimal numbers in the byte order of this machine.
+    let gateway = routes.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (destination, gateway) = (fields.next()?, fields.next()?);
+        let bytes = u32::from_str_radix(gateway, 16).ok()?.to_ne_bytes();
+        (destination == "00000000").then(|| Ipv4Addr::from(bytes))
+    });
+    Some((address, gateway))
+}
+
+/// Docker's `NetworkSettings`.
+pub fn network_settings(container: &KeptContainer) -> Value {
+    let mut ports = Map::new();
+    for port in &container.state.ports {
+        add_binding(&mut ports, inside(port), &port.at.ip().to_string(), &port.at.port().to_string());
+    }
+    let networks = networks(container);
+    let of = |name: &str| networks.pointer(&format!("/bridge/{name}")).cloned().unwrap_or_else(|| "".into());
+    json!({
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": "",
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null,
+        "EndpointID": "",
+        "Gateway": of("Gateway"),
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": of("IPAddress"),
+        "IPPrefixLen": networks.pointer("/bridge/IPPrefixLen").cloned().unwrap_or_else(|| 0.into()),
+        "IPv6Gateway": "",
+        "MacAddress": "",
+        "Networks": networks,
+        "Ports": ports,
+    })
+}
+
+/// Its networks, each with the address that it has there.
+pub fn networks(container: &KeptContainer) -> Value {
+    let mode = network_mode(container);
+    if mode == "container" {
+        return json!({});
+    }
+    let (ip, gateway) = address(container).map_or((None, None), |(ip, gateway)| (Some(ip), gateway));
+    let written = |address: Option<Ipv4Addr>| address.map(|address| address.to_string()).unwrap_or_default();
+    let endpoint = json!({
+        "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "DriverOpts": null,
+        "NetworkID": network_id(mode), "EndpointID": "", "Gateway": written(gateway), "IPAddress": written(ip),
+        "IPPrefixLen": if ip.is_some() { PREFIX } else { 0 }, "IPv6Gateway": "", "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0, "DNSNames": null,
+    });
+    json!({ mode: endpoint })
+}
+
+/// Adds where a port of the container is published.
+pub(super) fn add_binding(all: &mut Map<String, Value>, inside: String, ip: &str, port: &str) {
+    if let Value::Array(bindings) = all.entry(inside).or_insert_with(|| json!([])) {
+        bindings.push(json!({ "HostIp": ip, "HostPort": port }));
+    }
 }

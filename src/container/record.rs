@@ -45,6 +45,9 @@ pub struct ContainerRecord {
     pub volumes: Vec<VolumeMount>,
     /// The container. Its name is not here: it can change.
     pub config: Config,
+    /// How many words of its command are the entrypoint. The others are what Docker calls the command.
+    #[serde(default)]
+    pub entrypoint: usize,
     /// Whether its standard input stays open for clients. Otherwise it reads /dev/null.
     pub open_stdin: bool,
     /// The signal that asks it to stop: its number.
@@ -256,7 +259,18 @@ impl ContainerState {
         if self.place.pid_namespace != here.pid_namespace {
             return None;
         }
-        Some([self.supervisor, self.command].into_iter().flatten().any(RecordedProcess::lives))
+        Some(self.has_process())
+    }
+
+    /// Whether a process with its PIDs has the recorded start. Only in the same boot and PID namespace is that its own one.
+    fn has_process(&self) -> bool {
+        [self.supervisor, self.command].into_iter().flatten().any(RecordedProcess::lives)
+    }
+
+    /// Whether it runs although its boot ID is another one than that of `here`, as in a container or a virtual machine that shows
+    /// its processes another boot ID than before. The caller knows that a process holds the lock of this container.
+    pub fn lives_by_its_lock(&self, here: &ProcessPlace) -> bool {
+        self.place.pid_namespace == here.pid_namespace && self.has_process()
     }
 
     /// The state of a container whose supervisor is dead: nobody has seen the end of its command.

@@ -448,7 +448,8 @@ impl ContainerStore {
     /// # Errors
     /// The file cannot be written.
     pub fn write_state(&self, directory: &PrivateDirectory, state: &ContainerState) -> Result<()> {
-        directory.replace(STATE, &state.to_json(), false).map_err(|error| {
+        // On a full disk too, the exit status must not be lost.
+        directory.replace_on_full_disk(STATE, &state.to_json()).map_err(|error| {
             let what = text_with("container.state.cannot", &[("path", &printed(directory.path()))]);
             storage::explain_io(Error::failed(what), &error, directory.path())
         })

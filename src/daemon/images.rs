@@ -140,26 +140,7 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let found = blocking(move || {
         let store = ImageStore::open()?;
         let image = store.find(&name)?;
-        let mut value = inspected(&store, &image)?;
-        let more = json!({
-            "Parent": "", "DockerVersion": "", "Container": "", "VirtualSize": image.size,
-            "GraphDriver": { "Name": "overlay2", "Data": {} }, "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
-        });
-        if let (Some(own), Some(more)) = (value.as_object_mut(), more.as_object()) {
-            for (key, value) in more {
-                own.entry(key).or_insert_with(|| value.clone());
-            }
-            // Clients take a null for a config with everything empty, and some do not expect it.
-            if own.get("Config").is_none_or(Value::is_null) {
-                own.insert("Config".to_owned(), json!({}));
-            }
-            if let Some(config) = own.get_mut("Config").and_then(Value::as_object_mut) {
-                for key in ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"] {
-                    config.entry(key).or_insert(Value::Null);
-                }
-            }
-        }
-        Ok(value)
+        Ok(inspected(&store, &image)?)
     });
     ok(&found.await?)
 }

@@ -8,24 +8,18 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, ApiError, ok};
 use super::command::blocking;
-use super::inspect::network_mode;
 use super::request::{ApiRequest, known_filters};
+use crate::container::network::{network_id, network_mode};
 use crate::container::store::ContainerStore;
 use crate::text::{printed, text, text_with};
 
 /// The networks, each with its driver.
 const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
-/// The ID of a network. There is no file of it, so it is made of its name.
-pub(super) fn id_of(name: &str) -> String {
-    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hex:0<64}")
-}
-
 fn network(name: &str, driver: &str, containers: Value) -> Value {
     json!({
         "Name": name,
-        "Id": id_of(name),
+        "Id": network_id(name),
         "Created": "0001-01-01T00:00:00Z",
         "Scope": "local",
         "Driver": driver,
@@ -49,7 +43,7 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     known_filters(&filters, &["dangling", "driver", "id", "label", "name", "scope", "type"])?;
     let has = |name: &str, driver: &str, filter: &str, value: &str| match filter {
         "name" => name.contains(value),
-        "id" => id_of(name).starts_with(value),
+        "id" => network_id(name).starts_with(value),
         "driver" => driver == value,
         "scope" => value == "local",
         "type" => value == "builtin",
@@ -65,7 +59,7 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
 /// One of them, with the containers in it.
 pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let wanted = request.name();
-    let is_it = |name: &str| name == wanted || wanted.len() >= 4 && id_of(name).starts_with(&wanted);
+    let is_it = |name: &str| name == wanted || wanted.len() >= 4 && network_id(name).starts_with(&wanted);
     let Some((name, driver)) = NETWORKS.iter().find(|(name, _)| is_it(name)) else {
         return Err(none(&wanted));
     };

@@ -294,6 +294,26 @@ impl PrivateDirectory {
         })
     }
 
+    /// Replaces the content of a file also where the disk is full: then the new content is written over the old one. A block that
+    /// the file has already is enough for that. Only then may a reader see a part of each. What the old content had more becomes
+    /// blanks.
+    ///
+    /// # Errors
+    /// The file cannot be written in either way.
+    pub fn replace_on_full_disk(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let replaced = self.replace(name, content, false);
+        let Err(error) = &replaced else { return Ok(()) };
+        if !matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) {
+            return replaced;
+        }
+        let Ok(Some(file)) = self.file_for(name, OFlags::WRONLY) else { return replaced };
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        let mut whole = content.to_vec();
+        whole.resize(length.max(content.len()), b' ');
+        // Without an offset of its own, no reader sees an empty file in between.
+        std::os::unix::fs::FileExt::write_all_at(&file, &whole, 0)
+    }
+
     /// Makes a symbolic link in it.
     ///
     /// # Errors

@@ -37,7 +37,8 @@ pub enum ArchiveSource {
     Directory(PathBuf),
 }
 
-/// Reads all images of an archive into the store, and unpacks their layers.
+/// Reads all images of an archive into the store, and unpacks their layers. Of an image for several platforms it takes that for
+/// `platform`; None: that for this machine.
 ///
 /// # Errors
 /// It is no archive of images; a blob lacks or has another digest; a layer cannot be unpacked. Then no image of it is
@@ -45,6 +46,7 @@ pub enum ArchiveSource {
 pub fn load(
     store: &ImageStore,
     source: ArchiveSource,
+    platform: Option<&Platform>,
     maps: Option<&IdMaps>,
     tell: Tell<'_>,
 ) -> Result<Vec<AddedImage>> {
@@ -52,7 +54,7 @@ pub fn load(
     tell(&format!("mkdir(\"{}\")", printed(store.path().join("ingest/..."))), "image.explain.ingest");
     let members = Members::read(&ingest, source, tell)?;
     let images = match (members.small("index.json")?, members.small("manifest.json")?) {
-        (Some(index), _) => of_layout(&members, &index)?,
+        (Some(index), _) => of_layout(&members, &index, platform)?,
         (None, Some(manifest)) => of_docker(&members, &manifest)?,
         (None, None) => {
             let error =
@@ -60,6 +62,9 @@ pub fn load(
             return Err(if members.has_root() { error.todo(text("image.archive.root")) } else { error });
         }
     };
+    if let Some(wanted) = platform {
+        images.iter().try_for_each(|image| fits(&image.parts.config, wanted))?;
+    }
     if images.is_empty() {
         return Err(Error::new(ExitKind::Refused, text("image.archive.empty")));
     }
@@ -80,7 +85,7 @@ fn refused(key: &str, values: &[(&str, &str)]) -> Error {
 }
 
 /// The images of an OCI image layout.
-fn of_layout(members: &Members<'_, '_>, index: &[u8]) -> Result<Vec<NewImage>> {
+fn of_layout(members: &Members<'_, '_>, index: &[u8], platform: Option<&Platform>) -> Result<Vec<NewImage>> {
     let index: ImageIndex = read_json(index, "index.json")?;
     let mut images: Vec<NewImage> = Vec::new();
     // A layout has a descriptor for each name of an image. Each image is read once.
@@ -96,7 +101,7 @@ fn of_layout(members: &Members<'_, '_>, index: &[u8]) -> Result<Vec<NewImage>> {
             images[*at].names.extend(names);
             continue;
         }
-        let image = of_descriptor(members, descriptor, 0)?;
+        let image = of_descriptor(members, descriptor, platform, 0)?;
         let same = images.iter().position(|other| other.descriptor.digest == image.descriptor.digest);
         let at = same.unwrap_or(images.len());
         if same.is_none() {
@@ -131,13 +136,36 @@ fn name_of(descriptor: &Descriptor) -> Option<Reference> {
 /// How deep indexes may be nested.
 const MAX_DEPTH: usize = 4;
 
-/// The image of a descriptor: of an index, that for this machine.
-fn of_descriptor(members: &Members<'_, '_>, descriptor: &Descriptor, depth: usize) -> Result<NewImage> {
+/// Checks that an image is for a platform.
+fn fits(config: &ImageConfig, wanted: &Platform) -> Result<()> {
+    let own = Platform {
+        os: config.os.clone(),
+        architecture: config.architecture.clone(),
+        variant: None,
+        others: BTreeMap::new(),
+    };
+    match own.architecture.is_empty() || own.suits(wanted) {
+        true => Ok(()),
+        false => Err(lacks_platform(wanted, &own.to_string())),
+    }
+}
+
+fn lacks_platform(wanted: &Platform, others: &str) -> Error {
+    refused("image.archive.platform", &[("here", &wanted.to_string()), ("others", &printed(others))])
+}
+
+/// The image of a descriptor: of an index, that for the platform, or for this machine.
+fn of_descriptor(
+    members: &Members<'_, '_>,
+    descriptor: &Descriptor,
+    platform: Option<&Platform>,
+    depth: usize,
+) -> Result<NewImage> {
     let (blob, bytes) = document(members, descriptor)?;
     let what = descriptor.digest.to_string();
     match read_document(&bytes, &descriptor.media_type, &what)? {
         ImageDocument::Index(index) if depth < MAX_DEPTH => {
-            let here = Platform::here();
+            let here = platform.cloned().unwrap_or_else(Platform::here);
             let is_for_here =
                 |inner: &&Descriptor| inner.platform.as_ref().is_some_and(|platform| platform.suits(&here));
             let is_image =
@@ -149,10 +177,9 @@ fn of_descriptor(members: &Members<'_, '_>, descriptor: &Descriptor, depth: usiz
             });
             let found = found.ok_or_else(|| {
                 let others = all.iter().filter_map(|inner| Some(inner.platform.as_ref()?.to_string()));
-                let others = printed(others.collect::<Vec<_>>().join(", "));
-                refused("image.archive.platform", &[("here", &here.to_string()), ("others", &others)])
+                lacks_platform(&here, &others.collect::<Vec<_>>().join(", "))
             })?;
-            of_descriptor(members, found, depth + 1)
+            of_descriptor(members, found, platform, depth + 1)
         }
         ImageDocument::Index(_) => Err(refused("image.archive.deep", &[("digest", &what)])),
         ImageDocument::Manifest(manifest) => {

@@ -26,6 +26,28 @@ const MAX_ATTRIBUTES: usize = 1_000;
 /// The maximum number of entries. The largest images that are in use have less than half of it.
 const MAX_ENTRIES: u64 = 1_000_000;
 
+/// The number of entries after which those that are left are counted before their files are made.
+pub const MANY_ENTRIES: u64 = 20_000;
+
+/// How much of an archive is read to count its entries. What has so many bytes takes its time to unpack in any case.
+const MAX_COUNTED: u64 = 1 << 30;
+
+/// Reads the headers of an archive alone, and finds out whether there are too many of them. To make a million files takes a
+/// minute, to read their headers a second. Other errors are those of the reader that makes the files.
+///
+/// # Errors
+/// There are too many entries.
+pub fn check_count(archive: impl Read) -> Result<(), Unreadable> {
+    let mut entries = ArchiveEntries::new(archive.take(MAX_COUNTED));
+    loop {
+        match entries.next_entry() {
+            Ok(Some(_)) => {}
+            Err(error) if entries.count > MAX_ENTRIES => return Err(error),
+            Ok(None) | Err(_) => return Ok(()),
+        }
+    }
+}
+
 /// Why an archive cannot be read: a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable(pub String);

@@ -1,4 +1,4 @@
-//! An image as `image inspect` prints it: Docker's keys.
+//! An image as `image inspect` and the daemon describe it: Docker's keys, also where there is nothing to say.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +27,14 @@ pub fn inspected(store: &ImageStore, image: &StoredImage) -> Result<Value> {
     // `commit` and `import` write their comment into the history.
     let last =
         config.pointer("/history").and_then(Value::as_array).and_then(|steps| steps.last()?.get("comment"));
+    // Clients take a null for a config with everything empty, and some do not expect it.
+    let mut run = config.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
+    for key in ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"] {
+        run.entry(key).or_insert(Value::Null);
+    }
+    for key in ["User", "WorkingDir"] {
+        run.entry(key).or_insert_with(|| empty.clone());
+    }
     Ok(json!({
         "Id": image.id,
         "RepoTags": names.iter().filter(|name| name.tag.is_some()).map(|name| name.familiar()).collect::<Vec<_>>(),
@@ -34,11 +42,17 @@ pub fn inspected(store: &ImageStore, image: &StoredImage) -> Result<Value> {
         "Comment": config.get("comment").or(last).cloned().unwrap_or_else(|| empty.clone()),
         "Created": known("created"),
         "Author": known("author"),
-        "Config": config.get("config").cloned().unwrap_or(Value::Null),
+        "Config": run,
         "Architecture": known("architecture"),
         "Variant": known("variant"),
         "Os": known("os"),
         "Size": image.size,
+        "VirtualSize": image.size,
+        "Parent": "",
+        "DockerVersion": "",
+        "Container": "",
+        "GraphDriver": { "Name": "overlay2", "Data": {} },
+        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
         "RootFS": { "Type": "layers", "Layers": parts.config.rootfs.diff_ids },
         "Descriptor": {
             "mediaType": image.descriptor.media_type,

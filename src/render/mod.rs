@@ -159,6 +159,18 @@ pub(crate) fn is_stable() -> bool {
     STABLE.load(Ordering::Relaxed)
 }
 
+/// Prints what `inspect` has found: as Docker does, a list with four spaces for each level.
+pub fn print_described(all: &[serde_json::Value]) {
+    let all = serde_json::Value::from(all.to_vec());
+    let all = if is_stable() { stable::stable_json(all) } else { all };
+    let mut written = Vec::new();
+    let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    // This cannot fail: it is written to memory.
+    let _ = all.serialize(&mut serde_json::Serializer::with_formatter(&mut written, form));
+    let text = printed_json(&String::from_utf8_lossy(&written)) + "\n";
+    note_lost(put(&mut io::stdout().lock(), &text));
+}
+
 /// A value as indented JSON, with a newline at the end.
 pub fn json(value: &impl Serialize) -> String {
     // This cannot fail: the values have only maps with string keys, lists and scalars.

@@ -83,6 +83,21 @@ pub(crate) mod list {
     }
 }
 
+/// Names, each with a value that is a path or an argument.
+pub(crate) mod map {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Writes them as a map.
+    pub(crate) fn serialize<S: Serializer, T: AsRef<OsStr>>(
+        all: &BTreeMap<String, T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(all.iter().map(|(name, value)| (name, Item(value))))
+    }
+}
+
 /// A list of names, each with a value that is a path or an argument.
 pub(crate) mod pairs {
     use super::*;

@@ -2,6 +2,7 @@
 
 mod flags;
 mod mounts;
+mod privileges;
 pub(super) mod wanted;
 
 use std::ffi::{OsStr, OsString};

@@ -8,6 +8,7 @@ use super::boolean;
 use super::wanted::string;
 use crate::text::{text, text_with};
 use crate::value::mount::{ExtraMount, TmpfsOption, default_size};
+use crate::value::units::Size;
 
 /// A volume that a command line asks for. It exists when the container is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,13 +70,22 @@ pub(super) fn tmpfs(value: &OsStr) -> Result<WantedMount, String> {
     let (mut size, mut options) = (default_size(), Vec::new());
     for option in string(written)?.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
-            Some(("size", written)) => size = written.parse()?,
+            Some(("size", written)) => size = size_of(written)?,
             // Each of these mounts has these options already.
             None if ["rw", "nosuid", "nodev", "exec"].contains(&option) => {}
             _ => options.push(option.parse()?),
         }
     }
     Ok(WantedMount::Extra(ExtraMount::Tmpfs { target: absolute(target)?, size, options }))
+}
+
+/// A size, or a part of the machine's memory, as tmpfs(5) takes it: `50%`.
+fn size_of(written: &str) -> Result<Size, String> {
+    let Some(percent) = written.strip_suffix('%') else { return written.parse() };
+    let percent: u64 = percent.parse().map_err(|_| text("docker.number"))?;
+    let memory = rustix::system::sysinfo();
+    let all = u128::from(memory.totalram) * u128::from(memory.mem_unit.max(1));
+    u64::try_from(all * u128::from(percent) / 100).map(Size).map_err(|_| text("docker.number"))
 }
 
 /// `type=bind,source=/srv,target=/srv,readonly`.
@@ -118,7 +128,7 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
 }
 
 /// What is before and after the first of these bytes.
-fn split_once(value: &OsStr, byte: u8) -> Option<(&OsStr, &OsStr)> {
+pub(super) fn split_once(value: &OsStr, byte: u8) -> Option<(&OsStr, &OsStr)> {
     let at = value.as_bytes().iter().position(|other| *other == byte)?;
     let (before, after) = value.as_bytes().split_at(at);
     Some((OsStr::from_bytes(before), OsStr::from_bytes(&after[1..])))

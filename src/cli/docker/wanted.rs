@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use caps::{CapSet, Capability};
-
-use super::mounts::{self, WantedMount, WantedVolume, absolute};
+use super::mounts::{self, WantedMount, WantedVolume, absolute, split_once};
 use super::put;
+use crate::cgroups::cpu::Cpus;
 use crate::config::exec::variables;
-use crate::config::spec::{Spec, profile, yaml};
+use crate::config::spec::{Spec, yaml};
+use crate::container::attach::parse_keys;
 use crate::error::{Error, ExitKind, Mistake, Result};
 use crate::network::ports::Port;
-use crate::security::capabilities::{Capabilities, DEFAULT};
-use crate::security::seccomp::{NamedProfile, Seccomp};
 use crate::text::{printed, text, text_with};
+use crate::value::mount::ExtraMount;
 use crate::value::units::Size;
 
 type Noted = std::result::Result<(), String>;
@@ -40,6 +39,10 @@ pub(crate) struct Wanted {
     env: Vec<OsString>,
     env_files: Vec<PathBuf>,
     mounts: Vec<WantedMount>,
+    /// The directories of the host that `-v` names. Docker makes those that do not exist; `--mount` never makes one.
+    pub(crate) sources: Vec<PathBuf>,
+    /// The keys that detach the client.
+    pub(crate) detach_keys: Option<Vec<u8>>,
     /// The containers whose volumes are mounted too.
     pub(crate) volumes_from: Vec<String>,
     /// The user, and further groups.
@@ -50,10 +53,12 @@ pub(crate) struct Wanted {
     pub(crate) publishes_all: bool,
     pub(crate) exposed: Vec<Port>,
     memory_swap: Option<String>,
-    cap_add: Vec<String>,
-    cap_drop: Vec<String>,
-    seccomp: Option<OsString>,
-    no_new_privileges: bool,
+    cpu_period: Option<i64>,
+    cpu_quota: Option<i64>,
+    pub(super) cap_add: Vec<String>,
+    pub(super) cap_drop: Vec<String>,
+    pub(super) seccomp: Option<OsString>,
+    pub(super) no_new_privileges: bool,
     /// Whether the container has all privileges.
     pub(crate) privileged: bool,
     /// Lines of /etc/hosts, and DNS servers.
@@ -83,7 +88,11 @@ pub(super) fn env_file(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn volume(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    wanted.mounts.push(mounts::volume(value)?);
+    let mount = mounts::volume(value)?;
+    if let WantedMount::Extra(ExtraMount::Bind { source, .. }) = &mount {
+        wanted.sources.push(source.clone());
+    }
+    wanted.mounts.push(mount);
     Ok(())
 }
 
@@ -140,6 +149,17 @@ pub(super) fn memory(wanted: &mut Wanted, value: &OsStr) -> Noted {
 /// `--cpus`: 0 is no limit.
 pub(super) fn cpus(wanted: &mut Wanted, value: &OsStr) -> Noted {
     unless_zero(wanted, "cpus", "cpu: { cpus: {} }", value)
+}
+
+/// `--cpu-period` and `--cpu-quota`: how many microseconds of each period the container may have. 0 and -1 are none.
+pub(super) fn cpu_period(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.cpu_period = Some(string(value)?.parse().map_err(|_| text("docker.number"))?);
+    Ok(())
+}
+
+pub(super) fn cpu_quota(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.cpu_quota = Some(string(value)?.parse().map_err(|_| text("docker.number"))?);
+    Ok(())
 }
 
 /// `--cpu-shares`: 0 is the usual part.
@@ -283,6 +303,15 @@ pub(super) fn platform(wanted: &mut Wanted, value: &OsStr) -> Noted {
     Ok(())
 }
 
+pub(super) fn detach_keys(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let keys = match string(value)? {
+        "" => Some(Vec::new()),
+        written => parse_keys(written),
+    };
+    wanted.detach_keys = Some(keys.ok_or_else(|| text("docker.keys"))?);
+    Ok(())
+}
+
 pub(super) fn log_driver(_: &mut Wanted, value: &OsStr) -> Noted {
     match string(value)? {
         "json-file" => Ok(()),
@@ -315,14 +344,17 @@ impl Wanted {
             }
         }
         for variable in variables(&self.env_files, &self.env)? {
-            let written = variable.to_str().ok_or_else(|| {
+            let (name, value) = split_once(&variable, b'=').unwrap_or((&variable, OsStr::new("")));
+            let name = name.to_str().ok_or_else(|| {
                 Error::usage(text_with("docker.env", &[("value", &printed(&variable))]))
-                    .why(text("docker.utf8"))
+                    .why(text("docker.env.name"))
             })?;
-            let (name, value) = written.split_once('=').unwrap_or((written, ""));
             spec.env.insert(name.to_owned(), value.to_owned());
         }
         self.apply_swap(&mut spec)?;
+        if let Some(cpus) = Cpus::of_quota(self.cpu_quota.unwrap_or(0), self.cpu_period.unwrap_or(0)) {
+            spec.cpu.get_or_insert_default().cpus = Some(cpus);
+        }
         self.apply_security(&mut spec)?;
         Ok(spec)
     }
@@ -369,64 +401,6 @@ impl Wanted {
         let limit = memory.limit.map_or(0, |limit| limit.0);
         let swap = all.0.checked_sub(limit).ok_or_else(|| wrong(text("docker.swap.less")))?;
         memory.swap = Some(Size(swap));
-        Ok(())
-    }
-
-    fn apply_security(&self, spec: &mut Spec) -> Result<()> {
-        spec.no_new_privileges |= self.no_new_privileges;
-        match self.seccomp.as_deref() {
-            None => {}
-            Some(word) if word == "unconfined" => spec.seccomp = Some(Seccomp::None),
-            Some(word) if word == "builtin" => spec.seccomp = Some(Seccomp::Default),
-            Some(file) => {
-                let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
-                spec.seccomp =
-                    Some(profile::resolve(Seccomp::File(NamedProfile::unread(path)), Path::new("/"))?);
-            }
-        }
-        if self.privileged {
-            spec.capabilities = None;
-            // A profile that was asked for holds all the same, as in Docker.
-            if self.seccomp.is_none() {
-                spec.seccomp = Some(Seccomp::None);
-            }
-        }
-        if self.cap_add.is_empty() && self.cap_drop.is_empty() {
-            return Ok(());
-        }
-        let all: Vec<Capability> =
-            caps::read(None, CapSet::Bounding).map(|all| all.into_iter().collect()).unwrap_or_default();
-        let mut keep: Vec<Capability> = match &spec.capabilities {
-            Some(known) => known.keep().to_vec(),
-            None if self.privileged => all.clone(),
-            None => DEFAULT.to_vec(),
-        };
-        let named = |written: &String| -> Result<Vec<Capability>> {
-            let upper = written.to_ascii_uppercase();
-            if upper == "ALL" {
-                return Ok(all.clone());
-            }
-            let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-            let known = name.parse::<Capability>().map(|one| vec![one]);
-            known.map_err(|_| Error::usage(text_with("docker.capability", &[("name", &printed(written))])))
-        };
-        // As in Docker: with ALL added, those that are dropped are taken away; otherwise a capability that is added wins.
-        for written in &self.cap_drop {
-            let dropped = named(written)?;
-            keep.retain(|one| !dropped.contains(one));
-        }
-        let dropped: Vec<Capability> = self.cap_drop.iter().map(named).collect::<Result<Vec<_>>>()?.concat();
-        for written in &self.cap_add {
-            let is_all = written.eq_ignore_ascii_case("all");
-            for one in named(written)? {
-                let is_dropped = is_all && dropped.contains(&one);
-                if !keep.contains(&one) && !is_dropped {
-                    keep.push(one);
-                }
-            }
-        }
-        keep.sort_by_key(|one| *one as u8);
-        spec.capabilities = Some(Capabilities::Keep(keep));
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ use super::output_file::OutputFile;
 use super::{as_docker, name_from, own_maps, print_added};
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::find;
+use crate::container::life;
+use crate::container::record::ContainerStatus;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::image::layer::{self, LayerReading};
@@ -68,6 +70,9 @@ pub(crate) struct CommitArgs {
     /// What `history` shows as the comment
     #[arg(long, short, value_name = "TEXT", default_value = "")]
     message: String,
+    /// Whether a running container is paused meanwhile: true, or false. Without a cgroup it is not
+    #[arg(long, short, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pause: Option<bool>,
     /// The author of the image
     #[arg(long, short, value_name = "TEXT")]
     author: Option<String>,
@@ -160,6 +165,7 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
     let mut config: Value = read_json(&document, &base.id.to_string()).map_err(as_docker)?;
     config["config"] = changed(config["config"].take(), &args.change)?;
     let tell = args.explain.tell();
+    let is_paused = paused(&container, args).map_err(as_docker)?;
     let added = (|| {
         let ingest = store.ingest()?;
         tell_reading(&args.explain, &layers.directories, "image.explain.commit");
@@ -190,7 +196,26 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
         let counts = image.unpack(&store, &ingest, own_maps().as_ref(), &tell)?;
         image.add(&store, &ingest, counts, &tell)
     })();
+    if is_paused {
+        // The user may have changed it meanwhile.
+        let now = ContainerStore::open().and_then(|store| store.find(container.record.id.as_str()));
+        now.and_then(|container| life::pause(&container, false, args.explain.explainer()))
+            .map_err(as_docker)?;
+    }
     print_added(&store, added)
+}
+
+/// Pauses a container that runs, so that its files do not change while they are read. Returns whether it did. Only where it was
+/// asked for by its flag is it an error that it cannot be paused.
+fn paused(container: &KeptContainer, args: &CommitArgs) -> Result<bool> {
+    if container.state.status != ContainerStatus::Running || args.pause == Some(false) {
+        return Ok(false);
+    }
+    match life::pause(container, true, args.explain.explainer()) {
+        Ok(()) => Ok(true),
+        Err(error) if args.pause.is_some() => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 fn push(list: &mut Value, item: Value) {

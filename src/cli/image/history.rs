@@ -23,6 +23,9 @@ pub(crate) struct HistoryArgs {
     /// The image: a name, an ID, or the beginning of an ID
     #[arg(value_name = "IMAGE")]
     image: String,
+    /// Whether sizes and times are written for people: true, or false for bytes and dates
+    #[arg(long, short = 'H', value_name = "true|false", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    human: bool,
     /// Cut no value off
     #[arg(long)]
     no_trunc: bool,
@@ -76,7 +79,7 @@ pub(crate) fn run(color: Color, args: &HistoryArgs) -> Result<u8> {
     let mut steps = history::steps(&store, &image).map_err(as_docker)?;
     steps.reverse();
     let rows: Vec<HistoryRow> =
-        steps.iter().enumerate().map(|(at, step)| row(&image, at == 0, step, args.no_trunc)).collect();
+        steps.iter().enumerate().map(|(at, step)| row(&image, at == 0, step, args)).collect();
     if args.quiet {
         render::out(&rows.into_iter().map(|row| row.id + "\n").collect::<String>());
         return Ok(0);
@@ -90,8 +93,9 @@ fn row(
     image: &StoredImage,
     is_last: bool,
     ImageStep { step, layer }: &ImageStep,
-    is_whole: bool,
+    args: &HistoryArgs,
 ) -> HistoryRow {
+    let is_whole = args.no_trunc;
     let created: Option<Timestamp> = step.created.as_ref().and_then(|created| created.parse().ok());
     let command = printed(&step.created_by);
     let cut = !is_whole && command.chars().count() > COMMAND_WIDTH;
@@ -105,13 +109,17 @@ fn row(
         // Only builders that keep an image for each step could name it.
         false => "<missing>".to_owned(),
     };
+    let since = |at: Timestamp| match args.human {
+        true => in_words(at.until(Timestamp::now())) + " ago",
+        false => at.to_string(),
+    };
+    let size = layer.as_ref().and_then(|layer| layer.size).unwrap_or_default();
     HistoryRow {
         id,
-        created_since: created
-            .map_or_else(|| "N/A".to_owned(), |at| in_words(at.until(Timestamp::now())) + " ago"),
+        created_since: created.map_or_else(|| "N/A".to_owned(), since),
         created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.to_string()),
         created_by,
-        size: human(layer.as_ref().and_then(|layer| layer.size).unwrap_or_default()),
+        size: if args.human { human(size) } else { size.to_string() },
         comment: printed(&step.comment),
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::kept::{format_of, unfilled};
+use super::super::kept::{format_of, read_time, unfilled};
 use super::as_docker;
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
@@ -40,7 +40,7 @@ pub(crate) struct ImagesArgs {
     /// Cut no value off
     #[arg(long)]
     no_trunc: bool,
-    /// Show only images with this property: dangling, label, reference, before or since (may be repeated)
+    /// Show only images with this property: dangling, label, reference, before, since or until (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// table, json (one object on each line), table TEMPLATE, or a template of Go
@@ -102,7 +102,10 @@ pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
         images.extend(steps.filter(|image| !known.contains(&image.id)));
     }
     images.sort_by_key(|image| std::cmp::Reverse(created(image)));
-    filter(&store, &mut images, args).map_err(as_docker)?;
+    if let Some(pattern) = &args.repository {
+        images.retain(|image| image.name.as_ref().is_some_and(|name| is_named(name, pattern)));
+    }
+    filter(&store, &mut images, &args.filter).map_err(as_docker)?;
     let now = Timestamp::now();
     let rows: Vec<ImageRow> = images.iter().map(|image| row(image, now, args.no_trunc)).collect();
     if args.quiet {
@@ -139,11 +142,9 @@ pub(crate) fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageR
     }
 }
 
-fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, args: &ImagesArgs) -> Result<()> {
-    if let Some(pattern) = &args.repository {
-        images.retain(|image| image.name.as_ref().is_some_and(|name| is_named(name, pattern)));
-    }
-    for filter in &args.filter {
+/// Keeps the images that have all these properties.
+pub(super) fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, filters: &[String]) -> Result<()> {
+    for filter in filters {
         let wrong =
             || Error::new(ExitKind::Refused, text_with("image.filter", &[("filter", &printed(filter))]));
         match filter.split_once('=').ok_or_else(wrong)? {
@@ -160,13 +161,18 @@ fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, args: &ImagesArgs) 
                 let other = created(&store.find(other)?);
                 images.retain(|image| created(image) > other);
             }
-            ("label", label) => {
+            ("until", written) => {
+                let until = read_time(written).map_err(|why| wrong().why(why))?;
+                images.retain(|image| created(image).is_none_or(|created| created < until));
+            }
+            (of @ ("label" | "label!"), label) => {
+                let wanted = of == "label";
                 let (key, value) =
                     label.split_once('=').map_or((label, None), |(key, value)| (key, Some(value)));
                 let mut with_label = Vec::new();
                 for image in images.drain(..) {
                     let has = |own: &String| value.is_none_or(|value| own == value);
-                    if labels(store, &image)?.get(key).is_some_and(has) {
+                    if labels(store, &image)?.get(key).is_some_and(has) == wanted {
                         with_label.push(image);
                     }
                 }

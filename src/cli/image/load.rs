@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::pull::read_platform;
 use super::{as_docker, own_maps, print_losses, sweep_quietly};
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, Result};
 use crate::image::archive;
+use crate::image::manifest::Platform;
 use crate::image::store::ImageStore;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
@@ -22,6 +24,9 @@ pub(crate) struct LoadArgs {
     /// standard input
     #[arg(long, short, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Of an image for several platforms, load the one for this platform; the default is this machine's
+    #[arg(long, value_name = "OS/ARCH", value_parser = read_platform)]
+    platform: Option<Platform>,
     /// Print only errors and the names of the images
     #[arg(long, short)]
     quiet: bool,
@@ -39,10 +44,11 @@ pub(crate) fn run(color: Color, args: &LoadArgs) -> Result<u8> {
     let (store, note) = ImageStore::make().map_err(as_docker)?;
     note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
     let loaded =
-        archive::load(&store, source, own_maps().as_ref(), &args.explain.tell()).map_err(|error| {
-            sweep_quietly(&store);
-            as_docker(error)
-        })?;
+        archive::load(&store, source, args.platform.as_ref(), own_maps().as_ref(), &args.explain.tell())
+            .map_err(|error| {
+                sweep_quietly(&store);
+                as_docker(error)
+            })?;
     for image in &loaded {
         for name in &image.names {
             render::out(&(text_with("image.loaded", &[("name", &name.familiar())]) + "\n"));

@@ -67,6 +67,7 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
         let mut layered = Layered { spec, ..Layered::default() };
         if let Some(program) = &wishes.entrypoint {
             layered.spec.command.insert(0, program.clone());
+            layered.entrypoint = 1;
         }
         prepare::with_user(&mut layered, wishes, "")?;
         return Ok(layered);
@@ -84,10 +85,11 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
         return Err(Error::failed(text_with("image.nolayers", &[("name", &printed(name))])));
     }
     let mut spec = spec.clone();
-    spec.command = command_of(std::mem::take(&mut spec.command), wishes, &run);
+    let (command, entrypoint) = command_of(std::mem::take(&mut spec.command), wishes, &run);
+    spec.command = command;
     for variable in &run.env {
         if let Some((name, value)) = variable.split_once('=').filter(|(name, _)| !name.is_empty()) {
-            spec.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            spec.env.entry(name.to_owned()).or_insert_with(|| value.into());
         }
     }
     if spec.workdir.is_none() && !run.working_dir.is_empty() {
@@ -97,6 +99,7 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
     let mut layered = Layered {
         spec,
         image_id: Some(image.id.to_string()),
+        entrypoint,
         labels: run.labels,
         stop_signal: Some(run.stop_signal).filter(|signal| !signal.is_empty()),
         exposed: run.exposed_ports.into_keys().collect(),
@@ -108,17 +111,19 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
     Ok(layered)
 }
 
-/// The command of a container: the entrypoint, and the words of the user or of the image.
-fn command_of(own: Vec<OsString>, wishes: &Wishes, run: &RunConfig) -> Vec<OsString> {
+/// The command of a container: the entrypoint, and the words of the user or of the image. Also how many words the entrypoint has.
+fn command_of(own: Vec<OsString>, wishes: &Wishes, run: &RunConfig) -> (Vec<OsString>, usize) {
     let words = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
-    match &wishes.entrypoint {
+    let (entrypoint, rest) = match &wishes.entrypoint {
         // An empty one removes that of the image.
-        Some(program) if program.is_empty() => own,
-        Some(program) => [vec![program.clone()], own].concat(),
-        None if own.is_empty() => [words(&run.entrypoint), words(&run.cmd)].concat(),
-        None if wishes.follows_entrypoint => [words(&run.entrypoint), own].concat(),
-        None => own,
-    }
+        Some(program) if program.is_empty() => (Vec::new(), own),
+        Some(program) => (vec![program.clone()], own),
+        None if own.is_empty() => (words(&run.entrypoint), words(&run.cmd)),
+        None if wishes.follows_entrypoint => (words(&run.entrypoint), own),
+        None => (Vec::new(), own),
+    };
+    let length = entrypoint.len();
+    ([entrypoint, rest].concat(), length)
 }
 
 /// The directories that kept containers and running ones have as their layers.

@@ -1,6 +1,7 @@
 //! `sandbox image ACTION`: what an image is made of.
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use super::as_docker;
 use super::contents::{DiffArgs, WhichArgs};
@@ -16,6 +17,8 @@ use super::rmi::RmiArgs;
 use super::save::SaveArgs;
 use super::tag::TagArgs;
 use crate::cli::explain::ExplainArg;
+use crate::cli::kept::inspect::{description_format, print_all};
+use crate::container::explain::Explainer;
 use crate::error::Result;
 use crate::image::history::{self, ImageStep};
 use crate::image::inspected::inspected;
@@ -37,7 +40,7 @@ pub(crate) struct ImageArgs {
 #[derive(Debug, Subcommand)]
 enum ImageAction {
     /// Print everything about images, as JSON
-    Inspect(NamedImages),
+    Inspect(DescribedImages),
     /// Print the layers of an image: sizes, commands, digests, and how each digest is computed
     Tree(NamedImages),
     /// Compute every digest of images again, from what is on the disk
@@ -80,10 +83,20 @@ struct NamedImages {
     explain: ExplainArg,
 }
 
+#[derive(Debug, Args)]
+#[group(skip)]
+struct DescribedImages {
+    /// json: one object on each line; or a template of Go. Without it, a list with indents
+    #[arg(long, short, value_name = "FORMAT")]
+    format: Option<String>,
+    #[command(flatten)]
+    named: NamedImages,
+}
+
 /// Does it.
 pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
     match &args.action {
-        ImageAction::Inspect(named) => inspect(color, named),
+        ImageAction::Inspect(described) => inspect(color, described),
         ImageAction::Tree(named) => {
             each(color, named, "image.explain.documents", |store, image| tree(store, image).map(|()| true))
         }
@@ -132,14 +145,29 @@ fn each(
 }
 
 /// Prints images as a list of JSON.
-fn inspect(color: Color, named: &NamedImages) -> Result<u8> {
-    let found = std::cell::RefCell::new(Vec::new());
-    let status = each(color, named, "image.explain.documents", |store, image| {
-        found.borrow_mut().push(inspected(store, image)?);
-        Ok(true)
-    })?;
-    render::print_json(Stream::Out, &found.into_inner());
-    Ok(status)
+fn inspect(color: Color, DescribedImages { format, named }: &DescribedImages) -> Result<u8> {
+    decide(color, Stream::Err);
+    let format = description_format(format.as_deref())?;
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for name in &named.images {
+        match described(name, named.explain.explainer()) {
+            Ok(value) => found.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    print_all(&format, found, errors)
+}
+
+/// Everything about an image.
+///
+/// # Errors
+/// There is none with this name, or it cannot be read.
+pub(in crate::cli) fn described(name: &str, explain: Explainer) -> Result<Value> {
+    let store = ImageStore::open().map_err(as_docker)?;
+    let image = store.find(name).map_err(as_docker)?;
+    let digest = image.descriptor.digest.hex();
+    explain.step(format!("read(<blobs/sha256/{digest}>); ..."), "image.explain.documents");
+    inspected(&store, &image).map_err(as_docker)
 }
 
 /// Prints what an image is made of, from the name down to the layers, and how the digests are computed. A line with a

@@ -2,16 +2,16 @@
 
 use clap::Args;
 
-use super::{as_docker, in_use};
+use super::{as_docker, images, in_use};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
 use crate::container::store::ContainerStore;
-use crate::error::Result;
+use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::units::human;
 
 /// The flags of `image prune`.
@@ -24,6 +24,9 @@ pub(crate) struct ImagePruneArgs {
     /// Do not ask
     #[arg(long, short)]
     force: bool,
+    /// Remove only images with this property: until, label, label! or dangling (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
     #[command(flatten)]
     explain: ExplainArg,
 }
@@ -31,7 +34,22 @@ pub(crate) struct ImagePruneArgs {
 /// Removes them, and prints what Docker prints.
 pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let ask = if args.all { "image.prune.ask.all" } else { "image.prune.ask" };
+    // Docker's other way to write --all.
+    let (dangling, filters): (Vec<&String>, Vec<&String>) =
+        args.filter.iter().partition(|filter| filter.starts_with("dangling="));
+    let is_all =
+        args.all || dangling.iter().any(|filter| ["dangling=false", "dangling=0"].contains(&filter.as_str()));
+    let filters: Vec<String> = filters.into_iter().cloned().collect();
+    if let Some(filter) = filters
+        .iter()
+        .find(|filter| !["until=", "label=", "label!="].iter().any(|known| filter.starts_with(known)))
+    {
+        return Err(Error::new(
+            ExitKind::Refused,
+            text_with("image.filter", &[("filter", &printed(filter))]),
+        ));
+    }
+    let ask = if is_all { "image.prune.ask.all" } else { "image.prune.ask" };
     if !args.force && !confirms(ask) {
         return Ok(0);
     }
@@ -43,11 +61,13 @@ pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
         let names = all.iter().filter(|other| other.id == image.id).filter_map(|other| other.name.as_ref());
         let is_used = used.iter().any(|used| is_from(used, image))
             || names.clone().any(|name| used.iter().any(|used| is_name(used, name)));
-        !is_used && (args.all || names.count() == 0)
+        !is_used && (is_all || names.count() == 0)
     };
     let tell = args.explain.tell();
     let mut lines = Vec::new();
-    for image in all.iter().filter(is_unused) {
+    let mut wanted = all.clone();
+    images::filter(&store, &mut wanted, &filters).map_err(as_docker)?;
+    for image in wanted.iter().filter(is_unused) {
         tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.untag");
         for name in store.unname(image, None).map_err(as_docker)? {
             lines.push(text_with("image.prune.untagged", &[("name", &name.familiar())]));

@@ -22,6 +22,9 @@ pub(crate) struct RmiArgs {
     /// Remove an image with several names, or one that a container has that does not run
     #[arg(long, short)]
     force: bool,
+    /// Accepted as Docker's: an image has no parents here that could be removed with it
+    #[arg(long)]
+    no_prune: bool,
     #[command(flatten)]
     explain: ExplainArg,
 }

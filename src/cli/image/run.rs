@@ -79,7 +79,7 @@ pub(in crate::cli) fn ensure(
 }
 
 /// Checks that an image is for a platform, `OS/ARCH[/VARIANT]`. One that names none is for any.
-fn suits(store: &ImageStore, image: &StoredImage, wanted: &str) -> Result<()> {
+pub(super) fn suits(store: &ImageStore, image: &StoredImage, wanted: &str) -> Result<()> {
     let ImageConfig { architecture, os, .. } = store.parts(&image.descriptor)?.config;
     let own = Platform { architecture, os, variant: None, others: BTreeMap::new() };
     if own.architecture.is_empty() || own.suits(&read_platform(wanted).map_err(Error::failed)?) {

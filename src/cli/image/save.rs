@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::as_docker;
 use super::output_file::OutputFile;
+use super::run::suits;
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
@@ -25,6 +26,9 @@ pub(crate) struct SaveArgs {
     /// Write to this file; without it, to standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Refuse images that are for another platform
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     #[command(flatten)]
     explain: ExplainArg,
 }
@@ -40,6 +44,9 @@ pub(crate) fn run(color: Color, args: &SaveArgs) -> Result<u8> {
     let mut images: Vec<(StoredImage, Vec<Reference>)> = Vec::new();
     for written in &args.images {
         let image = store.find(written).map_err(as_docker)?;
+        if let Some(platform) = &args.platform {
+            suits(&store, &image, platform).map_err(as_docker)?;
+        }
         // An image that was asked for by its ID gets no name.
         let is_name = written.parse::<Reference>().is_ok_and(|name| Some(name.or_latest()) == image.name);
         let name = image.name.clone().filter(|name| is_name && name.digest.is_none());

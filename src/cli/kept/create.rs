@@ -217,6 +217,7 @@ fn create_layered(
         labels,
         volumes,
         config: independent(config),
+        entrypoint: layered.entrypoint,
         open_stdin: keeping.open_stdin,
         stop_signal: args.stop_signal.or(image_signal).unwrap_or(libc::SIGTERM),
         // Never is later than any time.

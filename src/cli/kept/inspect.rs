@@ -1,15 +1,18 @@
-//! `sandbox inspect`: everything about a container, as JSON; or its parts, as a picture.
+//! `sandbox inspect`: everything about a container, an image or a volume, as JSON; or the parts of a container, as a picture.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::Value;
 
-use super::{Names, as_docker, each, find, format_of, tell_reading, unfilled};
+use super::{as_docker, each, find, format_of, tell_reading, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::anatomy::Anatomy;
 use crate::container::description::{add_sizes, described};
+use crate::container::explain::Explainer;
 use crate::container::store::{ContainerStore, KeptContainer};
+use crate::container::volumes::VolumeStore;
 use crate::error::{Error, ExitKind, Result};
 use crate::render;
 use crate::render::anatomy;
@@ -21,12 +24,12 @@ use crate::text::{printed, text, text_with};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct InspectArgs {
-    /// json: the whole, which is the default; or a template of Go. With --tree: json
+    /// json: one object on each line; or a template of Go. Without it, a list with indents. With --tree: json
     #[arg(long, short, value_name = "FORMAT")]
     format: Option<String>,
-    /// The kind of what is named. It is always a container: images and volumes have an `inspect` of their own
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["container"])]
-    kind: Option<String>,
+    /// The kind of what is named; without it, containers are looked for first, then images, then volumes
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<ObjectKind>,
     /// Show how much each container has written, and the size of all its files
     #[arg(long, short)]
     size: bool,
@@ -38,60 +41,135 @@ pub(crate) struct InspectArgs {
     svg: Option<PathBuf>,
     #[command(flatten)]
     explain: ExplainArg,
-    #[command(flatten)]
-    names: Names,
+    /// Containers, images and volumes: names, IDs, or beginnings of IDs
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<OsString>,
 }
 
-/// Prints containers as a list of JSON.
+/// What `inspect` describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ObjectKind {
+    Container,
+    #[cfg(feature = "images")]
+    Image,
+    Volume,
+}
+
+/// Prints what is named as a list of JSON.
 pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
     if args.tree {
         return draw(color, args);
     }
     decide(color, Stream::Err);
-    let written = args.format.as_deref().unwrap_or("json");
-    let format = format_of(written)?;
-    let template = match &format {
-        OutputFormat::Json => None,
-        OutputFormat::Lines(_) => Some(&format),
+    let format = description_format(args.format.as_deref())?;
+    let search = Search { kind: args.kind, with_size: args.size, explain: args.explain.explainer() };
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let (found, errors): (Vec<_>, Vec<_>) =
+        args.names.iter().map(|name| search.one(&store, name)).partition(|found| found.is_ok());
+    print_all(
+        &format,
+        found.into_iter().flatten().collect(),
+        errors.into_iter().filter_map(Result::err).collect(),
+    )
+}
+
+/// How `inspect` and the other commands of that name print. None: as a list with indents.
+pub(in crate::cli) fn description_format(written: Option<&str>) -> Result<Option<OutputFormat>> {
+    let Some(written) = written.filter(|written| !written.is_empty()) else { return Ok(None) };
+    match format_of(written)? {
+        format @ (OutputFormat::Json | OutputFormat::Lines(_)) => Ok(Some(format)),
         _ => {
             let what = text_with("container.format", &[("format", written)]);
-            return Err(Error::usage(what).why(text("container.inspect.format")));
-        }
-    };
-    let store = ContainerStore::open().map_err(as_docker)?;
-    let (mut found, mut errors) = (Vec::new(), Vec::new());
-    for name in &args.names.containers {
-        match find(&store, name) {
-            Ok(container) => {
-                tell_reading(args.explain.explainer(), &container);
-                let mut value = described(&container);
-                if args.size {
-                    add_sizes(&mut value, &container);
-                }
-                found.push(value);
-            }
-            Err(error) => errors.push(unknown(&store, name).unwrap_or(error)),
+            Err(Error::usage(what).why(text("container.inspect.format")))
         }
     }
-    match template {
-        None => render::print_json(Stream::Out, &found),
+}
+
+/// Prints what was found, then the errors of the rest. Returns the exit status.
+pub(in crate::cli) fn print_all(
+    format: &Option<OutputFormat>,
+    found: Vec<Value>,
+    errors: Vec<Error>,
+) -> Result<u8> {
+    match format {
+        None => render::print_described(&found),
         Some(format) => render::out(&format.rows(&[], &[], &found).map_err(|why| unfilled(&why))?),
     }
     errors.iter().for_each(|error| render::err(&render::error::text(error)));
     Ok(u8::from(!errors.is_empty()))
 }
 
-/// Docker's words for what does not exist.
-fn unknown(store: &ContainerStore, name: &OsString) -> Option<Error> {
-    let is_none = name.to_str().is_none_or(|name| matches!(store.id_of(name), Ok(None)));
-    let error =
-        Error::new(ExitKind::Refused, text_with("container.inspect.none", &[("name", &printed(name))]));
-    is_none.then(|| error.paste("sandbox ps -a"))
+/// What is looked for, whatever its name.
+struct Search {
+    kind: Option<ObjectKind>,
+    with_size: bool,
+    explain: Explainer,
+}
+
+impl Search {
+    /// The description of what has this name.
+    fn one(&self, store: &ContainerStore, name: &OsString) -> Result<Value> {
+        let written = printed(name);
+        match self.kind {
+            Some(ObjectKind::Container) => return self.container(store, name),
+            #[cfg(feature = "images")]
+            Some(ObjectKind::Image) => return self.image(&written),
+            Some(ObjectKind::Volume) => return self.volume(&written),
+            None => {}
+        }
+        let error = match self.container(store, name) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        // It exists, or it may be one of several.
+        if name.to_str().is_some_and(|name| !matches!(store.id_of(name), Ok(None))) {
+            return Err(error);
+        }
+        #[cfg(feature = "images")]
+        if let Ok(found) = self.image(&written) {
+            return Ok(found);
+        }
+        self.volume(&written).map_err(|_| {
+            let what = text_with("container.inspect.none", &[("name", &written)]);
+            Error::new(ExitKind::Refused, what).paste("sandbox ps -a")
+        })
+    }
+
+    fn container(&self, store: &ContainerStore, name: &OsString) -> Result<Value> {
+        let container = find(store, name)?;
+        tell_reading(self.explain, &container);
+        let mut value = described(&container);
+        if self.with_size {
+            add_sizes(&mut value, &container);
+        }
+        Ok(value)
+    }
+
+    #[cfg(feature = "images")]
+    fn image(&self, name: &str) -> Result<Value> {
+        let found = crate::cli::image::noun::described(name, self.explain)?;
+        self.tell_no_size("image");
+        Ok(found)
+    }
+
+    fn volume(&self, name: &str) -> Result<Value> {
+        let found = VolumeStore::open().and_then(|store| store.find(name)).map_err(as_docker)?;
+        self.explain.step("read(<HOME/volumes/NAME/volume.json>)", "volume.explain.read");
+        self.tell_no_size("volume");
+        Ok(found.inspected())
+    }
+
+    /// Only a container has written something.
+    fn tell_no_size(&self, kind: &str) {
+        if self.with_size {
+            render::err(&(text_with("container.inspect.size", &[("kind", kind)]) + "\n"));
+        }
+    }
 }
 
 /// Draws containers, one after the other.
 fn draw(color: Color, args: &InspectArgs) -> Result<u8> {
-    let names = &args.names.containers;
+    let names = &args.names;
     let file = match (&args.svg, &names[..]) {
         (Some(_), [_, _, ..]) => return Err(Error::usage(text("container.tree.several"))),
         (file, _) => file,

@@ -135,7 +135,7 @@ fn print_now(part: &str) -> bool {
 }
 
 /// A time as Docker reads it: RFC 3339, seconds since 1970, or a length of time before now.
-fn read_time(written: &str) -> std::result::Result<Timestamp, String> {
+pub(in crate::cli) fn read_time(written: &str) -> std::result::Result<Timestamp, String> {
     let seconds = || written.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
     if let Ok(moment) = written.parse() {
         return Ok(moment);

@@ -18,9 +18,9 @@ use crate::value::units::Size;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct UpdateArgs {
-    /// Maximum memory; 64m, 64MB and 64MiB all mean 64·1024² bytes
-    #[arg(long, short, value_name = "SIZE")]
-    memory: Option<Size>,
+    /// Maximum memory; 64m, 64MB and 64MiB all mean 64·1024² bytes; -1: no limit, and none of swap
+    #[arg(long, short, value_name = "SIZE", allow_hyphen_values = true)]
+    memory: Option<NewLimit<Size>>,
     /// Maximum memory and swap together; -1: any amount of swap
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_swap: Option<NewLimit<Size>>,
@@ -30,6 +30,12 @@ pub(crate) struct UpdateArgs {
     /// Maximum CPU time: 0.5 is half of one CPU, 2 is two whole CPUs
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<Cpus>,
+    /// CPU time of each period, in microseconds; the same part of a CPU as with --cpus is set
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus")]
+    cpu_quota: Option<i64>,
+    /// The period of --cpu-quota, in microseconds; the default is 100000
+    #[arg(long, value_name = "MICROSECONDS", requires = "cpu_quota")]
+    cpu_period: Option<i64>,
     /// CPU weight, 2 to 262144; every cgroup starts with 1024
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
     cpu_shares: Option<u64>,
@@ -53,9 +59,18 @@ pub(crate) struct UpdateArgs {
 
 impl UpdateArgs {
     fn change(&self) -> LimitChange {
-        let memory = Memory { limit: self.memory, swap: None, reservation: self.memory_reservation };
-        let cpu =
-            Cpu { shares: self.cpu_shares, weight: None, cpus: self.cpus, cpuset: self.cpuset_cpus.clone() };
+        let limit = match self.memory {
+            Some(NewLimit::At(limit)) => Some(limit),
+            _ => None,
+        };
+        let memory = Memory { limit, swap: None, reservation: self.memory_reservation };
+        let quota = Cpus::of_quota(self.cpu_quota.unwrap_or(0), self.cpu_period.unwrap_or(0));
+        let cpu = Cpu {
+            shares: self.cpu_shares,
+            weight: None,
+            cpus: self.cpus.or(quota),
+            cpuset: self.cpuset_cpus.clone(),
+        };
         let blkio = Blkio { weight: self.blkio_weight, ..Blkio::default() };
         LimitChange {
             resources: Resources {
@@ -64,6 +79,7 @@ impl UpdateArgs {
                 blkio: Some(blkio).filter(|blkio| *blkio != Blkio::default()),
                 ..Resources::default()
             },
+            lifts_memory: self.memory == Some(NewLimit::Unlimited),
             memory_and_swap: self.memory_swap,
             pids: self.pids_limit,
             restart: self.restart,
@@ -75,6 +91,7 @@ impl UpdateArgs {
 pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     let change = args.change();
     if change.resources == Resources::default()
+        && !change.lifts_memory
         && change.memory_and_swap.is_none()
         && change.pids.is_none()
         && change.restart.is_none()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::inspect::{description_format, print_all};
 use super::{as_docker, filter_of, format_of, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
@@ -13,7 +14,6 @@ use crate::container::volumes::{Volume, VolumeStore};
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::template::OutputFormat;
 use crate::text::{printed, text, text_with};
 use crate::value::units::human;
 
@@ -58,9 +58,9 @@ enum VolumeAction {
     },
     /// Print everything about volumes, as JSON
     Inspect {
-        /// json: the whole, which is the default; or a template of Go
-        #[arg(long, short, value_name = "FORMAT", default_value = "json")]
-        format: String,
+        /// json: one object on each line; or a template of Go. Without it, a list with indents
+        #[arg(long, short, value_name = "FORMAT")]
+        format: Option<String>,
         #[command(flatten)]
         explain: ExplainArg,
         /// The volumes
@@ -112,7 +112,7 @@ pub(crate) fn run(color: Color, args: &VolumeArgs) -> Result<u8> {
             Ok(0)
         }
         VolumeAction::Ls { quiet, filter, format, explain } => list(*quiet, filter, format, explain),
-        VolumeAction::Inspect { format, explain, names } => inspect(format, names, explain),
+        VolumeAction::Inspect { format, explain, names } => inspect(format.as_deref(), names, explain),
         VolumeAction::Rm { force, explain, names } => remove(*force, names, explain),
         VolumeAction::Prune { all, force, explain } => prune(*all, *force, explain),
     }
@@ -174,8 +174,8 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
     Ok(0)
 }
 
-fn inspect(format: &str, names: &[String], explain: &ExplainArg) -> Result<u8> {
-    let format = format_of(format)?;
+fn inspect(format: Option<&str>, names: &[String], explain: &ExplainArg) -> Result<u8> {
+    let format = description_format(format)?;
     let store = VolumeStore::open().map_err(as_docker)?;
     explain.explainer().step("read(<HOME/volumes/NAME/volume.json>)", "volume.explain.read");
     let (mut found, mut errors) = (Vec::new(), Vec::new());
@@ -185,12 +185,7 @@ fn inspect(format: &str, names: &[String], explain: &ExplainArg) -> Result<u8> {
             Err(error) => errors.push(error),
         }
     }
-    match &format {
-        OutputFormat::Json => render::print_json(Stream::Out, &found),
-        format => render::out(&format.rows(&[], &[], &found).map_err(|why| unfilled(&why))?),
-    }
-    errors.iter().for_each(|error| render::err(&render::error::text(error)));
-    Ok(u8::from(!errors.is_empty()))
+    print_all(&format, found, errors)
 }
 
 fn remove(force: bool, names: &[String], explain: &ExplainArg) -> Result<u8> {

@@ -96,7 +96,12 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
             Some(_) => Ok(None),
         }
     };
-    let account = match id(user)? {
+    let account = match (user, group) {
+        // A group alone: Docker takes root.
+        ([], Some([_, ..])) => Some(0),
+        _ => id(user)?,
+    };
+    let account = match account {
         Some(uid) => Err(uid),
         None => Ok(accounts.user(user).map_err(unread)?.ok_or_else(|| wrong("exec.with.user.none"))?),
     };

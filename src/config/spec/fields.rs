@@ -51,7 +51,7 @@ pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
 /// Reads environment variables. In environ(7), a name has no `=`, and neither name nor value has a null byte.
 pub(super) fn variables<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
+) -> Result<BTreeMap<String, OsString>, D::Error> {
     #[derive(PartialEq, Eq, PartialOrd, Ord)]
     struct VariableName(String);
 
@@ -64,5 +64,5 @@ pub(super) fn variables<'de, D: Deserializer<'de>>(
     }
 
     let all = Option::<BTreeMap<VariableName, ExecString>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(all.into_iter().map(|(VariableName(name), ExecString(value))| (name, value)).collect())
+    Ok(all.into_iter().map(|(VariableName(name), ExecString(value))| (name, value.into())).collect())
 }

@@ -63,9 +63,9 @@ macro_rules! spec {
             #[schemars(regex(pattern = "^/"), example = &"/")]
             pub workdir: Option<PathBuf>,
             /// Environment variables, in addition to PATH, HOME, TERM and HOSTNAME
-            #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "fields::variables")]
+            #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "bytes::map::serialize", deserialize_with = "fields::variables")]
             #[schemars(with = "BTreeMap<String, parse::Scalar>", example = BTreeMap::from([("GREETING", "hello")]))]
-            pub env: BTreeMap<String, String>,
+            pub env: BTreeMap<String, OsString>,
             /// Kernel parameters of its own namespaces: `net.*`, `kernel.msg*`, `kernel.sem`, `kernel.shm*`, `fs.mqueue.*`: sysctl(8)
             #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
             pub sysctls: Option<Sysctls>,

@@ -34,7 +34,7 @@ impl ContainerStore {
             if state.place.boot == self.here.boot { "container.lost.killed" } else { "container.lost.boot" };
         // Another process may be about to start it, or has seen the same.
         let Ok(Some(own)) = OwnRun::claim(id.as_str(), Duration::ZERO) else {
-            return Ok(state.lost(text(why)));
+            return Ok(if state.lives_by_its_lock(&self.here) { state } else { state.lost(text(why)) });
         };
         let mut state: ContainerState = read_json(directory, id, STATE, MAX_STATE)?;
         if state.status.is_active() && state.lives(&self.here) == Some(false) {

@@ -28,7 +28,9 @@ use super::files::{
 use super::merged::{LayerPath, LayerPlace, Merged, is_whiteout, open, type_of};
 use super::times::{DirectoryTimes, time_of};
 use super::tree;
-use crate::image::entries::{ArchiveEntries, ArchiveEntry, EntryKind, Unreadable, printed_bytes};
+use crate::image::entries::{
+    ArchiveEntries, ArchiveEntry, EntryKind, MANY_ENTRIES, Unreadable, printed_bytes,
+};
 use crate::plan::call::user::IdMaps;
 use crate::text::text_with;
 
@@ -76,6 +78,8 @@ pub(super) struct Unpacker<'m> {
     last: Option<(Vec<u8>, LayerPath, OwnedFd)>,
     /// Whether the archive is a layer: it has marks of deleted files, and replaces directories by files and the other way round.
     is_layer: bool,
+    /// Counts the entries of the whole archive. It is called if there are many.
+    check: Option<Box<dyn FnOnce() -> Result<(), Unreadable> + 'm>>,
     counts: LayerCounts,
 }
 
@@ -87,8 +91,14 @@ impl<'m> Unpacker<'m> {
             times: DirectoryTimes::default(),
             last: None,
             is_layer: true,
+            check: None,
             counts: LayerCounts::default(),
         }
+    }
+
+    /// The same, which calls `check` before it makes the files of an archive with many entries.
+    pub(super) fn checked(self, check: impl FnOnce() -> Result<(), Unreadable> + 'm) -> Unpacker<'m> {
+        Unpacker { check: Some(Box::new(check)), ..self }
     }
 
     /// Makes the files of all entries of a layer.
@@ -117,6 +127,11 @@ impl<'m> Unpacker<'m> {
     fn apply_all<R: Read>(mut self, entries: &mut ArchiveEntries<R>) -> Result<LayerCounts, Unreadable> {
         while let Some(entry) = entries.next_entry()? {
             self.counts.entries += 1;
+            if self.counts.entries > MANY_ENTRIES
+                && let Some(check) = self.check.take()
+            {
+                check()?;
+            }
             self.apply(&entry, entries)?;
             if self.times.is_full() {
                 self.times.set(&self.merged.layer)?;

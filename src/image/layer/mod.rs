@@ -40,7 +40,7 @@ use self::task::LayerMessage;
 pub use self::task::{LayerReading, LayerTask, LayerWork, PathPlace, PlaceKind, ReachedPlace};
 use super::decompress::decompressed;
 use super::digest::{Digest, Digesting};
-use super::entries::{ArchiveEntries, Unreadable};
+use super::entries::{ArchiveEntries, Unreadable, check_count};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::Subordinate;
 use crate::observe::Unread;
@@ -402,12 +402,35 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
             let mut archive = Digesting::new(archive);
             let mut entries = ArchiveEntries::new(&mut archive);
             let layer = directory.try_clone().map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
-            let unpacker = Unpacker::new(Merged { layer, lowers }, task.maps.as_ref());
+            let unpacker = Unpacker::new(Merged { layer, lowers }, task.maps.as_ref()).checked(count_entries);
             let counts = unpacker.unpack(&mut entries).map_err(unreadable)?;
             entries.finish().map_err(unreadable)?;
             let summary = summary::summarize(&directory).map_err(unsummarized)?;
             Ok(LayerMessage::Unpacked { diff_id: archive.digester.finish(), counts, summary })
         }
+    }
+}
+
+/// Checks how many entries the blob on standard input has. Where it is no file, nothing is known.
+fn count_entries() -> std::result::Result<(), Unreadable> {
+    let blob = BlobStart { blob: io::stdin(), at: 0 };
+    match decompressed(blob) {
+        Ok(archive) => check_count(archive),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Reads a blob from its beginning, and leaves the place alone at which another reader is.
+struct BlobStart {
+    blob: io::Stdin,
+    at: u64,
+}
+
+impl Read for BlobStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = rustix::io::pread(&self.blob, buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 

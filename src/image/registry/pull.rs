@@ -113,6 +113,7 @@ pub fn pull(
     let transport = HttpTransport::new(options.clone());
     let endpoints = Endpoint::all(request.reference, false, options).map_err(|error| failed(error.into()))?;
     let count = endpoints.len();
+    let mut mirrors: Vec<String> = Vec::new();
     for (number, endpoint) in endpoints.into_iter().enumerate() {
         let host = endpoint.host.clone();
         let client = RegistryClient::connect(&transport, endpoint, "pull", tell);
@@ -122,8 +123,15 @@ pub fn pull(
         });
         match pulled {
             Ok(pulled) => return Ok(pulled),
-            Err(failure) if number + 1 == count => return Err(failed(failure)),
+            Err(failure) if number + 1 == count => {
+                let mut failure = failed(failure);
+                // What stands in the way may be the mirror, which was asked first.
+                failure.error = mirrors.into_iter().fold(failure.error, Error::why);
+                return Err(failure);
+            }
             Err(failure) => {
+                let values = [("host", &*host), ("why", &failure.error.to_string())];
+                mirrors.push(text_with("registry.mirror", &values));
                 tell(&format!("{host}: {}", failure.error), "registry.explain.mirror");
             }
         }

@@ -189,13 +189,16 @@ fn name_of(descriptor: &Descriptor) -> Option<Reference> {
     name.map(Reference::or_latest)
 }
 
-/// Removes descriptors that say nothing new: an image without a name is listed only if it has none at all.
+/// Removes descriptors that say nothing new: an image without a name is listed only if it has none at all. The same image may have
+/// several manifests, with its layers packed in other ways.
 fn tidy(manifests: &mut Vec<Descriptor>) {
     let mut at = 0;
     while at < manifests.len() {
         let own = &manifests[at];
         let repeats = |(index, other): (usize, &Descriptor)| {
-            index != at && other.digest == own.digest && (index > at || other.annotations.contains_key(NAME))
+            let id = own.annotations.get(CONFIG);
+            let is_same = other.digest == own.digest || id.is_some() && other.annotations.get(CONFIG) == id;
+            index != at && is_same && (index > at || other.annotations.contains_key(NAME))
         };
         if !own.annotations.contains_key(NAME) && manifests.iter().enumerate().any(repeats) {
             manifests.remove(at);

@@ -1,0 +1,283 @@
+//! Docker's `HostConfig`: what a container shares with the host, and its limits.
+
+use std::path::Path;
+
+use caps::Capability;
+use serde_json::{Map, Value, json};
+
+use crate::cgroups::blkio::{Blkio, Throttle};
+use crate::cgroups::devices::Rule;
+use crate::config::container::Namespace;
+use crate::container::listing::bound;
+use crate::container::network::{add_binding, network_mode};
+use crate::container::store::KeptContainer;
+use crate::plan::call::detached::Attributes;
+use crate::rootfs::mount::ContainerMount;
+use crate::security::capabilities::DEFAULT;
+use crate::text::printed;
+use crate::value::units::Size;
+
+/// The place of POSIX shared memory, and that of the device files. Each new root has a filesystem there.
+const SHM: &str = "/dev/shm";
+const DEV: &str = "/dev";
+
+/// The settings that can change after the container was made, and those in which a client's word means the usual.
+pub(super) fn known(container: &KeptContainer) -> Value {
+    let record = &container.record;
+    let resources = &record.config.environment.resources;
+    let (memory, cpu) = (resources.memory.as_ref(), resources.cpu.as_ref());
+    // Docker counts memory and swap together. Without a limit of swap alone, any amount may be used.
+    let swap = memory.and_then(|memory| {
+        let limit = memory.limit?.0;
+        Some(memory.swap.map_or(-1, |swap| (limit + swap.0).cast_signed()))
+    });
+    json!({
+        "NetworkMode": match &record.config.environment.namespaces.net {
+            Namespace::Join { target, .. } => target.to_string(),
+            _ => network_mode(container).to_owned(),
+        },
+        "Memory": memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.0),
+        "MemorySwap": swap.unwrap_or(0),
+        "MemoryReservation": memory.and_then(|memory| memory.reservation).map_or(0, |limit| limit.0),
+        "NanoCpus": cpu.and_then(|cpu| cpu.cpus).map_or(0, |cpus| (cpus.part() * 1e9) as u64),
+        "CpuShares": cpu.and_then(|cpu| cpu.shares).unwrap_or(0),
+        "CpusetCpus": cpu.and_then(|cpu| cpu.cpuset.as_deref()).unwrap_or_default(),
+        "BlkioWeight": resources.blkio.as_ref().and_then(|blkio| blkio.weight).unwrap_or(0),
+        "PidsLimit": resources.pids.as_ref().and_then(|pids| pids.max),
+        "AutoRemove": record.auto_remove,
+        "RestartPolicy": {
+            "Name": record.restart.word(),
+            "MaximumRetryCount": record.restart.maximum_retry_count,
+        },
+        "LogConfig": { "Type": "json-file", "Config": log_options(container) },
+    })
+}
+
+fn log_options(container: &KeptContainer) -> Value {
+    let log = container.record.log;
+    let mut options = Map::new();
+    options.extend(log.max_size.map(|size| ("max-size".to_owned(), Value::from(size.to_string()))));
+    if log.max_files > 0 {
+        options.insert("max-file".to_owned(), Value::from(log.max_files.to_string()));
+    }
+    Value::Object(options)
+}
+
+/// All others, where a client has not written them.
+pub(super) fn other(container: &KeptContainer) -> Value {
+    let parts = [isolation(container), files(container), limits(container), unused()];
+    let keys = parts.into_iter().flat_map(|part| match part {
+        Value::Object(keys) => keys,
+        _ => Map::new(),
+    });
+    Value::Object(keys.collect())
+}
+
+/// Namespaces, privileges, network.
+fn isolation(container: &KeptContainer) -> Value {
+    let config = &container.record.config;
+    let (environment, process) = (&config.environment, &config.process);
+    let namespaces = &environment.namespaces;
+    let (added, dropped) = capabilities(container);
+    let keeps_all = process.capabilities.is_none() || added.len() + DEFAULT.len() >= ALL;
+    let is_privileged = environment.root.is_some()
+        && keeps_all
+        && process.seccomp.is_none()
+        && environment.masked_paths.is_empty();
+    let mut options = Vec::new();
+    if process.no_new_privileges {
+        options.push("no-new-privileges");
+    }
+    if process.seccomp.is_none() && !is_privileged {
+        options.push("seccomp=unconfined");
+    }
+    let sysctls = environment.sysctls.0.iter();
+    let sysctls = sysctls.map(|(name, value)| (name.to_string(), value.to_string().into()));
+    json!({
+        "PortBindings": bindings(container),
+        "CapAdd": added,
+        "CapDrop": dropped,
+        "CgroupnsMode": mode(&namespaces.cgroup, "private"),
+        "Dns": environment.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "ExtraHosts": environment.hosts.iter().map(|line| host_line(line)).collect::<Vec<_>>(),
+        "GroupAdd": process.additional_gids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "IpcMode": mode(&namespaces.ipc, "private"),
+        "PidMode": mode(&namespaces.pid, ""),
+        "UTSMode": mode(&namespaces.uts, ""),
+        "Privileged": is_privileged,
+        "SecurityOpt": Some(options).filter(|options| !options.is_empty()),
+        "Sysctls": sysctls.collect::<Map<String, Value>>(),
+        "Init": namespaces.pid.options().is_some_and(|pid| pid.init),
+    })
+}
+
+/// The root filesystem and what is mounted in it.
+fn files(container: &KeptContainer) -> Value {
+    let environment = &container.record.config.environment;
+    let mnt = environment.namespaces.mnt.options();
+    let is_read_only =
+        environment.root.as_ref().map_or(mnt.is_some_and(|mnt| mnt.readonly), |root| root.readonly);
+    json!({
+        "Binds": binds(container),
+        "ReadonlyRootfs": is_read_only,
+        "MaskedPaths": environment.masked_paths.iter().map(|masked| printed(&masked.path)).collect::<Vec<_>>(),
+        "ReadonlyPaths": environment.readonly_paths.iter().map(printed).collect::<Vec<_>>(),
+        "ShmSize": shared_memory(container),
+        "Tmpfs": in_memory(container),
+    })
+}
+
+/// Limits of the cgroups and of the process.
+fn limits(container: &KeptContainer) -> Value {
+    let config = &container.record.config;
+    let usual = Blkio::default();
+    let blkio = config.environment.resources.blkio.as_ref().unwrap_or(&usual);
+    let (devices, rules) = devices(container);
+    let ulimits = config.process.rlimits.0.iter().map(|(resource, limit)| {
+        let (soft, hard) = (limit.soft.cast_signed(), limit.hard.cast_signed());
+        json!({ "Name": resource.to_string(), "Soft": soft, "Hard": hard })
+    });
+    json!({
+        "Devices": devices,
+        "DeviceCgroupRules": rules,
+        "Ulimits": ulimits.collect::<Vec<_>>(),
+        "BlkioDeviceReadBps": throttles(&blkio.read_bps),
+        "BlkioDeviceWriteBps": throttles(&blkio.write_bps),
+        "BlkioDeviceReadIOps": throttles(&blkio.read_iops),
+        "BlkioDeviceWriteIOps": throttles(&blkio.write_iops),
+    })
+}
+
+/// What no container has here.
+fn unused() -> Value {
+    json!({
+        "ContainerIDFile": "",
+        "VolumeDriver": "",
+        "VolumesFrom": null,
+        "ConsoleSize": [0, 0],
+        "Annotations": {},
+        "Cgroup": "",
+        "DnsOptions": [],
+        "DnsSearch": [],
+        "UsernsMode": "",
+        "PublishAllPorts": false,
+        "StorageOpt": {},
+        "Mounts": [],
+        "Runtime": "sandbox",
+        "Isolation": "",
+        "Links": null,
+        "DeviceRequests": null,
+        "CpuPeriod": 0,
+        "CpuQuota": 0,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "CpusetMems": "",
+        "BlkioWeightDevice": [],
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+        "MemorySwappiness": null,
+        "OomKillDisable": false,
+        "OomScoreAdj": 0,
+        "CgroupParent": "",
+    })
+}
+
+/// The number of capabilities from which on all are kept: an older kernel has not the last ones.
+const ALL: usize = 38;
+
+/// The capabilities that it has and Docker's containers do not, and the other way round.
+fn capabilities(container: &KeptContainer) -> (Vec<String>, Vec<String>) {
+    let Some(sets) = &container.record.config.process.capabilities else { return Default::default() };
+    let names = |all: &[Capability], without: &[Capability]| {
+        all.iter().filter(|one| !without.contains(one)).map(ToString::to_string).collect()
+    };
+    (names(&sets.bounding, &DEFAULT), names(&DEFAULT, &sets.bounding))
+}
+
+/// Docker's word for a namespace: `host`, `container:NAME`, or that of a new one.
+fn mode<T>(namespace: &Namespace<T>, new: &str) -> String {
+    match namespace {
+        Namespace::Host => "host".to_owned(),
+        Namespace::Join { target, .. } => target.to_string(),
+        Namespace::New(_) => new.to_owned(),
+    }
+}
+
+/// The volumes with a name and the directories of the host, as `-v` takes them.
+fn binds(container: &KeptContainer) -> Vec<String> {
+    let one = |source: String, target: &Path, is_read_only: bool| {
+        format!("{source}:{}{}", printed(target), if is_read_only { ":ro" } else { "" })
+    };
+    let volumes = container.record.volumes.iter().filter(|volume| !volume.is_anonymous);
+    let volumes = volumes.map(|volume| one(volume.name.clone(), &volume.target, volume.readonly));
+    let bound = bound(container).map(|mount| {
+        one(printed(&mount.source), &mount.destination, mount.attributes().contains(Attributes::READ_ONLY))
+    });
+    volumes.chain(bound).collect()
+}
+
+/// A line of /etc/hosts, `ADDRESS NAME`, as `--add-host` takes it.
+fn host_line(line: &str) -> String {
+    match line.split_once(char::is_whitespace) {
+        Some((address, name)) => format!("{}:{address}", name.trim()),
+        None => line.to_owned(),
+    }
+}
+
+/// The devices of the host that were asked for by their path, and the rules with numbers.
+fn devices(container: &KeptContainer) -> (Vec<Value>, Vec<String>) {
+    let (mut devices, mut rules) = (Vec::new(), Vec::new());
+    let asked = container.record.config.environment.resources.devices.iter();
+    for rule in asked.flat_map(|devices| &devices.rules.allow) {
+        match rule {
+            Rule::Path(path, access) => devices.push(json!({
+                "PathOnHost": printed(path), "PathInContainer": printed(path), "CgroupPermissions": access.to_string(),
+            })),
+            rule => rules.push(rule.to_string()),
+        }
+    }
+    (devices, rules)
+}
+
+/// The filesystems in memory, each with its options as `--tmpfs` takes them.
+fn in_memory(container: &KeptContainer) -> Map<String, Value> {
+    let mounts = container.record.config.environment.mounts.iter();
+    let asked = mounts.filter(|mount| mount.kind == "tmpfs");
+    let asked =
+        asked.filter(|mount| mount.destination != Path::new(DEV) && mount.destination != Path::new(SHM));
+    asked.map(|mount| (printed(&mount.destination), mount.options.join(",").into())).collect()
+}
+
+/// The size of /dev/shm: that of the last filesystem which is mounted there. Zero: it is that of the host.
+fn shared_memory(container: &KeptContainer) -> u64 {
+    let mounts = container.record.config.environment.mounts.iter();
+    let size = |mount: &ContainerMount| {
+        let data = mount.data();
+        let (_, written) = data.iter().find(|(name, _)| *name == "size")?;
+        written.parse().map(|Size(bytes)| bytes).ok()
+    };
+    mounts.filter(|mount| mount.destination == Path::new(SHM)).filter_map(size).last().unwrap_or(0)
+}
+
+fn throttles(all: &[Throttle]) -> Vec<Value> {
+    all.iter().map(|one| json!({ "Path": printed(&one.device), "Rate": one.rate.0 })).collect()
+}
+
+/// The ports that its maker has asked for, each with where it is published.
+pub(super) fn bindings(container: &KeptContainer) -> Map<String, Value> {
+    let mut all = Map::new();
+    let net = container.record.config.environment.namespaces.net.options();
+    for port in net.iter().flat_map(|net| &net.publish) {
+        let written = port.to_string();
+        let (numbers, protocol) = match written.split_once('/') {
+            Some((numbers, protocol)) => (numbers, protocol),
+            None => (&*written, "tcp"),
+        };
+        let (host, inside) = numbers.rsplit_once(':').unwrap_or(("", numbers));
+        let (ip, host) = host.rsplit_once(':').unwrap_or(("", host));
+        add_binding(&mut all, format!("{inside}/{protocol}"), ip, host);
+    }
+    all
+}

@@ -1,0 +1,139 @@
+//! The flags of `run` and `create` in the forms that Docker's users write.
+//!
+//! Judged by what the command in the container sees: /proc, its mounts, its variables.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - every switch with each of Docker's truth values, alone and behind other letters.
+//! - variables and files with any bytes but null.
+#![cfg(feature = "images")]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use support::kept::KeptHome;
+use support::{sandbox, text};
+
+/// A HOME with an image of a few programs.
+fn with_tools() -> KeptHome {
+    let home = KeptHome::new();
+    home.out(&["image", "from-host", "tool", "sh", "cat", "grep", "readlink", "sleep", "true"]);
+    home
+}
+
+/// What a script prints in a throw-away container.
+fn printed(home: &KeptHome, flags: &[&str], script: &str) -> String {
+    home.out(&[&["run", "--rm=true", "--network", "none"], flags, &["tool", "sh", "-c", script]].concat())
+}
+
+#[test]
+fn a_flag_has_dockers_forms() {
+    let home = with_tools();
+    for (flags, script, expected) in [
+        (&["-h", "box"][..], "cat /proc/sys/kernel/hostname", "box"),
+        (&["-i=false", "-h", "box"], "cat /proc/sys/kernel/hostname", "box"),
+        (&["-u", ":0"], "grep -E '^(Uid|Gid)' /proc/self/status", "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0"),
+        (&["--ipc", "shareable", "--init=false"], "exec cat /proc/1/comm", "cat"),
+        (&["--init=true"], "cat /proc/1/comm", "sandbox"),
+        (&["-e", "A=1", "-e=B=false"], "echo $A $B", "1 false"),
+        (&["-l", "a=true", "--read-only=1"], "echo x 2>/dev/null > /f || echo denied", "denied"),
+    ] {
+        let found = printed(&home, flags, script);
+        assert_eq!(found, expected, "{flags:?}");
+    }
+    let own = fs::read_link("/proc/self/ns/ipc").unwrap();
+    let inside = printed(&home, &["--ipc=shareable"], "readlink /proc/self/ns/ipc");
+    assert_ne!(inside, own.to_str().unwrap());
+    // A quarter of the memory of this machine, in whole pages. The kernel does not print the usual size, a half.
+    let memory = rustix::system::sysinfo();
+    let part = memory.totalram * u64::from(memory.mem_unit) / 4;
+    let mounted = printed(&home, &["--tmpfs", "/t:size=25%"], "grep ' /t ' /proc/self/mounts");
+    let size = mounted.split(',').find_map(|option| option.strip_prefix("size=")).unwrap();
+    let size: u64 = size.split('k').next().unwrap().parse().unwrap();
+    assert!((size << 10).abs_diff(part) <= 64 << 10, "{mounted} {part}");
+    // A container is kept with --rm=false, and the network is the usual one with `default`.
+    home.out(&["run", "--rm=false", "--name", "kept", "--network=none", "tool", "true"]);
+    home.out(&["rm", "kept"]);
+    home.out(&["create", "--network", "default", "--ipc", "private", "--name", "web", "tool", "true"]);
+    let mode = home.out(&["inspect", "-f", "{{.HostConfig.NetworkMode}}", "web"]);
+    assert!(["bridge", "none"].contains(&&*mode), "{mode}");
+    home.out(&["rm", "-f=true", "web"]);
+}
+
+#[test]
+fn a_directory_that_does_not_exist_is_made_for_a_volume() {
+    let home = with_tools();
+    let made = home.around().join("not/there");
+    let source = made.to_str().unwrap();
+    // `--mount` wants one that is there.
+    let flag = format!("type=bind,source={source},target=/x");
+    let refused = home.refused(&["create", "--network", "none", "--mount", &flag, "tool", "true"], 125);
+    assert!(refused.contains("does not exist") && !made.exists(), "{refused}");
+    let told = home.run(&[
+        "create",
+        "--explain",
+        "--network",
+        "none",
+        "-v",
+        &format!("{source}:/x"),
+        "--name",
+        "volumes",
+        "tool",
+        "true",
+    ]);
+    assert!(text(&told.stderr).contains(&format!("mkdir(\"{source}\")")), "{told:?}");
+    home.out(&["rm", "-v", "volumes"]);
+    assert!(made.is_dir(), "nothing removes it");
+    printed(&home, &["-v", &format!("{source}:/x")], "echo hello > /x/file");
+    assert_eq!(fs::read_to_string(made.join("file")).unwrap(), "hello\n");
+}
+
+#[test]
+fn the_value_of_a_variable_is_bytes() {
+    let home = with_tools();
+    let file = home.around().join("variables");
+    fs::write(&file, b"FILE=\xfe\xff x\nPLAIN=1\n").unwrap();
+    let run = |source: &OsStr, command: &[&str]| {
+        let mut run = home.command(&["run", "--rm", "--network", "none", "-e", "OWN", "--env-file"]);
+        run.arg(&file).arg("-e").arg(OsStr::from_bytes(b"A=\xff=b")).env("OWN", OsStr::from_bytes(b"\x80"));
+        run.arg(source).args(command).output().unwrap()
+    };
+    let output = run("tool".as_ref(), &["sh", "-c", "echo \"$A|$OWN|$FILE|$PLAIN\""]);
+    assert_eq!(output.stdout, b"\xff=b|\x80|\xfe\xff x|1\n", "{output:?}");
+    // In YAML the bytes are escaped, which is said; in JSON they are base64.
+    let mut print = sandbox(&["run", "--print-spec", "-e"]);
+    print.arg(OsStr::from_bytes(b"A=\xff")).arg(home.spec("", "true"));
+    let spec = text(&print.output().unwrap().stdout);
+    assert!(spec.contains("not UTF-8") && spec.contains("\\xff"), "{spec}");
+    let mut create = home.command(&["create", "--network", "none", "--name", "web", "-e"]);
+    assert!(create.arg(OsStr::from_bytes(b"A=\xff")).args(["tool", "true"]).status().unwrap().success());
+    let config = home.out(&["inspect", "-f", "{{json .Sandbox.Config}}", "web"]);
+    assert!(config.contains(r#"{"bytes":"QT3/"}"#), "{config}");
+    home.out(&["rm", "web"]);
+    let mut wrong = home.command(&["create", "-e"]);
+    let output = wrong.arg(OsStr::from_bytes(b"A\xff=1")).arg("tool").output().unwrap();
+    assert!(
+        output.status.code() == Some(2) && text(&output.stderr).contains("name of a variable"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn other_keys_detach() {
+    let home = with_tools();
+    let path = home.path();
+    let start = ["--home", path.to_str().unwrap(), "run", "-it", "--network", "none", "--name", "web"];
+    let command = ["--detach-keys", "a,b", "tool", "sh", "-c", "echo ready; exec sleep 600"];
+    let mut terminal = support::terminal::Terminal::start(&[&start[..], &command].concat());
+    terminal.wait_for("ready");
+    terminal.press("ab");
+    let (_, shown) = terminal.ended();
+    assert!(shown.contains("read escape sequence"), "{shown}");
+    assert_eq!(home.status("web"), "running");
+    home.out(&["rm", "-f", "web"]);
+    assert!(home.refused(&["run", "--detach-keys", "ctrl-", "tool"], 2).contains("--detach-keys"));
+    let spec = home.spec("", "true");
+    assert!(home.refused(&["run", "--detach-keys", "a", &spec], 2).contains("is for a container that stays"));
+}
