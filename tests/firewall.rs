@@ -47,7 +47,7 @@ fn listed(ruleset: &str) -> Vec<String> {
 
 /// The name of the port differs on each run.
 fn without_port(tables: &[String]) -> Vec<String> {
-    let port = regex_lite::Regex::new("sbx-[0-9a-f]{8}").unwrap();
+    let port = regex_lite::Regex::new("sbx-n?[0-9a-f]{8}").unwrap();
     let mut tables: Vec<String> =
         tables.iter().map(|table| port.replace_all(table, "<port>").into_owned()).collect();
     tables.sort();
@@ -66,22 +66,26 @@ fn nft_lists_the_tables_that_the_plan_prints() {
     if !["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"].iter().any(|path| Path::new(path).exists()) {
         return skip(test, "nft(8) isn't installed");
     }
-    for forwarding in ["0", "1"] {
+    let with_neighbours = "run /run/with.yaml";
+    for (forwarding, command, count) in
+        [("0", "net --mode bridge", 2), ("1", "net --mode bridge", 2), ("0", with_neighbours, 3)]
+    {
         let shown = from_lab(&format!(
             r#"PATH=$PATH:/usr/sbin:/sbin; echo {forwarding} > /proc/sys/net/ipv4/ip_forward
-            echo == plan; $S net --mode bridge --dry-run --format json -- true
-            echo; echo == hand; $S net --mode bridge --dry-run -- true
-            $S net --mode bridge -q -- sleep 60 & until_true 'nft list ruleset | grep -q "type filter hook ingress"'
+            printf 'net: {{ mode: bridge, neighbours: true }}\n' > /run/with.yaml
+            echo == plan; $S {command} --dry-run --format json -- true
+            echo; echo == hand; $S {command} --dry-run -- true
+            $S {command} -q -- sleep 60 & until_true 'nft list ruleset | grep -q "type filter hook ingress"'
             echo == made; nft list ruleset; kill $!; wait; echo == left; nft list ruleset"#
         ));
         let (plan, made) = (section(&shown, "plan"), section(&shown, "made"));
         let planned = tables(plan, forwarding == "0");
-        assert_eq!(planned.len(), 2, "{shown}");
+        assert_eq!(planned.len(), count, "{shown}");
         assert_eq!(without_port(&listed(made)), without_port(&planned), "{shown}");
         assert_eq!(section(&shown, "left"), "", "{shown}");
 
         // nft accepts the text, and makes the same of it: in another network namespace, where a device has the port's name.
-        let port = regex_lite::Regex::new("sbx-[0-9a-f]{8}").unwrap();
+        let port = regex_lite::Regex::new("sbx-n?[0-9a-f]{8}").unwrap();
         let port_of = |text: &str| port.find(text).expect("a port").as_str().to_owned();
         let hand = section(&shown, "hand");
         let by_hand: Vec<&str> =

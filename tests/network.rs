@@ -107,6 +107,34 @@ fn a_container_cannot_send_as_another() {
     assert_eq!(shown, "machine 10.111.0.3\nno\nno\n0\n");
 }
 
+/// Containers of images reach each other, as Docker's do. Those of specs neither reach them nor are reached: not by TCP, not
+/// by a datagram that needs no answer, not by a frame for all. Once with br_netfilter, by which these packets come to the
+/// chains for forwarded ones too, and once without.
+#[test]
+fn neighbours_reach_each_other_and_no_isolated_container() {
+    for filtered in ["0", "1"] {
+        let shown = from_lab(&format!(
+            r#"printf 'net: {{ mode: bridge, neighbours: true }}\n' > /run/with.yaml
+            printf 'net: {{ mode: bridge }}\n' > /run/without.yaml
+            serving() {{ $S run -q /run/$1.yaml -- perl -e "$SERVE" 0.0.0.0 80 $1 &
+                until_true "[ \"\$(ask $2 80)\" != no ]"; }}
+            hearing() {{ $S run -q /run/$1.yaml -- perl -MIO::Socket::INET -e '
+                $s = IO::Socket::INET->new(LocalPort => 53, Proto => "udp"); $| = 1; print STDERR "up\n";
+                while ($s->recv($b, 9)) {{ open $f, ">>", "/run/heard"; print $f $b; close $f }}' 2> /run/up.$1 &
+                until_true "grep -q up /run/up.$1"; }}
+            serving with 10.111.0.2; serving without 10.111.0.3; hearing with; hearing without
+            # The addresses of the two that hear are 4 and 5.
+            grep -q . /proc/sys/net/bridge/bridge-nf-call-iptables && echo {filtered} > /proc/sys/net/bridge/bridge-nf-call-iptables
+            from() {{ $S run -q /run/$1.yaml -- bash -c 'for to in 2 3; do perl -e "$1" 10.111.0.$to 80; done
+                for to in 4 5; do echo "$0.$to" > /dev/udp/10.111.0.$to/53; done
+                ip neigh replace 10.111.0.5 lladdr ff:ff:ff:ff:ff:ff dev eth0; echo "$0.all" > /dev/udp/10.111.0.5/53
+                sleep 0.3' $1 "$ASK"; }}
+            from with; from without; cat /run/heard"#
+        ));
+        assert_eq!(shown, "with 10.111.0.6\nno\nno\nno\nwith.4\n", "br_netfilter {filtered}");
+    }
+}
+
 #[test]
 fn a_killed_sandbox_leaves_nothing_once_the_next_command_has_run() {
     // No file in /proc lists nftables tables. If the first address is free again, its table has been removed.

@@ -48,7 +48,7 @@ pub fn spec_of_image(rootfs: Rootfs) -> Spec {
     // Only root can make a bridge.
     let is_root = nix::unistd::geteuid().is_root();
     let mode = if is_root { Mode::Bridge } else { Mode::None };
-    spec.net = Some(Net { mode, ..Net::default() });
+    spec.net = Some(Net { mode, neighbours: is_root, ..Net::default() });
     spec.user = if is_root { None } else { user_of_image() };
     spec.capabilities = Some(Capabilities::Default);
     spec.seccomp = Some(Seccomp::Default);

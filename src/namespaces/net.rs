@@ -65,6 +65,10 @@ pub struct Net {
     /// Network mode: none (lo alone), bridge (to the host and beyond; needs root), or host (no new network namespace)
     #[arg(long, value_name = "MODE", default_value = "none", visible_alias = "network")]
     pub mode: Mode,
+    /// With mode: bridge, reach the other containers on the bridge that have this too, as Docker's containers do
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub neighbours: bool,
     /// Publish a port, like docker's -p: [[ADDRESS:]HOSTPORT:]PORT[/udp]; without ADDRESS, on all IPv4 addresses (may be repeated)
     #[arg(long, short, value_name = "PORTS")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,7 +86,15 @@ pub struct Net {
 
 impl Default for Net {
     fn default() -> Self {
-        Net { join: None, lo: Lo::Up, veth: false, mode: Mode::None, publish: Vec::new(), mount_sys: true }
+        Net {
+            join: None,
+            lo: Lo::Up,
+            veth: false,
+            mode: Mode::None,
+            neighbours: false,
+            publish: Vec::new(),
+            mount_sys: true,
+        }
     }
 }
 
@@ -134,7 +146,12 @@ impl Net {
 
     /// What the options ask for as a connection to the outside.
     pub fn request(&self) -> NetworkRequest<'_> {
-        NetworkRequest { veth: self.veth, bridge: self.mode == Mode::Bridge, publish: &self.publish }
+        NetworkRequest {
+            veth: self.veth,
+            bridge: self.mode == Mode::Bridge,
+            neighbours: self.neighbours,
+            publish: &self.publish,
+        }
     }
 
     /// Notes that `mode: host` makes no new network namespace, and refuses options that need one.

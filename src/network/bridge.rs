@@ -6,6 +6,9 @@
 //! The rules and settings here, and their reasons:
 //! - A container reaches the outside and the host, but no other container: the ports of the bridge are isolated. Two
 //!   containers can talk through a published port.
+//! - Containers with `neighbours` reach each other, as Docker's do. The bridge itself would let their ports reach the isolated
+//!   ones too, and the other way round. So each has a table of the bridge family, which drops frames between its port and
+//!   those of others. The names of the ports tell which these are.
 //! - A container cannot send packets in the name of another one. A packet or an ARP message with another IPv4 or
 //!   hardware address is dropped.
 //! - A machine that uses the host as its router reaches no container: only answers are forwarded to a container. If
@@ -26,7 +29,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::veth::device_name;
+use super::veth::{PREFIX_OF_NEIGHBOUR, device_name, neighbour_name};
 use super::{INSIDE, may_create_devices, refuse, subnet};
 use crate::feature::Feature;
 use crate::host::run_lock::{self, RunLock};
@@ -71,6 +74,8 @@ pub struct Bridge {
     pub is_foreign: bool,
     /// The name of the port that a run would create. It is random, like that of every veth pair.
     pub port: String,
+    /// Whether the container reaches others that do the same.
+    pub neighbours: bool,
     /// Whether the caller may create devices: CAP_NET_ADMIN is effective.
     pub permitted: bool,
     /// Whether the plan is one of root, which another user only prints.
@@ -82,14 +87,15 @@ pub struct Bridge {
 impl Bridge {
     /// Looks up the bridge. If it exists, its network is used. Otherwise it is the first free one, so that two runs at
     /// the same time choose the same.
-    pub fn gather(as_root: bool) -> Bridge {
+    pub fn gather(neighbours: bool, as_root: bool) -> Bridge {
         let (link, routes) = link_and_routes();
         let address = link.as_ref().and_then(own_address);
         let network = address.map(|address| Ipv4Addr::from(u32::from(address) & !0xff));
         Bridge {
             network: network.or_else(|| free_network(&routes)),
             is_foreign: link.is_some() && address.is_none(),
-            port: device_name(token()),
+            port: if neighbours { neighbour_name(token()) } else { device_name(token()) },
+            neighbours,
             permitted: as_root || may_create_devices(),
             as_root,
             closed: closed_chains(),
@@ -153,7 +159,7 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
     bridge.closed.iter().for_each(|closed| draft.note(format!("net: {closed}")));
     let gateway = Ipv4Addr::from(u32::from(network) + 1);
     plan_bridge(network, gateway, bridge, draft);
-    plan_port(&bridge.port, gateway, draft);
+    plan_port(&bridge.port, bridge.neighbours, gateway, draft);
 }
 
 /// The bridge, and a claim to one address of its network.
@@ -178,12 +184,12 @@ fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, bridge: &Bridge, draft: &mu
     );
     // Undone last but one, after the port, and with both tables of the run: the container never has a port without them.
     let undo = Undo::RemoveTables { comment: port.to_owned() };
-    let claim = NftablesCall::ClaimAddress { network, table: forwarding_rules(port) };
+    let claim = NftablesCall::ClaimAddress { network, table: forwarding_rules(port, bridge.neighbours) };
     draft.undoable(at, Actor::Host, net, claim, "net.claim.why", undo);
 }
 
 /// The veth pair between the bridge and the container.
-fn plan_port(port: &str, gateway: Ipv4Addr, draft: &mut Draft) {
+fn plan_port(port: &str, neighbours: bool, gateway: Ipv4Addr, draft: &mut Draft) {
     let (at, net) = (Phase::Veth, Feature::Net);
     let name = port.to_owned();
     let pair = NetCall::AddVeth {
@@ -196,7 +202,10 @@ fn plan_port(port: &str, gateway: Ipv4Addr, draft: &mut Draft) {
     draft.undoable(at, Actor::Host, net, pair, "net.port.why", Undo::DeleteLink { name: name.clone() });
     let mut step = |call: Call, why| draft.step(at, Actor::Host, net, call, why);
     // Both come before the port is up, so no packet can come out of it before.
-    step(NetCall::Isolate { port: name.clone() }.into(), "net.isolate.why");
+    match neighbours {
+        true => step(NftablesCall::NewTable { table: neighbour_rules(port) }.into(), "net.neighbours.why"),
+        false => step(NetCall::Isolate { port: name.clone() }.into(), "net.isolate.why"),
+    }
     step(NftablesCall::NewTable { table: port_rules(port) }.into(), "net.guard.why");
     step(NetCall::LinkUp { name: name.clone() }.into(), "net.up.why");
     let mut step = |call: NetCall, why| draft.step(Phase::Network, Actor::Child, net, call, why);
@@ -213,23 +222,19 @@ fn forwarding_was_off() -> DeviceAlias {
 
 /// The packets that the host forwards. Only answers are forwarded to the container. If forwarding was off before, a
 /// packet is dropped if it neither comes from the bridge nor goes to it.
-fn forwarding_rules(port: &str) -> Table {
-    use PacketMatch::{IpDestination, IpSource, KnownConnection, NotReceivedBy, NotSentBy};
+///
+/// If br_netfilter is loaded (Docker loads it), these chains get the packets between neighbours too.
+fn forwarding_rules(port: &str, neighbours: bool) -> Table {
+    use PacketMatch::{IpDestination, IpSource, KnownConnection, NotReceivedBy, NotSentBy, ReceivedBy};
     use PacketVerdict::{Accept, Drop, Masquerade};
     let (not_from, not_to) = (NotReceivedBy(NAME.into()), NotSentBy(NAME.into()));
     let not_ours = rule([not_from, not_to.clone()], Drop);
-    let forward = Chain {
-        name: "forward".into(),
-        kind: ChainKind::Filter,
-        hook: Hook::Forward,
-        priority: ChainPriority::Filter,
-        policy: ChainPolicy::Accept,
-        rules: vec![
-            rule([IpDestination, KnownConnection], Accept),
-            rule([IpDestination], Drop),
-            FirewallRule { only_if: Some(forwarding_was_off()), ..not_ours },
-        ],
-    };
+    let of_neighbours = neighbours.then(|| rule([IpDestination, ReceivedBy(NAME.into())], Accept));
+    let mut rules = vec![rule([IpDestination, KnownConnection], Accept)];
+    rules.extend(of_neighbours);
+    rules.push(rule([IpDestination], Drop));
+    rules.push(FirewallRule { only_if: Some(forwarding_was_off()), ..not_ours });
+    let forward = forward_chain(rules);
     let postrouting = Chain {
         name: "postrouting".into(),
         kind: ChainKind::Nat,
@@ -239,6 +244,28 @@ fn forwarding_rules(port: &str) -> Table {
         rules: vec![rule([IpSource, not_to], Masquerade)],
     };
     table(TableFamily::Ip, port, vec![forward, postrouting])
+}
+
+/// The frames that the bridge forwards between the port and others: only the ports of neighbours.
+fn neighbour_rules(port: &str) -> Table {
+    use PacketMatch::{NotReceivedBy, NotSentBy, ReceivedBy, SentBy};
+    let any = format!("{PREFIX_OF_NEIGHBOUR}*");
+    let rules = vec![
+        rule([ReceivedBy(port.into()), NotSentBy(any.clone())], PacketVerdict::Drop),
+        rule([SentBy(port.into()), NotReceivedBy(any)], PacketVerdict::Drop),
+    ];
+    table(TableFamily::Bridge, port, vec![forward_chain(rules)])
+}
+
+fn forward_chain(rules: Vec<FirewallRule>) -> Chain {
+    Chain {
+        name: "forward".into(),
+        kind: ChainKind::Filter,
+        hook: Hook::Forward,
+        priority: ChainPriority::Filter,
+        policy: ChainPolicy::Accept,
+        rules,
+    }
 }
 
 /// The packets that the container may send: IPv4 packets with its source address, and ARP messages about its own

@@ -46,6 +46,8 @@ pub struct NetworkRequest<'a> {
     pub veth: bool,
     /// A port of the bridge.
     pub bridge: bool,
+    /// Whether the container reaches the others on the bridge that do the same.
+    pub neighbours: bool,
     /// The published ports.
     pub publish: &'a [Port],
 }
@@ -67,7 +69,7 @@ impl NetworkFacts {
     pub fn gather(wanted: NetworkRequest<'_>, as_root: bool) -> NetworkFacts {
         NetworkFacts {
             veth: wanted.veth.then(|| Veth::gather(as_root)).flatten(),
-            bridge: wanted.bridge.then(|| Bridge::gather(as_root)),
+            bridge: wanted.bridge.then(|| Bridge::gather(wanted.neighbours, as_root)),
             ports: (!wanted.publish.is_empty()).then(|| PortFacts::gather(as_root)),
         }
     }

@@ -66,9 +66,18 @@ impl Veth {
 /// How the names of outer devices begin.
 pub(super) const PREFIX_OF_NAME: &str = "sbx-";
 
+/// How the names of ports of the bridge begin whose containers reach each other. No hexadecimal digit follows the hyphen, so no
+/// other name begins so.
+pub(super) const PREFIX_OF_NEIGHBOUR: &str = "sbx-n";
+
 /// The name of the outer device of a veth pair, from 32 random bits.
 pub(super) fn device_name(random: u32) -> String {
     format!("{PREFIX_OF_NAME}{random:08x}")
+}
+
+/// The same, for a container that reaches others like it.
+pub(super) fn neighbour_name(random: u32) -> String {
+    format!("{PREFIX_OF_NEIGHBOUR}{random:08x}")
 }
 
 /// The first free network, from the one with the index `first` on.

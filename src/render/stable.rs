@@ -41,7 +41,7 @@ pub fn stable(text: &str) -> String {
     // The number of a file descriptor depends on which ones the caller has open.
     let text = behind(&text, r"\b((?:bind|connect|recvfrom|sendto)\()(\d+)\b", "fd");
     let text = behind(&text, r"\b(sandbox/)([0-9a-f]{8})\b", "cgroup");
-    let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
+    let text = rename(&text, r"\b(sbx)-(n?[0-9a-f]{8})\b", |_| "link".into());
     let text = rename(&text, r"\b(10\.111)\.(\d+\.\d+)\b", |_| "address".into());
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {

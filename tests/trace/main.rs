@@ -71,7 +71,7 @@ pub(crate) fn general(call: &str) -> String {
     let call = replace(r"/proc/self/fd/\d+", "<>", &call);
     let call = call.replace("setgroups(0, [])", "setgroups(0, NULL)").replace("SUID_DUMP_DISABLE", "0");
     let call = call.replace(", IPPROTO_IP)", ", 0)").replace("|0x10)", "|MFD_EXEC)");
-    let call = replace("7362782d[0-9a-f]{16}|sbx-[0-9a-f]{8}", "<port>", &call);
+    let call = replace("7362782d[0-9a-f]{16}|sbx-n?[0-9a-f]{8}", "<port>", &call);
     let call = replace(r"10\.111\.\d+\.\d+/30", "<pair>/30", &call).replace("|O_LARGEFILE", "");
     let call = call.replace("TIOCGPTPEER, 0x80102", "TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC");
     let call = replace(r"TIOCSWINSZ, (\{[^}]*\}|<>)", "TIOCSWINSZ, <>", &call);

@@ -123,5 +123,5 @@ fn undone(undo: &Value) -> Vec<String> {
         calls.push("write(<proc/sys/net/ipv4/ip_forward>, \"0\", 1)".to_owned());
     }
     calls.extend(text("remove_tables", "comment").map(|_| "send(<nftables>, {NFT_MSG_DELTABLE})".to_owned()));
-    calls.iter().map(|call| general(&replace("sbx-[0-9a-f]{8}", "<port>", call))).collect()
+    calls.iter().map(|call| general(&replace("sbx-n?[0-9a-f]{8}", "<port>", call))).collect()
 }

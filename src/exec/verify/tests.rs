@@ -115,6 +115,7 @@ fn an_address_and_a_route_that_are_missing_are_found() {
         network: Some(Ipv4Addr::new(10, 111, 99, 0)),
         is_foreign: false,
         port: "sbx-0".into(),
+        neighbours: false,
         permitted: true,
         as_root: false,
         closed: Vec::new(),

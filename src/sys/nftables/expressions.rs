@@ -61,13 +61,17 @@ impl Expressions {
         self.compare(NFT_CMP_EQ, bytes);
     }
 
-    /// Matches if the device under a key, NFT_META_IIFNAME or NFT_META_OIFNAME, has another name.
-    pub(crate) fn device_is_not(&mut self, key: c_int, name: &str) {
+    /// Matches if the device under a key, NFT_META_IIFNAME or NFT_META_OIFNAME, has this name, or with `is` false another
+    /// one. A `*` at the end stands for any further characters.
+    pub(crate) fn device(&mut self, key: c_int, name: &str, is: bool) {
         // The kernel compares the name as an array, padded with NULs.
         let mut bytes = name.as_bytes().to_vec();
-        bytes.resize(libc::IFNAMSIZ, 0);
+        match bytes.pop_if(|last| *last == b'*') {
+            Some(_) => {}
+            None => bytes.resize(libc::IFNAMSIZ, 0),
+        }
         self.load_meta(key);
-        self.compare(NFT_CMP_NEQ, &bytes);
+        self.compare(if is { NFT_CMP_EQ } else { NFT_CMP_NEQ }, &bytes);
     }
 
     /// Matches if the state of the packet's connection is one of these bits.

@@ -18,7 +18,7 @@ impl Table {
         let mut batch = Batch::new(self.family.number(), &name, &self.comment);
         for chain in &self.chains {
             let (hook, device) = chain.hook.number();
-            let (kind, priority) = (chain.kind.name(), chain.priority.number());
+            let (kind, priority) = (chain.kind.name(), chain.priority.number(self.family));
             let policy = chain.policy.number();
             batch.chain(&name, &BaseChain { name: &chain.name, kind, hook, priority, device, policy });
             for rule in &chain.rules {
@@ -33,6 +33,7 @@ impl TableFamily {
     fn number(self) -> c_int {
         match self {
             TableFamily::Ip => libc::NFPROTO_IPV4,
+            TableFamily::Bridge => libc::NFPROTO_BRIDGE,
             TableFamily::Netdev => libc::NFPROTO_NETDEV,
         }
     }
@@ -49,11 +50,15 @@ impl Hook {
     }
 }
 
+/// NF_BR_PRI_FILTER_BRIDGED of linux/netfilter_bridge.h: what nft(8) calls `filter` in the bridge family.
+const BRIDGE_FILTER: c_int = -200;
+
 impl ChainPriority {
-    fn number(self) -> c_int {
-        match self {
-            ChainPriority::Filter => libc::NF_IP_PRI_FILTER,
-            ChainPriority::Srcnat => libc::NF_IP_PRI_NAT_SRC,
+    fn number(self, family: TableFamily) -> c_int {
+        match (self, family) {
+            (ChainPriority::Filter, TableFamily::Bridge) => BRIDGE_FILTER,
+            (ChainPriority::Filter, _) => libc::NF_IP_PRI_FILTER,
+            (ChainPriority::Srcnat, _) => libc::NF_IP_PRI_NAT_SRC,
         }
     }
 }
@@ -106,7 +111,11 @@ impl PacketMatch {
             PacketMatch::ArpSenderEther | PacketMatch::ArpSenderIp => of(libc::ETH_P_ARP),
             // A number in the byte order of the machine.
             PacketMatch::EtherSource => Some((NFT_META_IIFTYPE, libc::ARPHRD_ETHER.to_ne_bytes())),
-            PacketMatch::NotReceivedBy(_) | PacketMatch::NotSentBy(_) | PacketMatch::KnownConnection => None,
+            PacketMatch::ReceivedBy(_)
+            | PacketMatch::NotReceivedBy(_)
+            | PacketMatch::SentBy(_)
+            | PacketMatch::NotSentBy(_)
+            | PacketMatch::KnownConnection => None,
         }
     }
 
@@ -120,8 +129,10 @@ impl PacketMatch {
                 to.payload(NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_ETHER, &hardware)
             }
             PacketMatch::ArpSenderIp => to.payload(NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_IP, &ip),
-            PacketMatch::NotReceivedBy(device) => to.device_is_not(NFT_META_IIFNAME, device),
-            PacketMatch::NotSentBy(device) => to.device_is_not(NFT_META_OIFNAME, device),
+            PacketMatch::ReceivedBy(device) => to.device(NFT_META_IIFNAME, device, true),
+            PacketMatch::NotReceivedBy(device) => to.device(NFT_META_IIFNAME, device, false),
+            PacketMatch::SentBy(device) => to.device(NFT_META_OIFNAME, device, true),
+            PacketMatch::NotSentBy(device) => to.device(NFT_META_OIFNAME, device, false),
             PacketMatch::KnownConnection => to.connection_state(ESTABLISHED | RELATED),
         }
     }

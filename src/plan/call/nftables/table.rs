@@ -26,6 +26,8 @@ pub struct Table {
 pub enum TableFamily {
     /// IPv4 packets of all devices.
     Ip,
+    /// The frames that a bridge forwards from one port to another.
+    Bridge,
     /// All packets that one device receives.
     Netdev,
 }
@@ -73,7 +75,7 @@ pub enum Hook {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChainPriority {
-    /// 0: where packets are filtered.
+    /// 0, for bridges -200: where packets are filtered.
     Filter,
     /// 100: where the source address is changed.
     Srcnat,
@@ -116,9 +118,13 @@ pub enum PacketMatch {
     ArpSenderEther,
     /// The sender's IPv4 address of the ARP packet is `<address>`.
     ArpSenderIp,
-    /// The packet was not received by this device.
+    /// The packet was received by this device.
+    ReceivedBy(String),
+    /// The packet was not received by this device. A `*` at the end stands for any further characters.
     NotReceivedBy(String),
-    /// The packet is not sent by this device.
+    /// The packet is sent by this device.
+    SentBy(String),
+    /// The packet is not sent by this device. A `*` at the end stands for any further characters.
     NotSentBy(String),
     /// The packet belongs to a known connection, or is related to one.
     KnownConnection,
@@ -183,6 +189,7 @@ impl fmt::Display for TableFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             TableFamily::Ip => "ip",
+            TableFamily::Bridge => "bridge",
             TableFamily::Netdev => "netdev",
         })
     }
@@ -248,7 +255,9 @@ impl fmt::Display for PacketMatch {
             PacketMatch::EtherSource => f.write_str("ether saddr <hardware>"),
             PacketMatch::ArpSenderEther => f.write_str("arp saddr ether <hardware>"),
             PacketMatch::ArpSenderIp => f.write_str("arp saddr ip <address>"),
+            PacketMatch::ReceivedBy(device) => write!(f, "iifname {device:?}"),
             PacketMatch::NotReceivedBy(device) => write!(f, "iifname != {device:?}"),
+            PacketMatch::SentBy(device) => write!(f, "oifname {device:?}"),
             PacketMatch::NotSentBy(device) => write!(f, "oifname != {device:?}"),
             PacketMatch::KnownConnection => f.write_str("ct state established,related"),
         }
