@@ -311,6 +311,60 @@ fn over_tcp_no_web_page_is_answered() {
 }
 
 #[test]
+fn images_and_volumes_have_events() {
+    let daemon = RunningDaemon::start();
+    daemon.image("app:1");
+    let home = &daemon.home;
+    let id = home.out(&["images", "-q", "--no-trunc", "app:1"]);
+    home.out(&["tag", "app:1", "app:2"]);
+    home.out(&["save", "-o", home.around().join("app.tar").to_str().unwrap(), "app:2"]);
+    home.out(&["volume", "create", "data"]);
+    let mut body = script("true");
+    body["HostConfig"]["Binds"] = json!(["data:/srv"]);
+    let container = create(&daemon, "?name=web", &body);
+    daemon.post("/containers/web/start");
+    assert_eq!(daemon.post("/containers/web/wait")["StatusCode"], 0);
+    home.out(&["rm", "web"]);
+    home.out(&["volume", "rm", "data"]);
+    home.out(&["rmi", "app:2"]);
+    home.out(&["rmi", "app:1"]);
+    let shown = |more: &[&str]| {
+        let format = ["--format", "{{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}"];
+        home.out(&[&["events", "--since", "1h", "--until", "0s"], &format[..], more].concat())
+    };
+    let of_image = |action: &str, name: &str| format!("image {action} {id} {name}");
+    let expected = [
+        of_image("load", &id),
+        of_image("tag", "app:2"),
+        of_image("save", &id),
+        of_image("untag", &id),
+        of_image("untag", &id),
+        of_image("delete", &id),
+    ];
+    assert_eq!(shown(&["-f", "type=image"]).lines().collect::<Vec<_>>(), expected);
+    assert_eq!(shown(&["-f", "type=image", "-f", "image=app"]), of_image("tag", "app:2"));
+    let of_volume = home.out(&[
+        "events", "--since", "1h", "--until", "0s", "-f", "volume=data", "--format",
+        "{{.Action}} {{.Actor.Attributes.driver}} {{.Actor.Attributes.destination}} {{.Actor.Attributes.container}}",
+    ]);
+    let expected = format!(
+        "create local <no value> <no value>\nmount local /srv {container}\nunmount local <no value> {container}\ndestroy local <no value> <no value>"
+    );
+    assert_eq!(of_volume, expected);
+    // As Docker prints it: date, kind, action, ID and attributes.
+    let line =
+        home.out(&["events", "--since", "1h", "--until", "0s", "-f", "event=destroy", "-f", "type=volume"]);
+    assert!(line.ends_with(" volume destroy data (driver=local)"), "{line}");
+    // The same by the API. Volumes have no keys of former versions.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let path = format!("/events?since=0&until={now}&filters=%7B%22type%22%3A%5B%22volume%22%5D%7D");
+    let (status, _, body) = daemon.ask_bytes("GET", &path, &[], b"");
+    let first: Value = serde_json::from_str(text(&body).lines().next().unwrap()).unwrap();
+    assert_eq!((status, &first["Type"], &first["Action"]), (200, &json!("volume"), &json!("create")));
+    assert_eq!((&first["Actor"]["ID"], first.get("status")), (&json!("data"), None));
+}
+
+#[test]
 fn the_daemon_is_a_service() {
     let home = KeptHome::new();
     let socket = home.around().join("s.sock");

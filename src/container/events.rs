@@ -1,6 +1,6 @@
-//! The events of containers: HOME/events, one line of JSON for each, with Docker's keys.
+//! The events of containers, images, volumes and networks: HOME/events, one line of JSON for each, with Docker's keys.
 //!
-//! The process that changes a container adds the line. The file is bounded: a full one becomes `events.1`, and the one before
+//! The process that changes something adds the line. The file is bounded: a full one becomes `events.1`, and the one before
 //! is dropped. An event that cannot be written, as on a full disk, is lost: no container waits for it.
 
 use std::collections::BTreeMap;
@@ -99,18 +99,21 @@ impl EventAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// What has happened: the word of an [`EventAction`]; with `exec_create` and `exec_start`, also the command.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub status: String,
-    /// The ID of the container.
+    /// The ID of the container or of the image. Other objects have it only below `Actor`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// What its root filesystem is made from.
+    /// What the root filesystem of a container is made from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub from: String,
-    /// `container`.
+    /// `container`, `image`, `volume` or `network`.
     #[serde(rename = "Type")]
     pub kind: String,
     /// What has happened, again.
     #[serde(rename = "Action")]
     pub action: String,
-    /// The container.
+    /// The object.
     #[serde(rename = "Actor")]
     pub actor: EventActor,
     /// `local`.
@@ -122,7 +125,7 @@ pub struct Event {
     pub time_nano: i64,
 }
 
-/// The container of an event.
+/// The object of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct EventActor {

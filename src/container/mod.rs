@@ -27,6 +27,7 @@ pub mod log;
 pub mod message;
 pub mod name;
 pub mod network;
+pub mod object_events;
 pub mod processes;
 pub mod record;
 pub mod refusal;

@@ -28,6 +28,7 @@ use super::control::Control;
 use super::events::{Event, EventAction};
 use super::log::write::LogWriter;
 use super::message::{ClientMessage, Packet, SentError, SupervisorMessage, packet_of};
+use super::object_events::note_connections;
 use super::record::{ContainerState, ContainerStatus, ProcessPlace, RecordedProcess};
 use super::restart::BackOff;
 use super::store::{ContainerStore, KeptContainer};
@@ -256,6 +257,7 @@ impl Supervisor {
             .iter()
             .filter(|client| client.is_attached)
             .for_each(|_| self.note(EventAction::Attach, |event| event));
+        note_connections(&self.store, &self.container, true);
         self.note(EventAction::Start, |event| event);
         Ok(StartedCommand { container, watch, log, notes: plan.notes })
     }
@@ -309,6 +311,7 @@ impl Supervisor {
             self.note(EventAction::Oom, |event| event);
         }
         self.note(EventAction::Die, |event| event.with("exitCode", exit_code));
+        note_connections(&self.store, &self.container, false);
         if dropped > 0 {
             error = text_with("container.log.dropped", &[("bytes", &dropped.to_string())]);
         }

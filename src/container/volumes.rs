@@ -14,8 +14,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::events::Event;
 use super::id::Id;
 use super::name;
+use super::object_events::EventKind;
 use super::store::ContainerStore;
 use super::upper;
 use crate::error::{Error, ExitKind, Result};
@@ -201,6 +203,7 @@ impl VolumeStore {
         match written {
             Ok(()) => {
                 own.sync().map_err(unmade)?;
+                Event::about(EventKind::Volume, "create", &name, &[("driver", "local")]).note();
                 Ok((Volume { path: self.path_of(&name), name, about }, true))
             }
             Err(error) => {
@@ -287,6 +290,7 @@ impl VolumeStore {
         let directory = self.directory.as_ref().ok_or_else(|| Error::failed(text("container.home.gone")))?;
         let removed = format!("{REMOVED}{}", volume.name);
         directory.rename(&volume.name, &removed).map_err(|error| failed(&self.place, error.into()))?;
+        Event::about(EventKind::Volume, "destroy", &volume.name, &[("driver", "local")]).note();
         self.finish_removal(&removed)
     }
 

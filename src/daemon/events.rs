@@ -1,4 +1,4 @@
-//! GET /events: what happens to containers. The daemon follows HOME/events, where each command writes what it does.
+//! GET /events: what happens to containers, images, volumes and networks. The daemon follows HOME/events, where each command writes what it does.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::value::timestamp::Timestamp;
 /// The interval at which the events are read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The filters. Only containers have events: with another type, nothing comes.
+/// The filters. Docker has more types of objects than this: with such a type, nothing comes.
 const FILTERS: [&str; 11] = [
     "container",
     "daemon",
@@ -104,22 +104,7 @@ fn read(reader: Option<EventReader>, is_new: bool) -> Answered<(Option<EventRead
 
 /// Whether an event has what the filters ask for. Values of one filter are alternatives.
 fn fits(event: &Event, filters: &Filters) -> bool {
-    let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
-    let has = |name: &str, value: &str| match name {
-        "container" => {
-            event.id.starts_with(value) || attribute("name") == Some(value.trim_start_matches('/'))
-        }
-        "event" => event.word() == value || event.action == value,
-        "image" => event.from == value || event.from.strip_suffix(":latest") == Some(value),
-        "label" => match value.split_once('=') {
-            Some((key, value)) => attribute(key) == Some(value),
-            None => attribute(value).is_some(),
-        },
-        "type" => event.kind == value,
-        "scope" => value == "local",
-        _ => false,
-    };
     filters
         .iter()
-        .all(|(name, values)| is_met(name, values.iter().map(String::as_str), |value| has(name, value)))
+        .all(|(name, values)| is_met(name, values.iter().map(String::as_str), |value| event.has(name, value)))
 }

@@ -21,7 +21,7 @@ use self::refused::RefusedFlags;
 use self::target::BuildTarget;
 use super::docker::Pull;
 use super::explain::ExplainArg;
-use super::image::{as_docker, name_from, own_maps, run::ensure, sweep_quietly};
+use super::image::{as_docker, name_from, note, own_maps, run::ensure, sweep_quietly};
 
 use crate::build::container::BuildNetwork;
 use crate::build::engine::BuildInputs;
@@ -245,6 +245,7 @@ fn build(
     }
     for name in names {
         store.name(&image, Some(name))?;
+        note("tag", &image.id, name.familiar());
     }
     Ok(Built { image, unused })
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{as_docker, name_from, own_maps, print_added};
+use super::{as_docker, name_from, note as note_event, own_maps, print_added};
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::change;
@@ -69,6 +69,9 @@ pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
         let counts = image.unpack(&store, &ingest, own_maps().as_ref(), &tell)?;
         image.add(&store, &ingest, counts, &tell)
     })();
+    if let Ok(added) = &added {
+        note_event("import", &added.image.id, &added.image.id);
+    }
     print_added(&store, added)
 }
 

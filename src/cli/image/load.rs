@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::pull::read_platform;
-use super::{as_docker, own_maps, print_losses, sweep_quietly};
+use super::{as_docker, note as note_event, own_maps, print_losses, sweep_quietly};
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, Result};
 use crate::image::archive;
@@ -50,6 +50,7 @@ pub(crate) fn run(color: Color, args: &LoadArgs) -> Result<u8> {
                 as_docker(error)
             })?;
     for image in &loaded {
+        note_event("load", &image.image.id, &image.image.id);
         for name in &image.names {
             render::out(&(text_with("image.loaded", &[("name", &name.familiar())]) + "\n"));
         }

@@ -32,7 +32,9 @@ pub(in crate::cli) use super::prepare::own_maps;
 use super::prepare::{self, Layered, Wishes, maps_of};
 use crate::config::container::Config;
 use crate::config::spec::Spec;
+use crate::container::events::Event;
 use crate::container::explain::Explainer;
+use crate::container::object_events::EventKind;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::containers::{self, MAX_CONFIG, read_bounded};
@@ -176,8 +178,16 @@ fn print_added(store: &ImageStore, added: Result<AddedImage>) -> Result<u8> {
         as_docker(error)
     })?;
     print_losses(&added.counts);
+    if let Some(name) = &added.image.name {
+        note("tag", &added.image.id, name.familiar());
+    }
     render::out(&format!("{}\n", added.image.id));
     Ok(0)
+}
+
+/// Adds an event of an image. Docker calls it by its name where one is pulled or pushed, otherwise by its ID.
+pub(in crate::cli) fn note(action: &str, id: impl Display, name: impl Display) {
+    Event::about(EventKind::Image, action, &id.to_string(), &[("name", &name.to_string())]).note();
 }
 
 /// Reads a name that an image shall get.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{as_docker, images, in_use};
+use super::{as_docker, images, in_use, note};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
 use crate::container::store::ContainerStore;
@@ -71,10 +71,12 @@ pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
         tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.untag");
         for name in store.unname(image, None).map_err(as_docker)? {
             lines.push(text_with("image.prune.untagged", &[("name", &name.familiar())]));
+            note("untag", &image.id, &image.id);
         }
         let deleted = text_with("image.prune.deleted", &[("digest", &image.id.to_string())]);
         if !lines.contains(&deleted) {
             lines.push(deleted);
+            note("delete", &image.id, &image.id);
         }
     }
     tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 
 use super::progress::{ProgressKind, PullProgress};
-use super::{as_docker, in_use, own_maps, print_losses};
+use super::{as_docker, in_use, note as note_event, own_maps, print_losses};
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::{format_of, unfilled};
 use crate::error::{Error, ExitKind, Result};
@@ -238,6 +238,9 @@ fn fetch(args: &PullArgs, reference: &Reference, prints: bool) -> Result<PulledI
     let progress = PullProgress::new(ProgressKind::Pull, prints, args.explain.is_on());
     let pulled = progress
         .while_shown(|| pull(&store, &request, &args.registry.options(), &progress, &args.explain.tell()));
+    if pulled.is_ok() {
+        note_event("pull", reference.familiar(), reference.familiar_name());
+    }
     if pulled.is_ok() && store.has_leftovers() {
         sweep(&store);
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::progress::{ProgressKind, PullProgress};
 use super::pull::RegistryArgs;
-use super::{as_docker, name_from};
+use super::{as_docker, name_from, note};
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
@@ -71,6 +71,7 @@ fn push_one(store: &ImageStore, image: &StoredImage, reference: &Reference, args
     let options = args.registry.options();
     let pushed = progress.while_shown(|| push(store, &request, &options, &progress, &args.explain.tell()));
     let (digest, size) = pushed.map_err(as_docker)?;
+    note("push", reference.familiar(), reference.familiar_name());
     let tag = reference.tag.clone().unwrap_or_default();
     let values = [("tag", &*tag), ("digest", &digest.to_string()), ("size", &size.to_string())];
     say(args, text_with("image.push.done", &values));

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{as_docker, in_use};
+use super::{as_docker, in_use, note};
 use crate::cli::explain::ExplainArg;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, ExitKind, Result};
@@ -64,11 +64,13 @@ fn remove(store: &ImageStore, written: &str, args: &RmiArgs) -> Result<()> {
     tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.untag");
     for name in store.unname(&image, by_name)? {
         render::out(&(text_with("image.rmi.untagged", &[("name", &name.familiar())]) + "\n"));
+        note("untag", &image.id, &image.id);
     }
     if store.all()?.iter().any(|other| other.id == image.id) {
         return Ok(());
     }
     render::out(&(text_with("image.rmi.deleted", &[("digest", &image.id.to_string())]) + "\n"));
+    note("delete", &image.id, &image.id);
     tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");
     let freed = store.sweep(in_use)?;
     for layer in &freed.layers {

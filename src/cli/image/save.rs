@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::as_docker;
 use super::output_file::OutputFile;
 use super::run::suits;
+use super::{as_docker, note};
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
@@ -62,8 +62,10 @@ pub(crate) fn run(color: Color, args: &SaveArgs) -> Result<u8> {
             "image.explain.save",
         );
     }
+    let note_all = || images.iter().for_each(|(image, _)| note("save", &image.id, &image.id));
     let Some(path) = &args.output else {
         save::save(&store, &images, &mut BufWriter::new(std::io::stdout())).map_err(as_docker)?;
+        note_all();
         return Ok(0);
     };
     let file = OutputFile::create(path).map_err(as_docker)?;
@@ -71,5 +73,6 @@ pub(crate) fn run(color: Color, args: &SaveArgs) -> Result<u8> {
     let saved = save::save(&store, &images, &mut output)
         .and_then(|()| output.flush().map_err(|error| file.unwritten(&error)));
     saved.and_then(|()| file.finish()).map_err(as_docker)?;
+    note_all();
     Ok(0)
 }

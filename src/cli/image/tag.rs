@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{as_docker, name_from};
+use super::{as_docker, name_from, note};
 use crate::cli::explain::ExplainArg;
 use crate::error::Result;
 use crate::image::store::ImageStore;
@@ -32,5 +32,6 @@ pub(crate) fn run(color: Color, args: &TagArgs) -> Result<u8> {
         format!("write(<index.json.new>, \"...{name}...\"); rename(\"index.json.new\", \"index.json\")");
     args.explain.tell()(&call, "image.explain.tag");
     store.name(&image, Some(&name)).map_err(as_docker)?;
+    note("tag", &image.id, name.familiar());
     Ok(0)
 }

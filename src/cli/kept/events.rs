@@ -1,4 +1,4 @@
-//! `sandbox events`: what happens to containers.
+//! `sandbox events`: what happens to containers, images, volumes and networks.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::value::timestamp::Timestamp;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The filters that have a meaning here.
-const FILTERS: [&str; 6] = ["container", "event", "image", "label", "type", "volume"];
+const FILTERS: [&str; 8] = ["container", "event", "image", "label", "network", "scope", "type", "volume"];
 
 /// The flags of `events`.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(crate) struct EventsArgs {
     /// End with the events until then; without it, the command goes on
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     until: Option<Timestamp>,
-    /// Print only events with this property: container, event, image, label, type or volume (may be repeated)
+    /// Print only events with this property: container, event, image, label, network, scope, type or volume (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// json: one object on each line; or a template of Go
@@ -107,7 +107,7 @@ fn line(event: &Event, format: &OutputFormat) -> Result<String> {
         let attributes = event.actor.attributes.iter().map(|(key, value)| format!("{key}={value}"));
         let attributes = attributes.collect::<Vec<_>>().join(", ");
         let (action, moment) = (&event.action, event.moment().with_all_digits());
-        return Ok(format!("{moment} {} {action} {} ({attributes})\n", event.kind, event.id));
+        return Ok(format!("{moment} {} {action} {} ({attributes})\n", event.kind, event.actor.id));
     }
     let value: Value = serde_json::to_value(event).unwrap_or_default();
     format.rows(&[], &[], &[value]).map_err(|why| unfilled(&why))
@@ -115,23 +115,8 @@ fn line(event: &Event, format: &OutputFormat) -> Result<String> {
 
 /// Whether an event has what the filters ask for.
 fn has_all(event: &Event, filters: &[(&str, &str)]) -> bool {
-    let has = |name: &str, value: &str| match name {
-        "container" => {
-            event.id.starts_with(value)
-                || event.actor.attributes.get("name").is_some_and(|name| name == value)
-        }
-        "event" => event.word() == value || event.action == value,
-        "image" => event.from == value,
-        "label" => match value.split_once('=') {
-            Some((name, value)) => event.actor.attributes.get(name).is_some_and(|own| own == value),
-            None => event.actor.attributes.contains_key(value),
-        },
-        // Only containers have events.
-        "volume" => false,
-        _ => event.kind == value,
-    };
     filters.iter().all(|(name, _)| {
         let values = filters.iter().filter(|(other, _)| name == other).map(|(_, value)| *value);
-        is_met(name, values, |value| has(name, value))
+        is_met(name, values, |value| event.has(name, value))
     })
 }
