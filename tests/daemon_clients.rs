@@ -206,12 +206,22 @@ fn too_many_connections_are_refused() {
 }
 
 #[test]
-fn many_idle_connections_take_little() {
+fn many_idle_slow_and_half_closed_connections_take_little() {
     let daemon = with_container();
     let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
     let (_, hard) = nix::sys::resource::getrlimit(limit).unwrap();
     nix::sys::resource::setrlimit(limit, hard.min(8192), hard).unwrap();
-    let most = rounds(2000).min(hard.min(8192).saturating_sub(300) / 2);
+    // More output than a connection holds, for clients that do not read.
+    create(
+        &daemon,
+        "loud",
+        &script(
+            "i=0; while test $i -lt 30000; do echo a line of forty bytes, many times over; i=$((i+1)); done",
+        ),
+    );
+    daemon.post("/containers/loud/start");
+    assert_eq!(daemon.post("/containers/loud/wait")["StatusCode"], 0);
+    let most = 2000.min(hard.min(8192).saturating_sub(300) / 2);
     let mut idle = Vec::new();
     for number in 0..most {
         let mut stream = daemon.connect();
@@ -221,9 +231,19 @@ fn many_idle_connections_take_little() {
             1 => "GET /containers/web/logs?stdout=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n",
             2 => "POST /containers/web/wait HTTP/1.1\r\nHost: x\r\n\r\n",
             3 => "GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n",
+            // Slow writers: half of a head, half of a body.
+            4 => "POST /containers/create HTTP/1.1\r\nHo",
+            5 => "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"Image\":",
+            // A slow reader.
+            6 => "GET /containers/loud/logs?stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+            7 => "GET /events HTTP/1.1\r\nHost: x\r\n\r\n",
             _ => "",
         };
         stream.write_all(request.as_bytes()).unwrap();
+        if matches!(number % 10, 7 | 8) {
+            // The daemon may have closed it already.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
         idle.push(stream);
     }
     for _ in 0..20 {
