@@ -343,14 +343,17 @@ fn images_and_volumes_have_events() {
     ];
     assert_eq!(shown(&["-f", "type=image"]).lines().collect::<Vec<_>>(), expected);
     assert_eq!(shown(&["-f", "type=image", "-f", "image=app"]), of_image("tag", "app:2"));
-    let of_volume = home.out(&[
-        "events", "--since", "1h", "--until", "0s", "-f", "volume=data", "--format",
-        "{{.Action}} {{.Actor.Attributes.driver}} {{.Actor.Attributes.destination}} {{.Actor.Attributes.container}}",
-    ]);
-    let expected = format!(
-        "create local <no value> <no value>\nmount local /srv {container}\nunmount local <no value> {container}\ndestroy local <no value> <no value>"
-    );
-    assert_eq!(of_volume, expected);
+    let of_volume = ["-f", "volume=data", "--format", "{{.Action}} {{json .Actor.Attributes}}"];
+    let of_volume = home.out(&[&["events", "--since", "1h", "--until", "0s"], &of_volume[..]].concat());
+    let expected = [
+        "create {\"driver\":\"local\"}".to_owned(),
+        format!(
+            "mount {{\"container\":\"{container}\",\"destination\":\"/srv\",\"driver\":\"local\",\"propagation\":\"\",\"read/write\":\"true\"}}"
+        ),
+        format!("unmount {{\"container\":\"{container}\",\"driver\":\"local\"}}"),
+        "destroy {\"driver\":\"local\"}".to_owned(),
+    ];
+    assert_eq!(of_volume.lines().collect::<Vec<_>>(), expected);
     // As Docker prints it: date, kind, action, ID and attributes.
     let line =
         home.out(&["events", "--since", "1h", "--until", "0s", "-f", "event=destroy", "-f", "type=volume"]);
@@ -401,12 +404,12 @@ fn the_trace_explains_each_request() {
     wait_until("both requests are printed", || printed().contains("= 404"));
     let printed = printed();
     for line in [
-        "#1 GET /containers/json?all=1\n",
-        "#1   Lists containers.\n",
-        "#1   $ sandbox ps\n",
-        "#1   = 200 OK, after ",
-        "#2 DELETE /containers/none\n",
-        "#2   $ sandbox rm -- none\n",
+        "#2 GET /containers/json?all=1\n",
+        "#2   Lists containers.\n",
+        "#2   $ sandbox ps\n",
+        "#2   = 200 OK, after ",
+        "#3 DELETE /containers/none\n",
+        "#3   $ sandbox rm -- none\n",
     ] {
         assert!(printed.contains(line), "{line:?} {printed}");
     }

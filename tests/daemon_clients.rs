@@ -13,6 +13,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::daemon::{RunningDaemon, frames, read_head};
+use support::image::{Image, Layer};
 use support::kept::{KeptHome, lives};
 use support::{random, rounds, text, wait_until};
 
@@ -291,10 +292,12 @@ fn a_trace_that_nobody_reads_blocks_no_request() {
 
 #[test]
 fn a_daemon_that_is_killed_loses_nothing() {
-    let mut daemon = RunningDaemon::start();
-    daemon.image("app:1");
+    let mut daemon = with_container();
+    let layer = Layer::new().file("etc/loaded", "loaded\n");
+    let archive = Image::of(&[layer]).docker(&["loaded:1"]);
+    let context = Layer::new().file("Dockerfile", "FROM app:1\nRUN echo built >/srv/built\n").tar();
     let mut random = random();
-    for round in 0..rounds(6) {
+    for round in 0..rounds(8).min(500) {
         let body = script("echo line; exec sleep 600").to_string();
         let name = format!("c{round}");
         let mut client = daemon.connect();
@@ -303,6 +306,22 @@ fn a_daemon_that_is_killed_loses_nothing() {
             body.len()
         );
         client.write_all(head.as_bytes()).unwrap();
+        let send = |path: &str, body: &[u8]| {
+            let mut client = daemon.connect();
+            let length = body.len();
+            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            client.write_all(&[head.as_bytes(), body].concat()).unwrap();
+            client
+        };
+        let _other = match random(4) {
+            0 => Some(send("/images/load", &archive)),
+            1 => Some(send("/build?t=built:1", &context)),
+            2 => {
+                let id = exec(&daemon, &json!({ "Cmd": ["sleep", "0.2"], "AttachStdout": true }));
+                Some(send(&format!("/exec/{id}/start"), b"{}"))
+            }
+            _ => None,
+        };
         if random(2) == 0 {
             let mut answer = [0; 12];
             let _ = client.read_exact(&mut answer);
@@ -323,9 +342,13 @@ fn a_daemon_that_is_killed_loses_nothing() {
         let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
         !lines.into_iter().any(|line| {
             let has = |part: &[u8]| line.windows(part.len()).any(|own| own == part);
-            has(&home) && has(b"\0create\0")
+            has(&home) && [&b"\0create\0"[..], b"\0load\0", b"\0build\0"].iter().any(|word| has(word))
         })
     });
+    // What was there is there, and can be used.
+    assert_eq!(daemon.home.status("web"), "running");
+    assert_eq!(daemon.home.out(&["exec", "web", "echo", "here"]), "here");
+    daemon.home.out(&["images"]);
     let all = daemon.get("/containers/json?all=1");
     for container in all.as_array().unwrap() {
         let id = container["Id"].as_str().unwrap();
