@@ -192,7 +192,7 @@ mod tests {
             ("sandbox run -itm 64m alpine -- x", "sandbox run -itm 64m alpine -- -- x"),
             (
                 "sandbox run -e A=b --name web --rm=true a/b:1 -q",
-                "sandbox run -e A=b --name web --rm=true a/b:1 -- -q",
+                "sandbox run -e A=b --name web --rm a/b:1 -- -q",
             ),
             (
                 "sandbox --lang en run -p80:80 --memory-swap -1 x y",

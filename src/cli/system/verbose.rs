@@ -149,7 +149,7 @@ fn build_cache() -> Result<(Vec<Value>, String)> {
     for step in store.cached_steps()? {
         // A step that changes the config alone has no layer.
         let steps = history::steps(&store, &step.image).unwrap_or_default();
-        let layer = steps.into_iter().last().and_then(|last| last.layer);
+        let layer = steps.into_iter().next_back().and_then(|last| last.layer);
         let size = layer.as_ref().and_then(|layer| layer.size).unwrap_or_default();
         let is_shared = layer.as_ref().is_some_and(|layer| of_images.contains(&layer.chain_id));
         if let Some(layer) = layer.filter(|_| !is_shared) {

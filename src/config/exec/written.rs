@@ -164,7 +164,9 @@ mod tests {
         assert_eq!(user("bob:staff"), Ok((1001, 50)));
         assert_eq!(user("7:staff"), Ok((7, 50)));
         assert_eq!(user("bob:7"), Ok((1001, 7)));
-        for wrong in ["", ":", "bob:", ":staff", "alice", "bob:none", "bob:staff:7", "1:0x1", "bob:-1"] {
+        // A group alone is one of root, as for Docker.
+        assert_eq!(user(":staff"), Ok((0, 50)));
+        for wrong in ["", ":", "bob:", ":none", "alice", "bob:none", "bob:staff:7", "1:0x1", "bob:-1"] {
             assert!(user(wrong).is_err(), "{wrong}");
         }
         assert_eq!(user_of("bob".as_ref(), &accounts).unwrap().home, Path::new("/home/bob"));

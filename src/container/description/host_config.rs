@@ -258,7 +258,7 @@ fn shared_memory(container: &KeptContainer) -> u64 {
         let (_, written) = data.iter().find(|(name, _)| *name == "size")?;
         written.parse().map(|Size(bytes)| bytes).ok()
     };
-    mounts.filter(|mount| mount.destination == Path::new(SHM)).filter_map(size).last().unwrap_or(0)
+    mounts.rev().filter(|mount| mount.destination == Path::new(SHM)).find_map(size).unwrap_or(0)
 }
 
 fn throttles(all: &[Throttle]) -> Vec<Value> {
