@@ -381,54 +381,55 @@ fn a_container_that_stays_has_the_limits_too() {
     if !is_root() || !may("a_container_that_stays_has_the_limits_too", "memory") {
         return skip("a_container_that_stays_has_the_limits_too", "machine: only root makes cgroups by hand");
     }
-    // The feature, the files with the limit of the caller and its value, a higher value of the container's own, and
-    // what its command then has.
-    type Found = fn(&Path) -> f64;
-    let memory: Found = |group| smallest(group, "memory.limit_in_bytes", "memory.max") as f64;
-    let pids: Found = |group| smallest(group, "pids.max", "pids.max") as f64;
-    let cases: [(&str, &[(&str, &str)], (&str, &str), &str, Found, f64); 3] = [
-        (
-            "memory",
-            &[("memory.limit_in_bytes", "67108864")],
-            ("memory.max", "67108864"),
-            "memory: { limit: 1g }",
-            memory,
-            67_108_864.0,
-        ),
-        ("pids", &[("pids.max", "30")], ("pids.max", "30"), "pids: { max: 1000 }", pids, 30.0),
-        (
-            "cpu",
-            &[("cpu.cfs_period_us", "50000"), ("cpu.cfs_quota_us", "12500")],
-            ("cpu.max", "12500 50000"),
-            "cpu: { cpus: 1 }",
-            cpus,
-            0.25,
-        ),
-    ];
-    for (feature, v1, v2, keys, found, limit) in cases {
-        let mut keeper = sandbox(&[feature, "-q", "--", "sleep", "60"]).spawn().unwrap();
-        descendant(keeper.id(), "sleep");
-        let own = Own::new(feature);
-        let files = if is_v2(&own.0) { &[v2][..] } else { v1 };
-        files.iter().for_each(|(file, value)| own.set(file, file, value));
-        for keys in ["", keys] {
-            let home = KeptHome::new();
-            let spec = home.spec(keys, "exec sleep 600");
-            let (status, shown) = own.run_with(&home, &["run", "-d", "--name", "web", &spec]);
-            assert_eq!(status, Some(0), "{feature} {keys}: {shown}");
-            let group = group(home.pid("web", "command"), feature);
-            assert_eq!(found(&group), limit, "{keys}: {}: {shown}", group.display());
-            let is_told = feature != "pids" || !keys.is_empty();
-            assert_eq!(shown.contains("becomes") || shown.contains("are set in it too"), is_told, "{shown}");
-            // Another caller starts it again, without these limits.
-            home.out(&["restart", "-t", "0", "web"]);
-            assert!(found(&self::group(home.pid("web", "command"), feature)) > limit);
-        }
-        drop(own);
-        let _ = keeper.kill();
-        keeper.wait().unwrap();
-    }
+    let memory = |group: &Path| smallest(group, "memory.limit_in_bytes", "memory.max") as f64;
+    let pids = |group: &Path| smallest(group, "pids.max", "pids.max") as f64;
+    let quota = [("cpu.cfs_period_us", "50000"), ("cpu.cfs_quota_us", "12500")];
+    stays(
+        "memory",
+        &[("memory.limit_in_bytes", "67108864")],
+        ("memory.max", "67108864"),
+        "memory: { limit: 1g }",
+        |group| {
+            assert_eq!(memory(group), 67_108_864.0, "{}", group.display());
+        },
+    );
+    stays("pids", &[("pids.max", "30")], ("pids.max", "30"), "pids: { max: 1000 }", |group| {
+        assert_eq!(pids(group), 30.0, "{}", group.display());
+    });
+    stays("cpu", &quota, ("cpu.max", "12500 50000"), "cpu: { cpus: 1 }", |group| {
+        assert_eq!(cpus(group), 0.25, "{}", group.display());
+    });
     nothing_is_left();
+}
+
+/// A container that stays, with a higher limit of its own by `keys` and without, is started from a cgroup in which `v1` or `v2`
+/// is set: `check` gets its cgroup. After a start by another caller, its own limit alone applies.
+fn stays(feature: &str, v1: &[(&str, &str)], v2: (&str, &str), keys: &str, check: impl Fn(&Path)) {
+    let mut keeper = sandbox(&[feature, "-q", "--", "sleep", "60"]).spawn().unwrap();
+    descendant(keeper.id(), "sleep");
+    let own = Own::new(feature);
+    let files = if is_v2(&own.0) { &[v2][..] } else { v1 };
+    files.iter().for_each(|(file, value)| own.set(file, file, value));
+    let limits = |home: &KeptHome| {
+        let group = group(home.pid("web", "command"), feature);
+        files.iter().map(|(file, _)| fs::read_to_string(group.join(file)).unwrap()).collect::<Vec<_>>()
+    };
+    for keys in ["", keys] {
+        let home = KeptHome::new();
+        let spec = home.spec(keys, "exec sleep 600");
+        let (status, shown) = own.run_with(&home, &["run", "-d", "--name", "web", &spec]);
+        assert_eq!(status, Some(0), "{feature} {keys}: {shown}");
+        check(&group(home.pid("web", "command"), feature));
+        // A maximum of processes is told only if it lowers one that was asked for: each session of systemd has one.
+        let is_told = feature != "pids" || !keys.is_empty();
+        assert_eq!(shown.contains("becomes") || shown.contains("are set in it too"), is_told, "{shown}");
+        let before = limits(&home);
+        home.out(&["restart", "-t", "0", "web"]);
+        assert_ne!(limits(&home), before, "{keys}");
+    }
+    drop(own);
+    let _ = keeper.kill();
+    keeper.wait().unwrap();
 }
 
 #[test]
