@@ -27,7 +27,7 @@ const MAX_AHEAD: usize = 8 << 10;
 const PART: usize = 32 << 10;
 
 /// A connection that a client has taken over, and what was read of it already.
-enum Connection {
+enum ClientConnection {
     Unix(UnixStream, Bytes),
     Tcp(TcpStream, Bytes),
     /// Over TLS.
@@ -38,7 +38,7 @@ enum Connection {
 
 /// A connection that a client has taken over.
 pub(super) struct TakenConnection {
-    connection: Connection,
+    connection: ClientConnection,
     /// It counts as one until the daemon does not have it any more.
     permit: Permit,
 }
@@ -53,10 +53,10 @@ pub(super) struct HandedConnection {
 impl TakenConnection {
     fn of(upgraded: Upgraded, permit: Permit) -> TakenConnection {
         let connection = match upgraded.downcast::<TokioIo<UnixStream>>() {
-            Ok(parts) => Connection::Unix(parts.io.into_inner(), parts.read_buf),
+            Ok(parts) => ClientConnection::Unix(parts.io.into_inner(), parts.read_buf),
             Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
-                Ok(parts) => Connection::Tcp(parts.io.into_inner(), parts.read_buf),
-                Err(upgraded) => Connection::Encrypted(TokioIo::new(upgraded)),
+                Ok(parts) => ClientConnection::Tcp(parts.io.into_inner(), parts.read_buf),
+                Err(upgraded) => ClientConnection::Encrypted(TokioIo::new(upgraded)),
             },
         };
         TakenConnection { connection, permit }
@@ -65,20 +65,20 @@ impl TakenConnection {
     /// Sends output. False: the client has left.
     pub(super) async fn write(&mut self, bytes: Bytes) -> bool {
         match &mut self.connection {
-            Connection::Unix(stream, _) => stream.write_all(&bytes).await.is_ok(),
-            Connection::Tcp(stream, _) => stream.write_all(&bytes).await.is_ok(),
-            Connection::Encrypted(stream) => stream.write_all(&bytes).await.is_ok(),
-            Connection::Body(sender) => sender.send(bytes).await.is_ok(),
+            ClientConnection::Unix(stream, _) => stream.write_all(&bytes).await.is_ok(),
+            ClientConnection::Tcp(stream, _) => stream.write_all(&bytes).await.is_ok(),
+            ClientConnection::Encrypted(stream) => stream.write_all(&bytes).await.is_ok(),
+            ClientConnection::Body(sender) => sender.send(bytes).await.is_ok(),
         }
     }
 
     /// Nothing follows.
     pub(super) async fn finish(self) {
         let _ = match self.connection {
-            Connection::Unix(mut stream, _) => stream.shutdown().await,
-            Connection::Tcp(mut stream, _) => stream.shutdown().await,
-            Connection::Encrypted(mut stream) => stream.shutdown().await,
-            Connection::Body(_) => Ok(()),
+            ClientConnection::Unix(mut stream, _) => stream.shutdown().await,
+            ClientConnection::Tcp(mut stream, _) => stream.shutdown().await,
+            ClientConnection::Encrypted(mut stream) => stream.shutdown().await,
+            ClientConnection::Body(_) => Ok(()),
         };
     }
 
@@ -86,10 +86,10 @@ impl TakenConnection {
     pub(super) fn hand_over(self) -> io::Result<HandedConnection> {
         let TakenConnection { connection, permit } = self;
         match connection {
-            Connection::Unix(stream, ahead) if ahead.len() <= MAX_AHEAD => {
+            ClientConnection::Unix(stream, ahead) if ahead.len() <= MAX_AHEAD => {
                 Ok(HandedConnection { descriptor: stream.into_std()?.into(), ahead: ahead.into() })
             }
-            Connection::Tcp(stream, ahead) if ahead.len() <= MAX_AHEAD => {
+            ClientConnection::Tcp(stream, ahead) if ahead.len() <= MAX_AHEAD => {
                 Ok(HandedConnection { descriptor: stream.into_std()?.into(), ahead: ahead.into() })
             }
             connection => {
@@ -97,10 +97,10 @@ impl TakenConnection {
                 let descriptor = other.into_std()?.into();
                 tokio::spawn(async move {
                     match connection {
-                        Connection::Unix(stream, ahead) => copy(stream, ahead, own).await,
-                        Connection::Tcp(stream, ahead) => copy(stream, ahead, own).await,
-                        Connection::Encrypted(stream) => copy(stream, Bytes::new(), own).await,
-                        Connection::Body(sender) => send_all(own, &sender).await,
+                        ClientConnection::Unix(stream, ahead) => copy(stream, ahead, own).await,
+                        ClientConnection::Tcp(stream, ahead) => copy(stream, ahead, own).await,
+                        ClientConnection::Encrypted(stream) => copy(stream, Bytes::new(), own).await,
+                        ClientConnection::Body(sender) => send_all(own, &sender).await,
                     }
                     drop(permit);
                 });
@@ -162,7 +162,7 @@ pub(super) fn take_over(
     let kind = kind(terminal, version);
     let Some(upgrade) = upgrade else {
         let (sender, answer) = stream(kind);
-        let _ = give.send(TakenConnection { connection: Connection::Body(sender), permit });
+        let _ = give.send(TakenConnection { connection: ClientConnection::Body(sender), permit });
         return (answer, take);
     };
     tokio::spawn(async move {
