@@ -243,7 +243,7 @@ RUN echo $SHARED >> /values
     );
     let config = config(&home, "app");
     assert_eq!(config["Labels"], json!({ "by": "test" }));
-    assert_eq!(config.get("OnBuild"), None);
+    assert_eq!(config["OnBuild"], json!(null));
     // A build argument is in the environment of the build only.
     assert_eq!(config["Env"], json!([PATH, "OWN_ENV=global-own", "OTHER=default", "SHARED=env"]));
     let file = home.around().join("id");

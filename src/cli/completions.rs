@@ -160,7 +160,7 @@ complete -c sandbox -n "__fish_seen_subcommand_from exec enter verify compare st
 fn zsh(script: &str) -> String {
     const NAMES: &str = "_sandbox_names() {\n    compadd -- ${(f)\"$(sandbox __names 2>/dev/null)\"}\n}\n\n";
     let lines = script.lines().map(|line| {
-        let targets = ["target", "first", "second", "container", "containers"];
+        let targets = ["target", "first", "second", "container", "containers", "objects"];
         let is_target = targets.iter().any(|name| {
             ["':", "'::", "'*::"].iter().any(|start| line.starts_with(&format!("{start}{name} -- ")))
         });

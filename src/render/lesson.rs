@@ -187,6 +187,7 @@ pub fn list(
     needs: impl Fn(&Lesson) -> Vec<String>,
 ) -> String {
     let mut out = String::new();
+    let column = pack.lessons.iter().map(|lesson| lesson.name.width()).max().unwrap_or_default();
     for lesson in &pack.lessons {
         let front = &lesson.text(language).front;
         if let Some(part) = pack.part(lesson, language) {
@@ -210,7 +211,7 @@ pub fn list(
             continue;
         }
         let mut line = format!(
-            "{:>2}  {name:<10} {}{}{}",
+            "{:>2}  {name:<column$} {}{}{}",
             lesson.number,
             pad(&state, 11),
             pad(&minutes, 8),

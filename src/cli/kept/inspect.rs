@@ -43,7 +43,7 @@ pub(crate) struct InspectArgs {
     explain: ExplainArg,
     /// Containers, images and volumes: names, IDs, or beginnings of IDs
     #[arg(value_name = "NAME", required = true)]
-    names: Vec<OsString>,
+    objects: Vec<OsString>,
 }
 
 /// What `inspect` describes.
@@ -65,7 +65,7 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
     let search = Search { kind: args.kind, with_size: args.size, explain: args.explain.explainer() };
     let store = ContainerStore::open().map_err(as_docker)?;
     let (found, errors): (Vec<_>, Vec<_>) =
-        args.names.iter().map(|name| search.one(&store, name)).partition(|found| found.is_ok());
+        args.objects.iter().map(|name| search.one(&store, name)).partition(|found| found.is_ok());
     print_all(
         &format,
         found.into_iter().flatten().collect(),
@@ -169,7 +169,7 @@ impl Search {
 
 /// Draws containers, one after the other.
 fn draw(color: Color, args: &InspectArgs) -> Result<u8> {
-    let names = &args.names;
+    let names = &args.objects;
     let file = match (&args.svg, &names[..]) {
         (Some(_), [_, _, ..]) => return Err(Error::usage(text("container.tree.several"))),
         (file, _) => file,
