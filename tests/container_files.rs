@@ -219,6 +219,27 @@ fn a_container_becomes_a_layer_of_an_image() {
     assert_eq!(home.out(&["diff", "plain"]), "");
 }
 
+/// Only a container with a cgroup can be paused: an ordinary user's has none here.
+#[test]
+fn a_container_is_paused_while_it_is_committed_unless_the_user_says_no() {
+    let home = KeptHome::new();
+    container(&home, "echo x > /data/new");
+    let pauses = || {
+        let format = ["--format", "{{.Action}}", "-f", "container=box"];
+        let all = home.out(&[&["events", "--since", "1h", "--until", "0s"], &format[..]].concat());
+        all.lines().filter(|action| action.ends_with("pause")).count()
+    };
+    for refused in ["-p=false", "--pause=false"] {
+        home.out(&["commit", refused, "box"]);
+        assert_eq!(pauses(), 0, "{refused}");
+    }
+    match is_root() {
+        true => drop(home.out(&["commit", "-p", "box"])),
+        false => assert!(home.refused(&["commit", "-p", "box"], 1).contains("cgroup")),
+    }
+    assert_eq!(pauses(), if is_root() { 2 } else { 0 });
+}
+
 #[test]
 fn a_link_of_the_container_leads_nowhere_outside() {
     let home = KeptHome::new();

@@ -233,7 +233,7 @@ fn a_client_that_leaves_or_does_not_read_makes_nobody_wait() {
     // More than the supervisor keeps for a client that does not read.
     front.write_all(b"3000\n").unwrap();
     expect(&mut front, "end\n");
-    // It is told so, and is disconnected. The container and the others go on.
+    // It gets a message, and is disconnected. The container and the others go on.
     let mut got = Vec::new();
     (&lazy).read_to_end(&mut got).unwrap();
     assert!(

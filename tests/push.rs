@@ -101,6 +101,32 @@ fn an_image_is_pushed_and_skopeo_reads_it() {
 }
 
 #[test]
+fn all_tags_of_a_repository_are_pushed_and_no_other_image() {
+    if ran_with_loopback("all_tags_of_a_repository_are_pushed_and_no_other_image") {
+        return;
+    }
+    let home = KeptHome::new();
+    let registry = DockerRegistry::start(&home.around().join("registry"), "", "");
+    let names = ["x:1", "x:2", "xy:1"].map(|name| registry.name(name));
+    load(&home, &names.each_ref().map(String::as_str));
+    let message = not_pulled(&home, &["push", "-a", &names[0]]);
+    assert!(message.contains("a name with a tag cannot be used with --all-tags"), "{message}");
+    let printed = pulled(&home, &["push", "-a", &registry.name("x")]);
+    assert!(printed.contains("\n1: digest: ") && printed.contains("\n2: digest: "), "{printed}");
+    let tags = |repository: &str| {
+        let name = format!("docker://{}", registry.name(repository));
+        let output =
+            Command::new("skopeo").args(["list-tags", "--tls-verify=false", &name]).output().unwrap();
+        let found: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+        let mut tags: Vec<Value> = found?["Tags"].as_array()?.clone();
+        tags.sort_by_key(Value::to_string);
+        Some(tags)
+    };
+    assert_eq!(tags("x"), Some(vec![json!("1"), json!("2")]));
+    assert_eq!(tags("xy"), None);
+}
+
+#[test]
 fn an_upload_to_another_host_gets_no_password() {
     if ran_with_loopback("an_upload_to_another_host_gets_no_password") {
         return;

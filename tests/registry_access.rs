@@ -346,7 +346,7 @@ fn registries_conf_names_mirrors_aliases_and_what_is_blocked() {
     // Each command knows the image by its alias.
     let inspect = pulls(&home, &["image", "inspect", "x"]).output().unwrap();
     assert!(inspect.status.success(), "{}", text(&inspect.stderr));
-    // Where no server has it, the reason of each mirror is told beside that of the last server.
+    // Where no server has it, the reason of each mirror is printed beside that of the last server.
     let message = not_pulled(&home, &["pull", "ubuntu:none"]);
     let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
     for mirror in ["127.0.0.1:1", &format!("127.0.0.1:{port}")] {

@@ -54,9 +54,9 @@ pub(super) fn apply(parent: &CgroupParent, draft: &mut Draft) -> Vec<(Controller
     let carried: Vec<(Controller, Setting)> = carried.into_iter().flat_map(files_of).collect();
     if !carried.is_empty() {
         // systemd limits the number of processes of each session, far above what one container needs.
-        let is_told = |controller: Controller| !parent.is_apart || controller != Controller::Pids;
-        let told = carried.iter().filter(|(controller, _)| is_told(*controller));
-        let limits = told.map(|(_, setting)| shown(setting)).collect::<Vec<_>>().join(", ");
+        let is_reported = |controller: Controller| !parent.is_apart || controller != Controller::Pids;
+        let reported = carried.iter().filter(|(controller, _)| is_reported(*controller));
+        let limits = reported.map(|(_, setting)| shown(setting)).collect::<Vec<_>>().join(", ");
         let key = match parent.version {
             _ if parent.is_apart => "limits.apart",
             Version::V1 => "limits.copied",
@@ -66,7 +66,7 @@ pub(super) fn apply(parent: &CgroupParent, draft: &mut Draft) -> Vec<(Controller
             notes.push(text_with(key, &[("limits", &limits)]));
         }
     }
-    notes.into_iter().for_each(|note| draft.note(note));
+    notes.into_iter().for_each(|note| draft.limit_note(note));
     problems.into_iter().for_each(|(feature, problem)| draft.problem(feature, problem));
     carried
 }
@@ -86,14 +86,6 @@ fn files_of((controller, setting): (Controller, Setting)) -> Vec<(Controller, Se
 fn nothing_left(wish: &str, theirs: &str) -> Error {
     let why = text_with("cpu.cpuset.none", &[("cpus", theirs)]);
     Error::failed(wish).why(why).todo(text("cpu.list.todo"))
-}
-
-/// Whether a note of a plan is about limits of the caller.
-pub fn is_note(note: &str) -> bool {
-    ["limits.lowered", "limits.apart"].iter().any(|key| {
-        let words = text(key);
-        words.split(['{', '}']).max_by_key(|part| part.len()).is_some_and(|part| note.contains(part.trim()))
-    })
 }
 
 /// How an intent stands to a ceiling.

@@ -16,7 +16,6 @@ pub mod pids;
 
 use std::path::Path;
 
-pub use self::ceiling::is_note;
 use self::obstacle::Advice;
 use crate::feature::{Feature, Purpose};
 use crate::host::cgroups::{CgroupParent, Obstacle};

@@ -78,7 +78,7 @@ pub(super) struct ConnectedClient {
     pub(super) has_stdin: bool,
     /// Whether the container waits for it.
     pub(super) is_front: bool,
-    /// Whether it is told of signals that the kernel drops.
+    /// Whether signals that the kernel drops are reported to it.
     pub(super) explains: bool,
     /// What it waits for.
     pub(super) awaited: Awaited,

@@ -107,7 +107,7 @@ pub fn supervise(id: &str, mut report: File) {
 
 /// A command that runs.
 struct StartedCommand {
-    /// What its user should know about it.
+    /// What limits of the caller's cgroup mean for it. All other notes were printed when the container was created.
     notes: Vec<String>,
     container: Container,
     watch: SupervisorWatch,
@@ -259,7 +259,7 @@ impl Supervisor {
             .for_each(|_| self.note(EventAction::Attach, |event| event));
         note_connections(&self.store, &self.container, true);
         self.note(EventAction::Start, |event| event);
-        Ok(StartedCommand { container, watch, log, notes: plan.notes })
+        Ok(StartedCommand { container, watch, log, notes: plan.limit_notes })
     }
 
     fn note(&self, action: EventAction, change: impl FnOnce(Event) -> Event) {

@@ -29,7 +29,7 @@ const MAX_ENTRIES: u64 = 1_000_000;
 /// The number of entries after which those that are left are counted before their files are made.
 pub const MANY_ENTRIES: u64 = 20_000;
 
-/// How much of an archive is read to count its entries. What has so many bytes takes its time to unpack in any case.
+/// How much of an archive is read to count its entries. A larger archive takes long to unpack in any case.
 const MAX_COUNTED: u64 = 1 << 30;
 
 /// Reads the headers of an archive alone, and finds out whether there are too many of them. To make a million files takes a

@@ -34,6 +34,7 @@ pub struct Draft {
     entered: (Vec<(Feature, String)>, Vec<String>),
     added: Vec<Addition>,
     notes: Vec<String>,
+    limit_notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
     intents: Vec<Intent>,
@@ -54,6 +55,7 @@ impl Draft {
             entered: Default::default(),
             added,
             notes: Vec::new(),
+            limit_notes: Vec::new(),
             steps: Vec::new(),
             problems: Vec::new(),
             intents: Vec::new(),
@@ -162,6 +164,12 @@ impl Draft {
 
     /// Adds something that the user should know about what they asked for.
     pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Adds a note about limits of the caller's cgroup.
+    pub fn limit_note(&mut self, note: String) {
+        self.limit_notes.push(note.clone());
         self.notes.push(note);
     }
 
@@ -300,13 +308,14 @@ impl Draft {
         // Sorted by cached keys: a step is a large value, and so it is moved only once.
         self.steps.sort_by_cached_key(|(phase, _)| *phase);
         let steps: Vec<Step> = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { purpose, name, notes, timeout, added, mut problems, intents, .. } = self;
+        let Draft { purpose, name, notes, limit_notes, timeout, added, mut problems, intents, .. } = self;
         problems.extend(behind::problems(&steps));
         Plan {
             purpose,
             as_root: false,
             name,
             notes,
+            limit_notes,
             timeout,
             namespaces: namespaces.features(),
             joined: self.joined,

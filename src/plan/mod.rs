@@ -60,6 +60,9 @@ pub struct Plan {
     /// What the user should know about what they asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Those of the notes that are about limits of the caller's cgroup. A container that stays reports them at each start.
+    #[serde(skip)]
+    pub limit_notes: Vec<String>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,

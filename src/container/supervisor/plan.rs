@@ -2,7 +2,6 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use crate::cgroups;
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::facts::Machine;
@@ -62,8 +61,6 @@ pub fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
     // If the root filesystem cannot be used, no command is found in it. Then the problem of the plan is reported.
     exec::accept(&plan)?;
     found?;
-    // What else there is to know about a container was said when it was created.
-    plan.notes.retain(|note| cgroups::is_note(note));
     plan.config = Some(config.to_json());
     Ok(plan)
 }

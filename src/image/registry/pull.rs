@@ -125,7 +125,7 @@ pub fn pull(
             Ok(pulled) => return Ok(pulled),
             Err(failure) if number + 1 == count => {
                 let mut failure = failed(failure);
-                // What stands in the way may be the mirror, which was asked first.
+                // The cause may be a mirror, which was asked first.
                 failure.error = mirrors.into_iter().fold(failure.error, Error::why);
                 return Err(failure);
             }

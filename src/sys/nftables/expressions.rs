@@ -62,7 +62,7 @@ impl Expressions {
     }
 
     /// Matches if the device under a key, NFT_META_IIFNAME or NFT_META_OIFNAME, has this name, or with `is` false another
-    /// one. A `*` at the end stands for any further characters.
+    /// one. A `*` at the end matches any further characters.
     pub(crate) fn device(&mut self, key: c_int, name: &str, is: bool) {
         // The kernel compares the name as an array, padded with NULs.
         let mut bytes = name.as_bytes().to_vec();

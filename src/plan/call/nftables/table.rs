@@ -120,11 +120,11 @@ pub enum PacketMatch {
     ArpSenderIp,
     /// The packet was received by this device.
     ReceivedBy(String),
-    /// The packet was not received by this device. A `*` at the end stands for any further characters.
+    /// The packet was not received by this device. A `*` at the end matches any further characters.
     NotReceivedBy(String),
     /// The packet is sent by this device.
     SentBy(String),
-    /// The packet is not sent by this device. A `*` at the end stands for any further characters.
+    /// The packet is not sent by this device. A `*` at the end matches any further characters.
     NotSentBy(String),
     /// The packet belongs to a known connection, or is related to one.
     KnownConnection,
