@@ -11,7 +11,7 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixStream;
@@ -78,7 +78,7 @@ impl World {
             json!({ "users": own(nix::unistd::getuid().as_raw()), "groups": own(nix::unistd::getgid().as_raw()) })
         });
         let task = json!({ "directory": layer, "work": { "unpack": [self.at("lower")] }, "maps": maps });
-        let (mut own, theirs) = UnixStream::pair().unwrap();
+        let (own, theirs) = UnixStream::pair().unwrap();
         let file = self.at("archive");
         fs::write(&file, archive).unwrap();
         let mut child = Command::new(binary())
@@ -89,7 +89,13 @@ impl World {
             .spawn()
             .unwrap();
         let mut message = String::new();
-        own.read_to_string(&mut message).unwrap();
+        for line in BufReader::new(&own).lines() {
+            message = line.unwrap();
+            // The layer below is complete.
+            if message == "\"lowers\"" {
+                (&own).write_all(b"\n").unwrap();
+            }
+        }
         let mut errors = String::new();
         child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
         assert!(child.wait().unwrap().success() && errors.is_empty(), "{errors}");

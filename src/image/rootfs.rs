@@ -6,7 +6,9 @@
 //! MAP names the ID maps of the user namespace in which the layer was unpacked. So after a change of /etc/subuid no
 //! file has a wrong owner: the layer is unpacked again, in another directory.
 //!
-//! A layer gets its name when it is complete and on the disk. So it is complete, or it does not exist.
+//! A layer gets its name when it is complete and on the disk. So it is complete, or it does not exist. `unpack` makes them.
+
+mod unpack;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,14 +16,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{RenameFlags, renameat_with, syncfs};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::unpack::{unpack_all, unpack_each};
 use super::Tell;
 use super::digest::Digest;
-use super::layer::{self, LayerCounts, LayerSummary, LayerTask, LayerWork, Unpacked};
-use super::manifest::{Descriptor, check_layers};
-use super::store::{ImageParts, ImageStore};
+use super::layer::{self, LayerCounts, LayerSummary};
+use super::manifest::Descriptor;
+use super::store::ImageStore;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::private_directory::{PrivateDirectory, Unusable};
 use crate::host::run_lock::RunLock;
@@ -263,56 +265,6 @@ fn visible(layers: &[UnpackedLayer]) -> Vec<PathBuf> {
     visible
 }
 
-/// Unpacks the layers of an image that are not unpacked yet. Returns all of them, the lowest first. The caller has the
-/// lock of a command that adds layers.
-///
-/// # Errors
-/// As [`directories`].
-pub(super) fn unpack_all(
-    store: &ImageStore,
-    parts: &ImageParts,
-    open: &dyn Fn(&Digest) -> Result<File>,
-    maps: Option<&IdMaps>,
-    tell: Tell<'_>,
-) -> Result<Vec<UnpackedLayer>> {
-    unpack_each(store, parts, open, maps, tell, &|_| ())
-}
-
-/// As [`unpack_all`]. `is_done` gets the number of each layer that is unpacked, from 0.
-///
-/// # Errors
-/// As [`directories`].
-pub(super) fn unpack_each(
-    store: &ImageStore,
-    parts: &ImageParts,
-    open: &dyn Fn(&Digest) -> Result<File>,
-    maps: Option<&IdMaps>,
-    tell: Tell<'_>,
-    is_done: &dyn Fn(usize),
-) -> Result<Vec<UnpackedLayer>> {
-    let what = parts.manifest.config.digest.to_string();
-    check_layers(&parts.manifest, &parts.config, &what)?;
-    maps.map_or(Ok(()), check_maps)?;
-    let mapped = MappedLayers::of(store, maps)?;
-    let mut done: Vec<UnpackedLayer> = Vec::new();
-    let chain_ids = parts.config.rootfs.chain_ids();
-    for ((blob, diff_id), chain_id) in
-        parts.manifest.layers.iter().zip(&parts.config.rootfs.diff_ids).zip(chain_ids)
-    {
-        let layer = match find(&mapped, &chain_id) {
-            Some(layer) => layer,
-            None => {
-                let lowers = visible(&done);
-                let blob = open(&blob.digest)?;
-                unpack_one(store, &mapped, (blob, diff_id), &chain_id, lowers, tell)?
-            }
-        };
-        is_done(done.len());
-        done.push(layer);
-    }
-    Ok(done)
-}
-
 /// A layer that is there already.
 fn find(mapped: &MappedLayers, chain_id: &Digest) -> Option<UnpackedLayer> {
     let (files, about) = find_about(mapped, chain_id)?;
@@ -360,60 +312,6 @@ pub(super) fn wrong_files(
         wrong = Some(wrong.flatten().or(why));
     }
     Ok(wrong)
-}
-
-fn unpack_one(
-    store: &ImageStore,
-    mapped: &MappedLayers,
-    (blob, diff_id): (File, &Digest),
-    chain_id: &Digest,
-    lowers: Vec<PathBuf>,
-    tell: Tell<'_>,
-) -> Result<UnpackedLayer> {
-    let unwritten = |error: std::io::Error| unwritten(store, mapped, &error);
-    let name = format!(".new-{:08x}{:08x}", token(), token());
-    let made = mapped.directory.make_directory(name.as_ref()).map_err(unwritten)?;
-    let made = made.ok_or_else(|| unwritten(std::io::ErrorKind::AlreadyExists.into()))?;
-    let result = (|| {
-        rustix::fs::mkdir(made.path_through(FILES), ROOT_MODE.into())
-            .map_err(|errno| unwritten(errno.into()))?;
-        // The umask may have taken permissions away.
-        rustix::fs::chmod(made.path_through(FILES), ROOT_MODE.into())
-            .map_err(|errno| unwritten(errno.into()))?;
-        let (directory, work) = (made.path().join(FILES), LayerWork::Unpack(lowers));
-        tell(
-            &format!("execve(\"/proc/self/exe\", [\"sandbox\", \"{}\", ...])", layer::SUBCOMMAND),
-            "image.explain.unpack",
-        );
-        let task = LayerTask { directory: directory.clone(), work, maps: mapped.maps.clone() };
-        let Unpacked { diff_id: found, counts, summary } = layer::unpack(blob, &task)?;
-        if found != *diff_id {
-            let values = [("expected", &*diff_id.to_string()), ("found", &found.to_string())];
-            let error = Error::new(ExitKind::Refused, text("image.layer.wrong"));
-            return Err(error.why(text_with("image.layer.differs", &values)));
-        }
-        let about = AboutLayer { diff_id: found, counts: counts.clone(), summary: Some(summary) };
-        made.replace(ABOUT, &serde_json::to_vec(&about).unwrap_or_default(), false).map_err(unwritten)?;
-        tell(&format!("syncfs(<{name}>); rename(\"{name}\", \"{}\")", chain_id.hex()), "image.explain.layer");
-        let root = File::open(made.path_through("")).map_err(unwritten)?;
-        syncfs(&root).map_err(|errno| unwritten(errno.into()))?;
-        Ok(counts)
-    })();
-    let renamed = result.and_then(|counts| {
-        let directory = File::open(mapped.directory.path_through("")).map_err(unwritten)?;
-        match renameat_with(&directory, name.as_str(), &directory, chain_id.hex(), RenameFlags::NOREPLACE) {
-            Ok(()) => Ok((counts, true)),
-            // Another command has unpacked it meanwhile, or a power cut has left something.
-            Err(rustix::io::Errno::EXIST) if find(mapped, chain_id).is_some() => Ok((counts, false)),
-            Err(errno) => Err(unwritten(errno.into())),
-        }
-    });
-    if !matches!(renamed, Ok((_, true))) {
-        let _ = layer::remove_in_map(mapped.directory.path(), &name, mapped.maps.as_ref());
-    }
-    let (counts, is_new) = renamed?;
-    let files = mapped.directory.path().join(chain_id.hex()).join(FILES);
-    Ok(UnpackedLayer { chain_id: chain_id.clone(), files, counts, is_new })
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub(super) struct Unpacker<'m> {
     last: Option<(Vec<u8>, LayerPath, OwnedFd)>,
     /// Whether the archive is a layer: it has marks of deleted files, and replaces directories by files and the other way round.
     is_layer: bool,
+    /// Whether the root is that of the layers below: the archive has had no entry for it.
+    adopts_root: bool,
     /// Counts the entries of the whole archive. It is called if there are many.
     check: Option<Box<dyn FnOnce() -> Result<(), Unreadable> + 'm>>,
     counts: LayerCounts,
@@ -91,6 +93,7 @@ impl<'m> Unpacker<'m> {
             times: DirectoryTimes::default(),
             last: None,
             is_layer: true,
+            adopts_root: false,
             check: None,
             counts: LayerCounts::default(),
         }
@@ -106,11 +109,7 @@ impl<'m> Unpacker<'m> {
         mut self,
         entries: &mut ArchiveEntries<R>,
     ) -> Result<LayerCounts, Unreadable> {
-        if let Some(lower) = self.merged.lowers.first() {
-            // A layer without an entry for the root keeps the root of the layers below.
-            let root = LayerPath::default();
-            fstat(lower).and_then(|stat| self.adopt(&root, &stat)).map_err(|errno| failed(b"/", errno))?;
-        }
+        self.adopts_root = true;
         self.apply_all(entries)
     }
 
@@ -139,6 +138,13 @@ impl<'m> Unpacker<'m> {
                 self.last = None;
             }
         }
+        if self.adopts_root {
+            // At the end: until then, the layers below may be unpacked too.
+            let root = LayerPath::default();
+            let lower = self.merged.lowers().and_then(|lowers| lowers.first().map(fstat).transpose());
+            let adopted = lower.and_then(|stat| stat.map_or(Ok(()), |stat| self.adopt(&root, &stat)));
+            adopted.map_err(|errno| failed(b"/", errno))?;
+        }
         self.times.set(&self.merged.layer)?;
         Ok(self.counts)
     }
@@ -153,6 +159,7 @@ impl<'m> Unpacker<'m> {
             if entry.kind != EntryKind::Directory {
                 return Err(wrong("image.tar.root", &entry.name));
             }
+            self.adopts_root = false;
             let root = LayerPath::default();
             let made = open(&self.merged.layer, root.as_os_str(), OFlags::RDONLY | OFlags::DIRECTORY);
             return made
@@ -246,7 +253,7 @@ impl<'m> Unpacker<'m> {
     fn set_opaque(&mut self, (path, directory): &(LayerPath, OwnedFd)) -> Result<(), Errno> {
         mark_opaque(directory)?;
         if *path == LayerPath::default() {
-            self.merged.lowers.clear();
+            self.merged.hide_lowers();
         }
         Ok(())
     }
@@ -373,7 +380,8 @@ impl<'m> Unpacker<'m> {
             FileType::RegularFile => {
                 // A descriptor of a path cannot be read. The first layer that has it is the one that was found.
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-                let mut opened = self.merged.lowers.iter().map(|root| open(root, target.as_os_str(), flags));
+                let mut opened =
+                    self.merged.lowers()?.iter().map(|root| open(root, target.as_os_str(), flags));
                 let from = opened.find(|opened| !matches!(opened, Err(Errno::NOENT)));
                 let mut from = File::from(from.ok_or(Errno::NOENT)??);
                 let mut to = new_file(directory, name)?;

@@ -5,6 +5,7 @@
 //! path is looked up in all of them, and a symbolic link is followed within the root. The kernel never follows one:
 //! every path that it gets is resolved, and openat2(2) refuses a link in it.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -19,12 +20,17 @@ const MAX_LINKS: usize = 40;
 /// The attributes by which an overlay hides what lower layers have in a directory.
 pub(in crate::image) const OPAQUE: [&str; 2] = ["user.overlay.opaque", "trusted.overlay.opaque"];
 
-/// The layer that is unpacked, and those below it, the topmost first.
-#[derive(Debug)]
+/// The layer that is unpacked, and those below it.
 pub(super) struct Merged {
     pub(super) layer: OwnedFd,
-    pub(super) lowers: Vec<OwnedFd>,
+    /// The layers below, the topmost first.
+    lowers: OnceCell<Vec<OwnedFd>>,
+    /// Waits until they are complete.
+    wait: Cell<Option<AwaitLowers>>,
 }
+
+/// Returns the layers below when they are complete.
+type AwaitLowers = Box<dyn FnOnce() -> Result<Vec<OwnedFd>, Errno>>;
 
 /// A path without links, below the root of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -107,6 +113,31 @@ pub(in crate::image) fn is_opaque(directory: &OwnedFd) -> bool {
 }
 
 impl Merged {
+    pub(super) fn new(layer: OwnedFd, lowers: Vec<OwnedFd>) -> Merged {
+        Merged { layer, lowers: OnceCell::from(lowers), wait: Cell::new(None) }
+    }
+
+    /// The layers below are unpacked at the same time. Most archives have each directory of their files, so what is in a
+    /// layer below is seldom asked for. Only then it is waited for.
+    pub(super) fn awaiting(layer: OwnedFd, wait: AwaitLowers) -> Merged {
+        Merged { layer, lowers: OnceCell::new(), wait: Cell::new(Some(wait)) }
+    }
+
+    /// The layers below, the topmost first.
+    pub(super) fn lowers(&self) -> Result<&[OwnedFd], Errno> {
+        if let Some(wait) = self.wait.take() {
+            let _ = self.lowers.set(wait()?);
+        }
+        // After an error, nothing can be known about them.
+        self.lowers.get().map(Vec::as_slice).ok_or(Errno::CANCELED)
+    }
+
+    /// This layer hides all of them.
+    pub(super) fn hide_lowers(&mut self) {
+        self.wait.set(None);
+        self.lowers = OnceCell::from(Vec::new());
+    }
+
     /// What there is at a path. Its last part is not followed.
     pub(super) fn find(&self, path: &LayerPath) -> Result<LayerPlace, Errno> {
         match look(&self.layer, path)? {
@@ -114,7 +145,7 @@ impl Merged {
             LayerLook::Hidden => return Ok(LayerPlace::Nothing),
             LayerLook::Miss => {}
         }
-        for lower in &self.lowers {
+        for lower in self.lowers()? {
             match look(lower, path)? {
                 LayerLook::Hit(file, stat) => return Ok(LayerPlace::Below(file, stat)),
                 LayerLook::Hidden => break,

@@ -61,12 +61,35 @@ pub(super) struct Unpacked {
     pub(super) summary: LayerSummary,
 }
 
+/// Who starts the process of a layer, while the layers below may be unpacked too.
+pub(super) trait UnpackParent {
+    /// The process has been started. If this socket is shut down, it is killed.
+    fn started(&self, socket: UnixStream);
+
+    /// Waits until the layers below are complete.
+    ///
+    /// # Errors
+    /// One of them cannot be unpacked.
+    fn await_lowers(&self) -> Result<()>;
+}
+
+/// For a process that needs no other one.
+struct Alone;
+
+impl UnpackParent for Alone {
+    fn started(&self, _socket: UnixStream) {}
+
+    fn await_lowers(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Unpacks a layer.
 ///
 /// # Errors
 /// It cannot be unpacked. What was made so far is left there.
-pub(super) fn unpack(blob: File, task: &LayerTask) -> Result<Unpacked> {
-    match perform(task, blob.into())? {
+pub(super) fn unpack(blob: File, task: &LayerTask, parent: &dyn UnpackParent) -> Result<Unpacked> {
+    match perform_for(task, blob.into(), parent)? {
         LayerMessage::Unpacked { diff_id, counts, summary } => Ok(Unpacked { diff_id, counts, summary }),
         other => Err(unexpected(other)),
     }
@@ -240,6 +263,10 @@ fn ended() -> Error {
 
 /// Starts the process and returns its last message.
 fn perform(task: &LayerTask, input: Stdio) -> Result<LayerMessage> {
+    perform_for(task, input, &Alone)
+}
+
+fn perform_for(task: &LayerTask, input: Stdio, parent: &dyn UnpackParent) -> Result<LayerMessage> {
     let cannot = |call: &str, error: io::Error| {
         Error::new(ExitKind::Refused, text("image.layer.cannot")).call(call, error)
     };
@@ -255,7 +282,10 @@ fn perform(task: &LayerTask, input: Stdio) -> Result<LayerMessage> {
         .stdout(OwnedFd::from(theirs))
         .spawn()
         .map_err(|error| cannot("execve(\"/proc/self/exe\")", error))?;
-    let result = converse(own, &child, task);
+    if let Ok(copy) = own.try_clone() {
+        parent.started(copy);
+    }
+    let result = converse(own, &child, task, parent);
     if result.is_err() {
         let _ = child.kill();
     }
@@ -264,7 +294,12 @@ fn perform(task: &LayerTask, input: Stdio) -> Result<LayerMessage> {
 }
 
 /// Reads the messages of the process to the last one.
-fn converse(socket: UnixStream, child: &Child, task: &LayerTask) -> Result<LayerMessage> {
+fn converse(
+    socket: UnixStream,
+    child: &Child,
+    task: &LayerTask,
+    parent: &dyn UnpackParent,
+) -> Result<LayerMessage> {
     let mut lines = BufReader::new(&socket);
     loop {
         let mut line = String::new();
@@ -275,6 +310,10 @@ fn converse(socket: UnixStream, child: &Child, task: &LayerTask) -> Result<Layer
         match serde_json::from_str(&line).map_err(|_| ended())? {
             LayerMessage::Map => {
                 task.maps.iter().try_for_each(|maps| write_maps(child.id(), maps))?;
+                (&socket).write_all(b"\n").map_err(|_| ended())?;
+            }
+            LayerMessage::Lowers => {
+                parent.await_lowers()?;
                 (&socket).write_all(b"\n").map_err(|_| ended())?;
             }
             last => return Ok(last),
@@ -392,7 +431,7 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         }
         LayerWork::Fill(_) => {
             let mut entries = ArchiveEntries::new(io::stdin().lock());
-            let unpacker = Unpacker::new(Merged { layer: directory, lowers }, task.maps.as_ref());
+            let unpacker = Unpacker::new(Merged::new(directory, lowers), task.maps.as_ref());
             unpacker.fill(&mut entries).map_err(unreadable)?;
             entries.finish().map(|()| LayerMessage::Read).map_err(unreadable)
         }
@@ -402,13 +441,32 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
             let mut archive = Digesting::new(archive);
             let mut entries = ArchiveEntries::new(&mut archive);
             let layer = directory.try_clone().map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
-            let unpacker = Unpacker::new(Merged { layer, lowers }, task.maps.as_ref()).checked(count_entries);
+            let parent = output.try_clone().map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
+            let merged = Merged::awaiting(layer, Box::new(|| await_lowers(parent, lowers)));
+            let unpacker = Unpacker::new(merged, task.maps.as_ref()).checked(count_entries);
             let counts = unpacker.unpack(&mut entries).map_err(unreadable)?;
             entries.finish().map_err(unreadable)?;
             let summary = summary::summarize(&directory).map_err(unsummarized)?;
             Ok(LayerMessage::Unpacked { diff_id: archive.digester.finish(), counts, summary })
         }
     }
+}
+
+/// Waits until the layers below are complete. Returns them, the topmost first. A layer whose root is opaque hides all below.
+fn await_lowers(
+    mut parent: UnixStream,
+    mut lowers: Vec<OwnedFd>,
+) -> std::result::Result<Vec<OwnedFd>, rustix::io::Errno> {
+    if lowers.is_empty() {
+        return Ok(lowers);
+    }
+    send(&parent, &LayerMessage::Lowers);
+    if !matches!(parent.read(&mut [0]), Ok(1)) {
+        return Err(rustix::io::Errno::CANCELED);
+    }
+    let last = lowers.iter().position(is_opaque);
+    lowers.truncate(last.map_or(lowers.len(), |last| last + 1));
+    Ok(lowers)
 }
 
 /// Checks how many entries the blob on standard input has. Where it is no file, nothing is known.

@@ -99,7 +99,7 @@ fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPl
     }
     let mut copies = copies.into_iter();
     let Some(layer) = copies.next() else { return Ok(None) };
-    let merged = Merged { layer, lowers: copies.collect() };
+    let merged = Merged::new(layer, copies.collect());
     let exists = |_: &LayerPath, place: &LayerPlace| Ok(!matches!(place, LayerPlace::Nothing));
     let as_place = |path: &LayerPath| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
     let mut left = path.to_vec();

@@ -25,7 +25,7 @@ pub struct LayerTask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerWork {
-    /// Unpack standard input. The layers below, the topmost first.
+    /// Unpack standard input. The layers below, the topmost first. They may be unpacked at the same time.
     Unpack(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Remove this entry.
     Remove(String),
@@ -115,6 +115,8 @@ pub enum PlaceKind {
 pub(super) enum LayerMessage {
     /// It is in its user namespace, and waits for the maps.
     Map,
+    /// It needs the layers below, and waits until they are complete.
+    Lowers,
     /// The end of an unpacking.
     Unpacked { diff_id: Digest, counts: LayerCounts, summary: LayerSummary },
     /// The end of a removal.

@@ -1,5 +1,4 @@
-//! The layers of an image: three are downloaded at a time, and each is unpacked as soon as it is there and those below it
-//! are.
+//! The layers of an image: three are downloaded at a time, and each is unpacked as soon as it is there.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
