@@ -462,3 +462,54 @@ fn a_volume_that_two_commands_make_at_the_same_time_is_one() {
         home.out(&["volume", "rm", &name]);
     }
 }
+
+#[test]
+fn the_host_has_a_name_and_a_device_another_place() {
+    let home = KeptHome::new();
+    image(&home, "app", |layer| layer, json!({ "Env": ["PATH=/bin"] }));
+    let hosts = |network: &str| {
+        let words = [
+            "run",
+            "--rm",
+            "--network",
+            network,
+            "--add-host",
+            "box:host-gateway",
+            "app",
+            "cat",
+            "/etc/hosts",
+        ];
+        let output = home.run(&words);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).contains("127.0.0.1\tbox\n")
+    };
+    assert!(hosts("host") && !hosts("none"));
+    for wrong in ["box:gateway", "b x:host-gateway", ":host-gateway"] {
+        home.refused(&["run", "--rm", "--add-host", wrong, "app", "true"], 2);
+    }
+    let device = |value: &str, path: &str| {
+        home.run(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--device",
+            value,
+            "app",
+            "stat",
+            "-L",
+            "-c",
+            "%F %t:%T",
+            path,
+        ])
+    };
+    assert_eq!(device("/dev/null:/dev/other:zz", "/dev/other").status.code(), Some(2));
+    assert_eq!(device("/etc/passwd:/dev/other", "/dev/other").status.code(), Some(2));
+    // A user's container has no cgroup of its own for the rule.
+    if is_root() && support::limits::may("the_host_has_a_name_and_a_device_another_place", "devices") {
+        let output = device("/dev/zero:/dev/of/other:rw", "/dev/of/other");
+        assert_eq!(text(&output.stdout).trim(), "character special file 1:5", "{}", text(&output.stderr));
+        assert!(!device("/dev/zero:/dev/of/other", "/dev/other").status.success());
+    }
+    home.is_empty();
+}

@@ -18,15 +18,15 @@ use crate::feature::{Feature, Purpose};
 use crate::host::accounts::Accounts;
 use crate::host::command;
 use crate::namespaces::net::{Mode, Net};
-use crate::plan::{Draft, Frame, Plan, Streams};
+use crate::plan::{Draft, Frame, Plan, Problem, Streams};
 use crate::rootfs::{Layers, Rootfs};
-use crate::text::{text, text_with};
+use crate::text::text_with;
 use crate::value::mount::ExtraMount;
 
 /// The network of the commands of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BuildNetwork {
-    /// The bridge, where one can be made. Otherwise the command has only its loopback device.
+    /// That of `run IMAGE`, where it can be made. Otherwise the command has only its loopback device.
     #[default]
     Default,
     /// Only the loopback device.
@@ -109,21 +109,25 @@ pub fn describe(task: RunTask) -> Result<DescribedRun> {
         (config, plan)
     };
     let (config, planned) = described(&spec);
-    let of_net = |plan: &Plan| {
-        let problem = plan.problems.iter().find(|problem| problem.purpose.feature() == Some(Feature::Net));
-        problem.map(|problem| problem.error.what.clone())
-    };
     let mode = spec.net.as_ref().map(|net| net.mode);
-    let no_bridge = of_net(&planned).filter(|_| mode == Some(Mode::Bridge));
-    let Some(why) = no_bridge else {
-        exec::accept(&planned)?;
-        let is_alone = network == BuildNetwork::Default && mode == Some(Mode::None);
-        return Ok(DescribedRun { config, note: is_alone.then(|| text("build.nonetwork")) });
+    let of_net = |problem: &&Problem| problem.purpose.feature() == Some(Feature::Net);
+    let problem = planned.problems.iter().find(of_net).map(|problem| &problem.error);
+    let note = match (network, mode, problem) {
+        (BuildNetwork::Default, Some(Mode::Bridge), Some(error)) => {
+            text_with("docker.nobridge", &[("why", &error.what)])
+        }
+        (BuildNetwork::Default, Some(Mode::User), Some(error)) => {
+            text_with("build.nonetwork", &[("why", &error.why.join(" "))])
+        }
+        _ => {
+            exec::accept(&planned)?;
+            return Ok(DescribedRun { config, note: None });
+        }
     };
     spec.net = Some(Net { mode: Mode::None, ..Net::default() });
     let (config, planned) = described(&spec);
     exec::accept(&planned)?;
-    Ok(DescribedRun { config, note: Some(text_with("docker.nobridge", &[("why", &why)])) })
+    Ok(DescribedRun { config, note: Some(note) })
 }
 
 /// The plan of such a container. It changes nothing.

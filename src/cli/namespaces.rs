@@ -75,6 +75,7 @@ fn read_network(value: OsString) -> Result<NetworkFlag, String> {
         Some("default") => Ok(NetworkFlag::Default),
         Some("none") => Ok(NetworkFlag::Mode(Mode::None)),
         Some("bridge") => Ok(NetworkFlag::Mode(Mode::Bridge)),
+        Some("user") => Ok(NetworkFlag::Mode(Mode::User)),
         Some("host") => Ok(NetworkFlag::Mode(Mode::Host)),
         _ => JoinTarget::read(&value).map(NetworkFlag::Join).map_err(|_| text("join.network.form")),
     }

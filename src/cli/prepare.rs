@@ -135,7 +135,7 @@ pub(super) struct Adjustments {
     /// Whether nothing is masked and read-only.
     pub(super) is_unmasked: bool,
     /// Further lines of /etc/hosts.
-    pub(super) hosts: Vec<(std::net::IpAddr, String)>,
+    pub(super) hosts: Vec<(String, String)>,
     /// The DNS servers in place of the host's.
     pub(super) nameservers: Vec<std::net::IpAddr>,
 }

@@ -31,7 +31,7 @@ use crate::plan::{Plan, Problem};
 use crate::render;
 use crate::render::paint;
 use crate::rootfs::Rootfs;
-use crate::text::{printed, text, text_with, wrap};
+use crate::text::{printed, text_with, wrap};
 use crate::value::mount::ExtraMount;
 
 /// The flags that change a spec.
@@ -234,7 +234,7 @@ impl MadeSpec {
         }
     }
 
-    /// The plan. If a bridge cannot be made and no flag asks for it, a message is printed. The container then has no connection
+    /// The plan. If the default network cannot be made and no flag asks for it, a message is printed. The container then has no connection
     /// to other machines.
     ///
     /// # Errors
@@ -258,9 +258,11 @@ impl MadeSpec {
                 spec.net = spec.net.map(|net| Net { mode: Mode::None, ..net });
                 prepare::plan_adjusted(spec, adjustments, ending, view)
             }
-            (Some(Mode::None), _) => {
-                say(&text("docker.nonetwork"));
-                Ok(prepared)
+            (Some(Mode::User), Some(problem)) => {
+                let why = problem.error.why.join(" ");
+                say(&text_with("docker.nonetwork", &[("why", &why)]));
+                spec.net = spec.net.map(|net| Net { mode: Mode::None, ..net });
+                prepare::plan_adjusted(spec, adjustments, ending, view)
             }
             _ => Ok(prepared),
         }

@@ -2,10 +2,11 @@
 //! plan has.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use super::complete::can_mount_sys;
-use super::container::{Config, ContainerNamespaces, Process, Resources};
+use super::container::{Config, ContainerNamespaces, Environment, Namespace, Process, Resources};
 use super::enter::plan_forget;
 use super::facts::Machine;
 use super::{joins, paths};
@@ -32,6 +33,7 @@ use crate::security;
 use crate::security::capabilities::CapabilitySets;
 use crate::security::run_as::{RunAs, plan_groups};
 use crate::security::seccomp;
+use crate::text::text_with;
 
 /// The end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +102,8 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
     if process.env.is_some() && draft.is_exposed() {
         plan_forget(draft.around().streams.replaced(), &mut draft);
     }
-    rootfs::plan(&root_request(config, host), host, &mut draft);
+    let hosts = hosts(environment, machine, &mut draft);
+    rootfs::plan(&root_request(config, host, &hosts), host, &mut draft);
     if let Some(net) = net.filter(|_| environment.namespaces.net.is_new()) {
         network::plan(net.request(), &machine.network, &mut draft);
         if let Some(nameservers) = host.nameservers.as_ref().filter(|_| environment.root.is_none()) {
@@ -206,8 +209,26 @@ fn plan_features(config: &Config, context: &Context<'_>, draft: &mut Draft) {
     pids.iter().for_each(|limits| limits.plan(context, draft));
 }
 
+/// The further lines of /etc/hosts, with the address of the host where a line has the word for it.
+fn hosts(environment: &Environment, machine: &Machine, draft: &mut Draft) -> Vec<String> {
+    let gateway = match &environment.namespaces.net {
+        Namespace::Host => Some(Ipv4Addr::LOCALHOST),
+        Namespace::New(_) => machine.network.host_gateway(),
+        Namespace::Join { .. } => None,
+    };
+    let mut hosts = Vec::new();
+    for line in &environment.hosts {
+        match (line.strip_prefix(network::HOST_GATEWAY), gateway) {
+            (None, _) => hosts.push(line.clone()),
+            (Some(rest), Some(gateway)) => hosts.push(format!("{gateway}{rest}")),
+            (Some(rest), None) => draft.note(text_with("net.nogateway", &[("name", rest.trim_start())])),
+        }
+    }
+    hosts
+}
+
 /// What the root filesystem depends on in the config.
-fn root_request<'a>(config: &'a Config, host: &'a Host) -> RootRequest<'a> {
+fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> RootRequest<'a> {
     let environment = &config.environment;
     let ContainerNamespaces { mnt, net, uts, user, .. } = &environment.namespaces;
     let mnt = mnt.options();
@@ -225,10 +246,10 @@ fn root_request<'a>(config: &'a Config, host: &'a Host) -> RootRequest<'a> {
         new_user: user.options().is_some(),
         maps_ranges: user.options().is_some_and(|maps| maps.take_ranges(host.uid, host.gid)),
         new_net: net.options().is_some(),
-        leads_out: net.options().is_some_and(|net| net.mode == Mode::Bridge),
+        leads_out: net.options().is_some_and(|net| matches!(net.mode, Mode::Bridge | Mode::User)),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),
-        hosts: &environment.hosts,
+        hosts,
         nameservers: &environment.nameservers,
     }
 }

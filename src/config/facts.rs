@@ -8,6 +8,7 @@ use crate::host::{
 };
 use crate::namespaces::net::Mode;
 use crate::network::NetworkFacts;
+use crate::network::user::UserNetwork;
 use crate::observe::hierarchy::{Controller, Version};
 
 /// The facts about this machine that a plan is made from.
@@ -45,9 +46,6 @@ impl Machine {
         {
             host.sysfs = Some(Sysfs::gather(&mut host.unread));
         }
-        if root.is_some() || net.is_some_and(|net| net.mode == Mode::Bridge) {
-            host.nameservers = Some(Nameservers::gather());
-        }
         if changes_user {
             host.groups = Groups::gather();
             // In a joined user namespace, setgroups(2) can be denied.
@@ -60,6 +58,11 @@ impl Machine {
         }
         gather_cgroups(resources, also, &mut host);
         let network = net.map(|net| NetworkFacts::gather(net.request(), host.stands_in)).unwrap_or_default();
+        if root.is_some() || net.is_some_and(|net| matches!(net.mode, Mode::Bridge | Mode::User)) {
+            let found = Nameservers::gather();
+            let own = network.user.as_ref().and_then(UserNetwork::nameserver);
+            host.nameservers = Some(own.map_or_else(|| found.clone(), |own| found.through(own)));
+        }
         Machine { network, host }
     }
 

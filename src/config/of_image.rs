@@ -45,9 +45,9 @@ pub fn spec_of_image(rootfs: Rootfs) -> Spec {
     for feature in [Feature::Pid, Feature::Mnt, Feature::Uts, Feature::Ipc, Feature::Cgroup] {
         spec.add(feature);
     }
-    // Only root can make a bridge.
+    // Only root can make a bridge. Another user has a program that copies packets, if one is installed.
     let is_root = nix::unistd::geteuid().is_root();
-    let mode = if is_root { Mode::Bridge } else { Mode::None };
+    let mode = if is_root { Mode::Bridge } else { Mode::User };
     spec.net = Some(Net { mode, neighbours: is_root, ..Net::default() });
     spec.user = if is_root { None } else { user_of_image() };
     spec.capabilities = Some(Capabilities::Default);

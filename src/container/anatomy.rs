@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::listing::inside;
 use super::log::LOG;
-use super::processes::{pids, relays};
+use super::processes::{pids, relays, user_network};
 use super::store::KeptContainer;
 use super::usage::{LIMITED, limit_of};
 use crate::feature::Feature;
@@ -53,6 +53,8 @@ pub enum ProcessRole {
     Supervisor,
     /// It forwards the published ports.
     Relay,
+    /// It copies the packets of an ordinary user's container.
+    Network,
     /// It is in the container.
     Inside,
 }
@@ -131,6 +133,7 @@ impl Anatomy {
             let role = match process.role {
                 ProcessRole::Supervisor => "supervisor",
                 ProcessRole::Relay => "relay",
+                ProcessRole::Network => "network",
                 ProcessRole::Inside => "inside",
             };
             let AnatomyProcess { depth, name, pid, inside, command, .. } = process;
@@ -224,6 +227,10 @@ fn processes_of(container: &KeptContainer, command: Option<i32>) -> Vec<AnatomyP
     let below = usize::from(supervisor.is_some());
     let relays = supervisor.map(|supervisor| relays(&all, supervisor, command)).unwrap_or_default();
     found.extend(relays.into_iter().filter_map(|pid| process(pid, ProcessRole::Relay, below)));
+    let network = supervisor
+        .zip(command)
+        .and_then(|(supervisor, command)| user_network(&all, container, supervisor, command));
+    found.extend(network.and_then(|pid| process(pid, ProcessRole::Network, below)));
     let inside = command.map(|command| pids(container, command)).unwrap_or_default();
     // Depth first, each process below its parent. One whose parent is not listed is below the supervisor.
     let is_top = |pid: &i32| all.get(pid).is_none_or(|entry| !inside.contains(&entry.parent));

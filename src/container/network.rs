@@ -19,6 +19,7 @@ pub fn network_mode(container: &KeptContainer) -> &'static str {
         Namespace::Host => "host",
         Namespace::Join { .. } => "container",
         Namespace::New(net) if net.mode == Mode::Bridge => "bridge",
+        Namespace::New(net) if net.mode == Mode::User => "user",
         Namespace::New(_) => "none",
     }
 }
@@ -31,7 +32,7 @@ pub fn network_id(name: &str) -> String {
 
 /// The address and the gateway of a container that is connected to the bridge, as the kernel shows them of its process.
 fn address(container: &KeptContainer) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
-    if network_mode(container) != "bridge" {
+    if !matches!(network_mode(container), "bridge" | "user") {
         return None;
     }
     let process = format!("/proc/{}", container.state.command?.pid);

@@ -230,7 +230,7 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
 fn network(value: &Value) -> Answered<Flags> {
     Ok(match string(value, "NetworkMode")? {
         None | Some("default") => Vec::new(),
-        Some(mode @ ("none" | "bridge" | "host")) => vec![flag("network", mode)],
+        Some(mode @ ("none" | "bridge" | "user" | "host")) => vec![flag("network", mode)],
         Some(mode) if mode.starts_with("container:") => vec![flag("network", mode)],
         Some(other) => {
             let message = text_with("daemon.network.named", &[("name", &crate::text::printed(other))]);

@@ -41,6 +41,7 @@ mod stop;
 mod supervise;
 pub mod sweep;
 mod undo;
+mod user_network;
 pub mod verify;
 mod watch;
 

@@ -213,6 +213,16 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
     wait_for_end(&command, patience)
 }
 
+/// Kills one process, and waits at most `patience` for its end.
+///
+/// # Errors
+/// As [`end`].
+pub(super) fn kill(pid: i32, since: u64, patience: Duration) -> io::Result<()> {
+    let process = open(pid, since).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    send(&process, libc::SIGKILL)?;
+    wait_for_end(&process, patience)
+}
+
 /// Sends a signal. A process that has ended and is reaped meanwhile needs none.
 fn send(process: &OwnedFd, number: i32) -> io::Result<()> {
     match signal::send(process.as_fd(), number) {

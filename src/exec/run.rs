@@ -14,7 +14,9 @@ use super::signals::Signals;
 use super::space::{self, WritableSpace};
 use super::verify::{self, Expectations};
 use super::watch::Watch;
-use super::{Serve, child, is_clone, is_exec, is_fork, is_last_release, orphans, process, relay};
+use super::{
+    Serve, child, is_clone, is_exec, is_fork, is_last_release, orphans, process, relay, user_network,
+};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::host::run_directory;
@@ -22,6 +24,7 @@ use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::stream::StreamCall;
 use crate::plan::call::terminal::TerminalCall;
+use crate::plan::call::user_network::UserNetworkCall;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
@@ -127,7 +130,20 @@ impl Run<'_> {
         if step.undo.is_some() {
             self.journal.record(&result)?;
         }
+        if matches!(step.call, Call::UserNetwork(UserNetworkCall::Start { .. })) {
+            self.record_program();
+        }
         result.map_err(|errno| Stop::Step(index, errno))
+    }
+
+    /// Writes the program of the network to the journal. The kernel kills it with this process. A version of it that changes
+    /// its credentials would lose the parent-death signal, and the next command ends that one.
+    fn record_program(&mut self) {
+        let pid = self.slots.user_network.as_ref().map(|program| program.pid.as_raw());
+        if let Some((pid, started)) = pid.and_then(|pid| Some((pid, process::started(pid)?))) {
+            // Where no journal can be written, the container runs all the same.
+            let _ = self.journal.intend(&Undo::EndProgram { pid, started });
+        }
     }
 
     /// Everything is set up, and the child is about to be released.
@@ -244,6 +260,7 @@ impl Run<'_> {
             let _ = waitpid(process, None);
         }
         relay::end(&mut self.slots, Duration::ZERO);
+        user_network::end(&mut self.slots);
         self.slots.release_shares();
         self.journal.undo();
         run_directory::remove_if_empty();

@@ -15,7 +15,7 @@ use super::attend::{Attendant, Unattended};
 use super::carry::CarriedStream;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
-use super::{Container, Watch, kill_by_pidfd, orphans, relay, space, stop};
+use super::{Container, Watch, kill_by_pidfd, orphans, relay, space, stop, user_network};
 use crate::error::{Error, Result};
 use crate::observe::{cgroup, file, proc};
 use crate::plan::gate::Message;
@@ -285,6 +285,7 @@ impl Container {
             .and_then(|child| waitpid(Some(child), WaitOptions::empty()));
         self.reaped = true;
         relay::end(&mut self.slots, relay::DRAIN_TIME);
+        user_network::end(&mut self.slots);
         if self.adopts {
             self.left_running = orphans::end();
         }

@@ -23,6 +23,7 @@ pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
     let removed = match undo {
         // It is ended by `end_container`, which tells what it has killed.
         Undo::EndContainer { .. } => return Ok(false),
+        Undo::EndProgram { pid, started } => process::kill(*pid, *started, patience),
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).map_err(io::Error::from),
         Undo::RemoveBridge { name } => bridge::remove(name, patience),
         Undo::RemoveTables { comment } => sys::nftables::find_tables(comment)
@@ -106,7 +107,9 @@ pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
         metadata => metadata.map(|metadata| Some(format!("{}:{}", metadata.dev(), metadata.ino()))),
     };
     Ok(match undo {
-        Undo::EndContainer { pid, started, .. } => is_running(*pid, *started).then(|| started.to_string()),
+        Undo::EndContainer { pid, started, .. } | Undo::EndProgram { pid, started } => {
+            is_running(*pid, *started).then(|| started.to_string())
+        }
         // Not from /sys/class/net: it lists the network namespace in which /sys was mounted, which may not be the
         // caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),

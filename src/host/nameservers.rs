@@ -48,6 +48,20 @@ impl Nameservers {
         Nameservers { own, reached, left_out, instead }
     }
 
+    /// For a network that has an address `own` which leads to this machine's nameserver. It stands for the servers that the
+    /// container cannot reach.
+    pub fn through(&self, own: Ipv4Addr) -> Nameservers {
+        let (mut reached, left_out) = without_unreachable(&self.own);
+        if left_out.is_empty() {
+            return self.clone();
+        }
+        if reached.last().is_some_and(|last| *last != b'\n') {
+            reached.push(b'\n');
+        }
+        reached.extend_from_slice(format!("nameserver {own}\n").as_bytes());
+        Nameservers { own: self.own.clone(), reached, left_out: Vec::new(), instead: None }
+    }
+
     /// The content for a container, with another network or with this one.
     pub fn content(&self, other_network: bool) -> OsString {
         OsString::from_vec(if other_network { self.reached.clone() } else { self.own.clone() })
@@ -166,6 +180,23 @@ mod tests {
                 assert_eq!(found.left_out, [server], "{line:?}");
                 assert!(found.has_reached() && found.instead.is_none());
             }
+        }
+    }
+
+    #[test]
+    fn a_network_with_a_nameserver_of_its_own_has_it_in_place_of_what_is_not_reached() {
+        let own = Ipv4Addr::new(10, 0, 2, 3);
+        for (content, wanted) in [
+            ("nameserver 127.0.0.53\noptions edns0", "options edns0\nnameserver 10.0.2.3\n"),
+            (
+                "search lan\nnameserver ::1\nnameserver 10.0.0.1\n",
+                "search lan\nnameserver 10.0.0.1\nnameserver 10.0.2.3\n",
+            ),
+            ("nameserver 10.0.0.1\n", "nameserver 10.0.0.1\n"),
+            ("", ""),
+        ] {
+            let found = of(content.as_bytes(), b"nameserver 10.9.9.9\n").through(own);
+            assert_eq!((&found.reached[..], found.instead), (wanted.as_bytes(), None));
         }
     }
 

@@ -31,11 +31,12 @@ impl Subordinate {
     }
 }
 
-fn program(name: &str) -> Option<PathBuf> {
+/// The file of a program that belongs to the system. The caller's PATH is not asked.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     ["/usr/bin", "/usr/local/bin", "/bin"]
         .iter()
         .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.exists())
+        .find(|path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
 /// The user's name. /etc/passwd is read as a file, because getpwuid(3) loads plug-ins, which a static program cannot

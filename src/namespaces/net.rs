@@ -62,7 +62,7 @@ pub struct Net {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub veth: bool,
-    /// Network mode: none (lo alone), bridge (to the host and beyond; needs root), or host (no new network namespace)
+    /// Network mode: none (lo alone), bridge (to the host and beyond; needs root), user (beyond, by slirp4netns or pasta), or host (no new network namespace)
     #[arg(long, value_name = "MODE", default_value = "none", visible_alias = "network")]
     pub mode: Mode,
     /// With mode: bridge, reach the other containers on the bridge that have this too, as Docker's containers do
@@ -109,6 +109,8 @@ pub enum Mode {
     Host,
     /// A bridge to the host and to other networks.
     Bridge,
+    /// For an ordinary user: slirp4netns or pasta copies packets to sockets of the user.
+    User,
 }
 
 /// The state of the loopback device.
@@ -150,6 +152,7 @@ impl Net {
             veth: self.veth,
             bridge: self.mode == Mode::Bridge,
             neighbours: self.neighbours,
+            user: self.mode == Mode::User,
             publish: &self.publish,
         }
     }
@@ -177,6 +180,7 @@ impl Net {
             Mode::Host if *join != JoinTarget::Host => refuse("mode", "host", "net.joined.mode.reason"),
             Mode::None | Mode::Host => {}
             Mode::Bridge => refuse("mode", "bridge", "net.joined.mode.reason"),
+            Mode::User => refuse("mode", "user", "net.joined.mode.reason"),
         }
         if self.veth {
             refuse("veth", "true", "net.joined.veth.reason");
@@ -191,8 +195,13 @@ impl Net {
 
     /// Refuses options that exclude each other.
     fn check(&self, draft: &mut Draft) {
-        if self.veth && self.mode == Mode::Bridge {
-            let mode = draft.option_with(Feature::Net, "mode", "bridge");
+        let other = match self.mode {
+            Mode::Bridge => Some("bridge"),
+            Mode::User => Some("user"),
+            Mode::None | Mode::Host => None,
+        };
+        if let Some(mode) = other.filter(|_| self.veth) {
+            let mode = draft.option_with(Feature::Net, "mode", mode);
             let what = format!("{}, {mode}", draft.option(Feature::Net, "veth"));
             refuse(draft, "veth", &what, "net.both.why", "net.both.todo");
         }

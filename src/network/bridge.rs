@@ -85,6 +85,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// The host's address on it.
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        self.network.map(|network| Ipv4Addr::from(u32::from(network) + 1))
+    }
+
     /// Looks up the bridge. If it exists, its network is used. Otherwise it is the first free one, so that two runs at
     /// the same time choose the same.
     pub fn gather(neighbours: bool, as_root: bool) -> Bridge {
@@ -157,7 +162,7 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
         return refuse(draft, "mode", &what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
     bridge.closed.iter().for_each(|closed| draft.note(format!("net: {closed}")));
-    let gateway = Ipv4Addr::from(u32::from(network) + 1);
+    let gateway = bridge.gateway().unwrap_or(network);
     plan_bridge(network, gateway, bridge, draft);
     plan_port(&bridge.port, bridge.neighbours, gateway, draft);
 }

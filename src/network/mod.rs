@@ -8,18 +8,23 @@
 //! | `ports` | how a published port is written |
 //! | `publish` | published ports: a port of the host that leads to one inside, through a relay process |
 //! | `subnet` | which IPv4 networks are free |
+//! | `user` | the network of an ordinary user: a program copies packets to sockets of the user |
 
 pub mod bridge;
 pub mod ports;
 pub mod publish;
 mod subnet;
+pub mod user;
 pub mod veth;
+
+use std::net::Ipv4Addr;
 
 use caps::{CapSet, Capability};
 
 use self::bridge::Bridge;
 use self::ports::Port;
 use self::publish::PortFacts;
+use self::user::UserNetwork;
 use self::veth::Veth;
 use crate::error::Error;
 use crate::feature::Feature;
@@ -29,6 +34,9 @@ use crate::plan::call::mount::MountCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 use crate::text::text_with;
+
+/// The word for the address at which a container reaches the host, in a line of /etc/hosts: Docker's.
+pub const HOST_GATEWAY: &str = "host-gateway";
 
 /// The name of the device inside, as in a Docker container.
 pub(crate) const INSIDE: &str = "eth0";
@@ -48,6 +56,8 @@ pub struct NetworkRequest<'a> {
     pub bridge: bool,
     /// Whether the container reaches the others on the bridge that do the same.
     pub neighbours: bool,
+    /// The program that connects an ordinary user's container.
+    pub user: bool,
     /// The published ports.
     pub publish: &'a [Port],
 }
@@ -61,17 +71,27 @@ pub struct NetworkFacts {
     pub bridge: Option<Bridge>,
     /// What decides which ports can be published. None if none is asked for.
     pub ports: Option<PortFacts>,
+    /// The program for an ordinary user. None if it is not asked for.
+    pub user: Option<UserNetwork>,
 }
 
 impl NetworkFacts {
     /// Looks up the facts on which these connections depend: as the caller, or with `as_root` as root, for a plan that is
     /// only printed.
     pub fn gather(wanted: NetworkRequest<'_>, as_root: bool) -> NetworkFacts {
+        let is_root = nix::unistd::geteuid().is_root();
         NetworkFacts {
             veth: wanted.veth.then(|| Veth::gather(as_root)).flatten(),
             bridge: wanted.bridge.then(|| Bridge::gather(wanted.neighbours, as_root)),
             ports: (!wanted.publish.is_empty()).then(|| PortFacts::gather(as_root)),
+            user: wanted.user.then(|| UserNetwork::gather(as_root || is_root)),
         }
+    }
+
+    /// The address at which a container with this network reaches the host.
+    pub fn host_gateway(&self) -> Option<Ipv4Addr> {
+        let of_bridge = self.bridge.as_ref().and_then(Bridge::gateway);
+        of_bridge.or_else(|| self.user.as_ref().and_then(UserNetwork::host_address))
     }
 }
 
@@ -89,7 +109,10 @@ pub fn plan(wanted: NetworkRequest<'_>, facts: &NetworkFacts, draft: &mut Draft)
         let inside = facts.veth.as_ref().map(|veth| veth.inside);
         publish::plan(wanted, inside, ports, draft);
     }
-    if wanted.veth || wanted.bridge || !wanted.publish.is_empty() {
+    if let Some(network) = &facts.user {
+        user::plan(network, draft);
+    }
+    if wanted.veth || wanted.bridge || wanted.user || !wanted.publish.is_empty() {
         draft.step(Phase::Veth, Actor::Host, Feature::Net, GateCall::Release, "net.laid.why");
         draft.step(Phase::Veth, Actor::Child, Feature::Net, GateCall::Await, "net.wait.why");
     }

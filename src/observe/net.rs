@@ -119,6 +119,22 @@ pub fn unix_sockets(process: &str) -> Observation {
     sockets(&format!("{process}/net/unix"), &[3, 4, 5, 6, 7], &["address", "references"])
 }
 
+/// Whether there is a default route, in the tables of IPv4 and IPv6. Each network namespace has an IPv6 route to everything
+/// by lo, which rejects packets.
+pub fn has_default_route(route: &str, ipv6_route: &str) -> bool {
+    let is_default = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(1) == Some(&"00000000") && fields.get(7) == Some(&"00000000")
+    };
+    let is_default_v6 = |line: &str| {
+        let mut fields = line.split_whitespace();
+        fields.nth(1) == Some("00")
+            && line.starts_with("00000000000000000000000000000000 ")
+            && fields.last() != Some("lo")
+    };
+    route.lines().skip(1).any(is_default) || ipv6_route.lines().any(is_default_v6)
+}
+
 /// The rows of a table of sockets, each with these fields alone. The inode of a socket tells it from every other one.
 fn sockets(path: &str, fields: &[usize], without: &[&str]) -> Observation {
     let row = |line: &str| {

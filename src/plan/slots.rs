@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::call::publish::{PublishedPort, PublishedSocket};
+use super::call::user_network::UserNetworkProcess;
 use super::gate::Channel;
 use crate::feature::Feature;
 use crate::host::run_lock::RunLock;
@@ -169,6 +170,8 @@ pub struct Slots {
     pub ports: Vec<PublishedPort>,
     /// The relay process that serves them. Only the host knows it.
     pub relay: Option<PortRelay>,
+    /// The program that connects the container of an ordinary user. Only the host knows it.
+    pub user_network: Option<UserNetworkProcess>,
     /// `<address>`: the address that was claimed for the container. It is claimed before the clone, so the child has a
     /// copy of it.
     pub address: Option<Ipv4Addr>,

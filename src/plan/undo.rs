@@ -25,6 +25,13 @@ pub enum Undo {
         /// The namespaces that were made for it: `net:[4026532281]`.
         namespaces: Vec<String>,
     },
+    /// A program that `sandbox` has started for a container, as slirp4netns(1).
+    EndProgram {
+        /// Its PID.
+        pid: i32,
+        /// When it was started, as for a container.
+        started: u64,
+    },
     /// A network device. Its identity is its network namespace, index and hardware address. If it is one of a veth
     /// pair, the kernel removes the other one with it.
     DeleteLink {
@@ -123,7 +130,7 @@ impl Undo {
                 Some(Feature::Net)
             }
             Undo::RemoveSysv { .. } | Undo::RemoveQueue { .. } => Some(Feature::Ipc),
-            Undo::EndContainer { .. } => Some(Feature::Pid),
+            Undo::EndContainer { .. } | Undo::EndProgram { .. } => Some(Feature::Pid),
             Undo::RemoveDirectory { .. }
             | Undo::RemoveFile { .. }
             | Undo::Unmount { .. }
@@ -138,7 +145,9 @@ impl Undo {
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Undo::EndContainer { pid, .. } => write!(f, "kill -KILL {pid}"),
+            Undo::EndContainer { pid, .. } | Undo::EndProgram { pid, .. } => {
+                write!(f, "kill -KILL {pid}")
+            }
             Undo::DeleteLink { name } | Undo::RemoveBridge { name } => {
                 write!(f, "ip link delete {}", quote(name))
             }

@@ -137,6 +137,7 @@ fn processes(anatomy: &Anatomy) -> Vec<Vec<String>> {
         let what = match process.role {
             ProcessRole::Supervisor => text("container.tree.supervisor"),
             ProcessRole::Relay => text("container.tree.relay"),
+            ProcessRole::Network => text("container.tree.network"),
             ProcessRole::Inside => process.command.clone(),
         };
         let inside = process.inside.map_or("-".to_owned(), |pid| pid.to_string());

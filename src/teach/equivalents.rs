@@ -24,6 +24,7 @@ use crate::plan::call::publish::{Protocol, PublishCall};
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::time::TimeCall;
 use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
+use crate::plan::call::user_network::UserNetworkCall;
 use crate::plan::call::uts::UtsCall;
 use crate::plan::{Actor, Call, Plan};
 use crate::security::capabilities;
@@ -157,6 +158,9 @@ impl Shell {
             }
             Call::Cgroup(call) => self.add_cgroup(call),
             Call::Net(call) => self.add_net(actor, call),
+            Call::UserNetwork(call @ UserNetworkCall::Start { .. }) => {
+                self.outside.push(format!("{} &", call.to_string().replace("<child>", "$child")));
+            }
             Call::Nftables(call) => self.add_table(call.table()),
             Call::Publish(PublishCall::Listen { protocol, at, inside, .. }) => {
                 self.outside.push(published(*protocol, at, self.server, *inside));

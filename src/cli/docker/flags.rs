@@ -197,7 +197,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         "device",
         Value,
         wanted::device,
-        ("DEVICE[:DEVICE][:rwm]", "Allow a device of the host, and show its file"),
+        ("DEVICE[:PATH][:rwm]", "Allow a device of the host, and show its file, also at another path"),
     ),
     key(
         "device-cgroup-rule",
@@ -245,7 +245,12 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         "sysctls: { {a}: \"{b}\" }",
         ("NAME=VALUE", "A kernel parameter of the new namespaces"),
     ),
-    note("add-host", Value, wanted::add_host, ("NAME:ADDRESS", "A further line of /etc/hosts")),
+    note(
+        "add-host",
+        Value,
+        wanted::add_host,
+        ("NAME:ADDRESS", "A further line of /etc/hosts; host-gateway is the address of the host"),
+    ),
     note("dns", Value, wanted::dns, ("ADDRESS", "A DNS server in place of the host's")),
     note("label", Value, wanted::label, ("NAME[=VALUE]", "A label of the container")).short('l'),
     note("label-file", Value, wanted::label_file, ("FILE", "Read labels from a file")),

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use super::mounts::{self, WantedMount, WantedVolume, absolute, split_once};
 use super::put;
 use crate::cgroups::cpu::Cpus;
+use crate::cgroups::devices::Rule;
 use crate::config::exec::variables;
 use crate::config::spec::{Spec, yaml};
 use crate::container::attach::parse_keys;
 use crate::error::{Error, ExitKind, Mistake, Result};
+use crate::network::HOST_GATEWAY;
 use crate::network::ports::Port;
 use crate::text::{printed, text, text_with};
 use crate::value::mount::ExtraMount;
@@ -62,7 +64,7 @@ pub(crate) struct Wanted {
     /// Whether the container has all privileges.
     pub(crate) privileged: bool,
     /// Lines of /etc/hosts, and DNS servers.
-    pub(crate) hosts: Vec<(IpAddr, String)>,
+    pub(crate) hosts: Vec<(String, String)>,
     pub(crate) nameservers: Vec<IpAddr>,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
@@ -175,7 +177,7 @@ fn unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsSt
     Ok(())
 }
 
-/// `/dev/fuse`, `/dev/fuse:/dev/fuse`, `/dev/fuse:/dev/fuse:rw`.
+/// `/dev/fuse`, `/dev/fuse:/dev/other`, `/dev/fuse:/dev/other:rw`.
 pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let parts: Vec<&str> = string(value)?.split(':').collect();
     let is_rights = |part: &str| !part.is_empty() && part.chars().all(|right| "rwm".contains(right));
@@ -186,10 +188,16 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
         [path, inside, rights] => (path, inside, rights),
         _ => return Err(text("docker.device.form")),
     };
+    let mut rule = format!("{path} {rights}");
     if path != inside {
-        return Err(text("docker.device.other"));
+        // By its numbers: a rule with the path would show the file at that path too.
+        if let Some(device) = rule.parse::<Rule>()?.resolve()? {
+            rule = device.to_string();
+        }
+        let (source, target) = (path.into(), absolute(OsStr::new(inside))?);
+        wanted.mounts.push(WantedMount::Extra(ExtraMount::Bind { source, target, readonly: true }));
     }
-    let rule = serde_json::Value::from(format!("{path} {rights}"));
+    let rule = serde_json::Value::from(rule);
     wanted.keys.push(("device", format!("devices: {{ allow: [{rule}] }}")));
     Ok(())
 }
@@ -250,16 +258,19 @@ pub(super) fn privileged(wanted: &mut Wanted, _: &OsStr) -> Noted {
     Ok(())
 }
 
-/// `NAME:ADDRESS` or `NAME=ADDRESS`. An IPv6 address has colons too.
+/// `NAME:ADDRESS` or `NAME=ADDRESS`. An IPv6 address has colons too. `host-gateway` is the address of the host for the container.
 pub(super) fn add_host(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let (name, address) = string(value)?.split_once(['=', ':']).ok_or_else(|| text("docker.host"))?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
     let is_name =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    match address.parse() {
-        Ok(address) if is_name => wanted.hosts.push((address, name.to_owned())),
-        _ => return Err(text("docker.host")),
-    }
+    let address = match address.parse::<IpAddr>() {
+        _ if !is_name => return Err(text("docker.host")),
+        Ok(address) => address.to_string(),
+        Err(_) if address == HOST_GATEWAY => address.to_owned(),
+        Err(_) => return Err(text("docker.host")),
+    };
+    wanted.hosts.push((address, name.to_owned()));
     Ok(())
 }
 

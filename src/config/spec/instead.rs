@@ -188,7 +188,7 @@ pub(super) fn of_value(kind: &str, found: Option<&str>) -> Option<String> {
         ("cpu", Some(cpus)) if is_number => format!("cpu: {{ cpus: {cpus} }}"),
         ("pids", Some(max)) if is_number => format!("pids: {{ max: {max} }}"),
         ("uts", Some(name)) if !name.trim().is_empty() => format!("uts: {{ hostname: {} }}", quoted(name)),
-        ("net", Some(mode @ ("none" | "host" | "bridge"))) => format!("net: {{ mode: {mode} }}"),
+        ("net", Some(mode @ ("none" | "host" | "bridge" | "user"))) => format!("net: {{ mode: {mode} }}"),
         ("net", Some(state @ ("up" | "down"))) => format!("net: {{ lo: {state} }}"),
         ("net", None) => "net: { mode: bridge, publish: [\"8080:80\"] }".to_owned(),
         ("user", Some(user)) if is_number => format!("run_as: {}", quoted(user)),

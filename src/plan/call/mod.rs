@@ -21,6 +21,7 @@ pub mod stream;
 pub mod terminal;
 pub mod time;
 pub mod user;
+pub mod user_network;
 pub mod uts;
 
 use std::ffi::OsStr;
@@ -58,6 +59,8 @@ pub enum Call {
     Nftables(nftables::NftablesCall),
     /// Published ports.
     Publish(publish::PublishCall),
+    /// The program that connects the container of an ordinary user.
+    UserNetwork(user_network::UserNetworkCall),
     /// Clock offsets of a time namespace.
     Time(time::TimeCall),
     /// The command's own terminal.
@@ -112,6 +115,7 @@ families! {
     Net: net::NetCall,
     Nftables: nftables::NftablesCall,
     Publish: publish::PublishCall,
+    UserNetwork: user_network::UserNetworkCall,
     Time: time::TimeCall,
     Terminal: terminal::TerminalCall,
     Stream: stream::StreamCall,

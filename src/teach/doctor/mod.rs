@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
 use crate::network::bridge;
+use crate::network::user::UserNetwork;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{file, mountinfo, proc};
@@ -89,9 +90,14 @@ pub fn examine() -> Result<Report> {
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         features,
-        notes: bridge::closed_chains(),
+        notes: network_notes(host.uid == 0),
         facts: Facts::read(),
     })
+}
+
+/// What is to know about the way from a container to other machines.
+fn network_notes(is_root: bool) -> Vec<String> {
+    if is_root { bridge::closed_chains() } else { vec![UserNetwork::gather(false).sentence()] }
 }
 
 /// Tries one feature.
