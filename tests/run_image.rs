@@ -177,7 +177,7 @@ fn flags_are_keys_of_a_spec() {
         (&["--health-cmd", "x"], "--health-cmd is not supported"),
         (&["--memory-swap", "64m"], "--memory"),
         (&["--cap-add", "nothing"], "is not a capability"),
-        (&["--device", "/dev/null:/dev/other"], "same path"),
+        (&["--device", "/etc/passwd:/dev/other"], "is not a device"),
         (&["-v", "a/b:/c"], "name of a volume"),
         (&["--add-host", "x"], "NAME:ADDRESS"),
         (&["--read-only=maybe"], "true or false"),
