@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 use support::daemon::{RunningDaemon, exchange, frames, read_head};
+use support::image::Layer;
 use support::kept::{KeptHome, lives};
 use support::lab::ran_with_loopback;
 use support::{random, rounds, text, wait_until};
@@ -111,7 +112,12 @@ fn a_container_lives_as_on_the_command_line() {
     daemon.post("/containers/web/rename?name=db");
     let running = daemon.ask("DELETE", "/containers/db", &Value::Null);
     assert_eq!(running.0, 409);
-    assert!(running.1["message"].as_str().unwrap().starts_with("You cannot remove a running container"));
+    assert!(
+        running.1["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("cannot remove container \"/db\": container is running")
+    );
     daemon.post("/containers/db/kill?signal=SIGKILL");
     assert_eq!(daemon.post("/containers/db/wait"), json!({ "StatusCode": 137, "Error": null }));
     assert_eq!(daemon.ask("POST", "/containers/db/stop", &Value::Null).0, 304);
@@ -401,16 +407,21 @@ fn the_trace_explains_each_request() {
     let daemon = RunningDaemon::with(KeptHome::new(), &["--trace"]);
     daemon.get("/containers/json?all=1");
     daemon.ask("DELETE", "/containers/none", &Value::Null);
+    let context =
+        Layer::new().file("Dockerfile", "FROM scratch\nARG A\nLABEL a=$A\nFROM scratch AS last\n").tar();
+    let path = "/build?t=x%3A1&target=last&buildargs=%7B%22A%22%3A%22b%20c%22%7D";
+    assert_eq!(daemon.ask_bytes("POST", path, &[], &context).0, 200);
     let printed = || std::fs::read_to_string(daemon.home.around().join("daemon.out")).unwrap();
     wait_until("both requests are printed", || printed().contains("= 404"));
     let printed = printed();
     for line in [
         "#2 GET /containers/json?all=1\n",
         "#2   Lists containers.\n",
-        "#2   $ sandbox ps\n",
+        "#2   $ sandbox ps -a\n",
         "#2   = 200 OK, after ",
         "#3 DELETE /containers/none\n",
         "#3   $ sandbox rm -- none\n",
+        "#4   $ sandbox build --tag=x:1 --target=last '--build-arg=A=b c' -- -\n",
     ] {
         assert!(printed.contains(line), "{line:?} {printed}");
     }

@@ -248,3 +248,65 @@ fn a_client_that_leaves_or_does_not_read_makes_nobody_wait() {
     drop(front);
     await_end(&daemon);
 }
+
+/// Reads the answer of a request to its end.
+fn answer(mut stream: UnixStream) -> Value {
+    let mut body = Vec::new();
+    stream.read_to_end(&mut body).unwrap();
+    serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", text(&body)))
+}
+
+#[test]
+fn a_wait_outlives_the_daemon() {
+    let mut daemon = RunningDaemon::start();
+    daemon.image("app:1");
+    let body = json!({
+        "Image": "app:1", "Cmd": ["sh", "-c", "while ! test -e /tmp/go; do sleep 0.05; done; exit 7"],
+        "HostConfig": { "NetworkMode": "none", "AutoRemove": true },
+    });
+    create(&daemon, "web", "read -r line; exit 3", false);
+    let (status, made) = daemon.ask("POST", "/containers/create?name=gone", &body);
+    assert_eq!(status, 201, "{made}");
+    // The head of each answer is there before the container is started.
+    let before = sockets(daemon.pid());
+    let wait = |daemon: &RunningDaemon, name: &str, condition: &str| {
+        let mut stream = daemon.connect();
+        let path = format!("/containers/{name}/wait?condition={condition}");
+        stream.write_all(format!("POST {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        let (status, head) = read_head(&mut stream);
+        assert!(status == 200 && head.contains("api-version: 1.44"), "{head}");
+        stream
+    };
+    let next = wait(&daemon, "web", "next-exit");
+    let removed = wait(&daemon, "gone", "removed");
+    let left = wait(&daemon, "gone", "next-exit");
+    wait_until("the daemon has given the connections away", || sockets(daemon.pid()) <= before);
+    daemon.post("/containers/web/start");
+    daemon.post("/containers/gone/start");
+    let again = wait(&daemon, "web", "not-running");
+    // A client that leaves is no reason for the others.
+    drop(left);
+    daemon.replace();
+    // The container may end before this command.
+    daemon.home.run(&["exec", "gone", "sh", "-c", "true > /tmp/go"]);
+    assert_eq!(answer(removed), json!({ "StatusCode": 7, "Error": null }));
+    assert_eq!(daemon.ask("GET", "/containers/gone/json", &Value::Null).0, 404);
+    daemon.replace();
+    daemon.post("/containers/web/kill?signal=KILL");
+    for stream in [next, again] {
+        assert_eq!(answer(stream), json!({ "StatusCode": 137, "Error": null }));
+    }
+    // Of a container that has ended, the answer comes at once; without `--rm`, its removal is waited for by the daemon.
+    assert_eq!(daemon.post("/containers/web/wait")["StatusCode"], 137);
+    let removed = wait(&daemon, "web", "removed");
+    assert_eq!(daemon.ask("DELETE", "/containers/web", &Value::Null).0, 204);
+    let mut body = Vec::new();
+    let mut removed = removed;
+    while !body.ends_with(b"\r\n0\r\n\r\n") {
+        let mut part = [0; 256];
+        let length = removed.read(&mut part).unwrap();
+        assert!(length > 0, "{}", text(&body));
+        body.extend_from_slice(&part[..length]);
+    }
+    assert!(text(&body).contains("\"StatusCode\":137"), "{}", text(&body));
+}

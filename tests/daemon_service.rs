@@ -173,6 +173,32 @@ fn only_a_client_with_a_certificate_is_answered() {
     };
     assert!(answered(Some("client")));
     assert!(!answered(None) && !answered(Some("stranger")));
+    // The client of one request has a certificate too.
+    let api = |name: &str| {
+        let (own, key) = (file(&format!("{name}.pem")), file(&format!("{name}-key.pem")));
+        let to = format!("tcp://127.0.0.1:{port}");
+        let words =
+            ["api", "--host", &to, "--tlsverify", "--tlscacert", &ca, "--tlscert", &own, "--tlskey", &key];
+        home.run(&[&words[..], &["GET", "/version"]].concat())
+    };
+    let output = api("client");
+    assert!(text(&output.stdout).contains("\"ApiVersion\": \"1.44\""), "{}", text(&output.stderr));
+    assert!(!api("stranger").status.success());
+    // A service that is installed with these flags is run with them.
+    let root = home.around().join("root").display().to_string();
+    let at = ["daemon", "install", "--root", &root];
+    let refused = home.refused(&[&at[..], &["--host", &host]].concat(), 2);
+    assert!(refused.contains("127.0.0.1"), "{refused}");
+    for (kind, name) in [("init", "etc/init.d/sandbox"), ("systemd", "sandbox.service")] {
+        let words = [&at[..], &["--kind", kind, "--host", &host], &tls[..]].concat();
+        let wrote = home.out(&words);
+        let path =
+            wrote.lines().filter_map(|line| line.strip_prefix("Wrote ")).find(|path| path.ends_with(name));
+        let content = std::fs::read_to_string(path.unwrap()).unwrap();
+        let flags =
+            format!(" --host={host} --tlsverify --tlscacert {ca} --tlscert {certificate} --tlskey {key}");
+        assert!(content.contains(&flags), "{content}");
+    }
     // Without TLS there is no answer either.
     let mut plain = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     std::io::Write::write_all(&mut plain, b"GET /version HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();

@@ -188,7 +188,9 @@ fn docker_shows_what_containers_do() {
     assert!(daemon.out(&["ps", "-a", "--format", "{{.Status}}"]).starts_with("Exited (137)"));
     daemon.out(&["rename", "web", "db"]);
     daemon.out(&["start", "db"]);
-    assert!(daemon.refused(&["rm", "db"], 1).contains("cannot remove a running container"));
+    assert!(
+        daemon.refused(&["rm", "db"], 1).contains("container is running: stop the container before removing")
+    );
     daemon.out(&["restart", "-t", "0", "db"]);
     daemon.out(&["kill", "db"]);
     daemon.out(&["rm", "db"]);
@@ -321,4 +323,92 @@ fn docker_builds() {
     assert!(!wrong.status.success() && text(&wrong.stderr).contains("RUM"), "{}", text(&wrong.stderr));
     let refused = build(&["--memory", "64m"]);
     assert!(text(&refused.stderr).contains("--memory is not supported"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn docker_run_outlives_the_daemon() {
+    let Some(mut daemon) = daemon("docker_run_outlives_the_daemon") else { return };
+    let script = "echo here; while ! test -e /tmp/go; do sleep 0.05; done; echo over; exit 7";
+    for flags in [&["--name=web"][..], &["--name=web", "--rm"]] {
+        let run = [&["run", "--network=none"], flags, &["app:1", "sh", "-c", script]].concat();
+        let client = daemon.docker(&run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until("the container runs", || daemon.home.run(&["exec", "web", "echo"]).status.success());
+        daemon.replace();
+        // The container may end before this command.
+        daemon.home.run(&["exec", "web", "sh", "-c", "true > /tmp/go"]);
+        let ended = client.wait_with_output().unwrap();
+        let printed = (ended.status.code(), text(&ended.stdout), text(&ended.stderr));
+        assert_eq!(printed, (Some(7), "here\nover\n".to_owned(), String::new()), "{flags:?}");
+        daemon.home.run(&["rm", "web"]);
+    }
+}
+
+#[test]
+fn refusals_have_dockers_words() {
+    let Some(daemon) = daemon("refusals_have_dockers_words") else { return };
+    let id = daemon.out(&["run", "-d", "--name=web", "--network=none", "app:1", "sleep", "600"]);
+    let both = |arguments: &[&str], words: &str| {
+        let said = daemon.refused(arguments, 1);
+        assert_eq!(said.trim(), format!("Error response from daemon: {words}"), "{arguments:?}");
+        let said = daemon.home.refused(arguments, 1);
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    };
+    let stop = "stop the container before removing or force remove";
+    both(&["rm", "web"], &format!("cannot remove container \"/web\": container is running: {stop}"));
+    both(&["rmi", "nothing"], "No such image: nothing:latest");
+    both(&["tag", "a/nothing:2", "x"], "No such image: a/nothing:2");
+    daemon.out(&["kill", "web"]);
+    both(&["kill", "web"], &format!("cannot kill container: web: container {id} is not running"));
+    both(&["exec", "web", "echo"], &format!("container {id} is not running"));
+    for name in ["bridge", "host", "none"] {
+        let said = daemon.refused(&["network", "rm", name], 1);
+        let words = format!("{name} is a pre-defined network and cannot be removed");
+        assert!(said.contains(&words), "{said}");
+        assert_eq!(daemon.ask("DELETE", &format!("/networks/{name}"), &serde_json::Value::Null).0, 403);
+    }
+    assert!(daemon.refused(&["network", "rm", "front"], 1).contains("network front not found"));
+    // A field that is not there.
+    for (format, words) in [
+        ("{{.Nope}}", "template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\""),
+        ("x {{json .State.Nope}}", "template: :1:15: executing \"\" at <.State.Nope>: map has no entry"),
+    ] {
+        let words = format!("template parsing error: {words}");
+        for said in [
+            daemon.refused(&["inspect", "-f", format, "web"], 1),
+            daemon.home.refused(&["inspect", "-f", format, "web"], 1),
+        ] {
+            assert!(said.contains(&words), "{said}");
+        }
+    }
+    let said = daemon.home.refused(&["ps", "-a", "--format", "{{.Nope}}"], 1);
+    assert!(said.contains("failed to execute template: template: :1:2: executing"), "{said}");
+}
+
+#[test]
+fn prune_has_filters() {
+    let Some(daemon) = daemon("prune_has_filters") else { return };
+    for label in ["a=1", "a=2"] {
+        daemon.out(&["create", "--network=none", "-l", label, "app:1", "echo"]);
+        daemon.out(&["volume", "create", "--label", label, &label.replace('=', "")]);
+    }
+    let left = |arguments: &[&str]| daemon.out(arguments).lines().count();
+    daemon.out(&["container", "prune", "-f", "--filter", "until=1h"]);
+    assert_eq!(left(&["ps", "-aq"]), 2);
+    daemon.out(&["container", "prune", "-f", "--filter", "label=a=1"]);
+    assert_eq!(left(&["ps", "-aq"]), 1);
+    daemon.out(&["container", "prune", "-f", "--filter", "label!=a"]);
+    assert_eq!(left(&["ps", "-aq"]), 1);
+    daemon.out(&["volume", "prune", "-af", "--filter", "label!=a=2"]);
+    assert_eq!(daemon.out(&["volume", "ls", "-q"]), "a2");
+    daemon.home.refused(&["volume", "prune", "-f", "--filter", "size=1"], 1);
+    daemon.home.out(&["volume", "prune", "-f", "--filter", "all=1", "--filter", "label=a"]);
+    assert_eq!(daemon.out(&["volume", "ls", "-q"]), "");
+    // The image is used by a container, until that is removed. It was made in 2015.
+    daemon.out(&["container", "prune", "-f"]);
+    for filter in ["until=200000h", "label=maker=other", "label!=maker"] {
+        daemon.out(&["image", "prune", "-af", "--filter", filter]);
+        assert_eq!(left(&["images", "-q"]), 1, "{filter}");
+    }
+    daemon.out(&["image", "prune", "-af", "--filter", "label=maker=test"]);
+    assert_eq!(left(&["images", "-q"]), 0);
 }

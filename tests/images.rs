@@ -335,7 +335,7 @@ fn names_are_moved_and_removed() {
     assert!(home.out(&["rmi", "-f", &two.id()[7..20]]).contains("Untagged: a:1\n"));
     assert_eq!(home.out(&["rmi", &one.id()]).lines().next(), Some(&*format!("Deleted: {}", one.id())));
     for (arguments, words) in [
-        (&["tag", "nothing", "b"][..], "No such image: nothing"),
+        (&["tag", "nothing", "b"][..], "No such image: nothing:latest"),
         (&["tag", "nothing", "B"], "must be lowercase"),
         (&["tag", "nothing", "../b"], "invalid reference format"),
         (&["images", "--filter", "color=red"], "dangling=true"),

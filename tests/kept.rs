@@ -72,7 +72,7 @@ fn each_command_knows_each_state() {
         (&["inspect", "X"], [(0, ""), (0, ""), (0, "")]),
         (&["wait", "X"], [(0, ""), (-1, ""), (0, "")]),
         (&["exec", "-q", "X", "true"], [(1, not_running), (0, ""), (1, not_running)]),
-        (&["rm", "X"], [(0, ""), (1, "You cannot remove a running container"), (0, "")]),
+        (&["rm", "X"], [(0, ""), (1, "container is running: stop the container before removing"), (0, "")]),
     ];
     for (command, answers) in sample(3, table) {
         for (state, (status, part)) in ["created", "running", "exited"].into_iter().zip(answers) {
@@ -345,7 +345,7 @@ fn the_lines_of_dockers_course_work() {
     assert!(home.refused(&["port", &id, "80/udp"], 1).contains("No public port '80/udp' published for"));
     assert!(home.out(&["ps"]).contains(&format!("0.0.0.0:{a}->3306/tcp")));
     let refused = home.refused(&["rm", "determined_swanson"], 1);
-    assert!(refused.contains(&format!("You cannot remove a running container {id}. Stop the container before attempting removal or force remove")));
+    assert!(refused.contains("cannot remove container \"/determined_swanson\": container is running: stop the container before removing or force remove"));
     assert_eq!(home.out(&["stop", "-t", "0", "determined_swanson"]), "determined_swanson");
     assert_eq!(home.out(&["port", &id]), "");
     assert_eq!(home.out(&["rm", "determined_swanson"]), "determined_swanson");

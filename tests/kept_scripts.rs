@@ -56,6 +56,17 @@ fn a_name_can_be_written_with_a_slash() {
     home.is_empty();
 }
 
+/// Runs of all HOMEs of a user are in the same directory.
+#[test]
+fn a_name_is_that_of_a_container_of_this_home() {
+    let (home, other) = (KeptHome::new(), KeptHome::new());
+    other.sleeper("web");
+    home.out(&["create", "--name", "web", &home.spec("", "true")]);
+    assert!(home.refused(&["exec", "web", "true"], 1).contains("is not running"));
+    other.out(&["exec", "web", "true"]);
+    other.out(&["rm", "-f", "web"]);
+}
+
 #[test]
 fn a_refusal_has_dockers_exit_status() {
     let home = KeptHome::new();
@@ -82,10 +93,10 @@ fn a_refusal_has_dockers_exit_status() {
         assert!(message.contains(part), "{words:?}: {message}");
     }
     // Docker's sentence is in one line, where a script looks for it.
-    let other = home.sleeper("other");
+    home.sleeper("other");
     let shown = text(&home.run(&["rm", "other"]).stderr);
     assert!(
-        shown.contains(&format!("{other}. Stop the container before attempting removal or force remove")),
+        shown.contains("container is running: stop the container before removing or force remove\n"),
         "{shown}"
     );
     let shown = home.refused(&["start", "none", "other", "absent"], 1);
@@ -136,7 +147,7 @@ fn inspect_has_dockers_fields() {
         ("{{json .Config.Entrypoint}} {{.Driver}} {{.Platform}}", "null overlay2 linux"),
         (
             "{{.HostnamePath}}{{range .Mounts}}{{.Type}} {{.Name}} {{.Mode}}{{.RW}}{{end}}",
-            "volume data false",
+            "volume data rofalse",
         ),
     ] {
         assert_eq!(of(template), expected, "{template}");
@@ -239,7 +250,7 @@ fn inspect_finds_images_and_volumes() {
     for (kind, message) in [
         (&["absent"][..], "No such object: absent"),
         (&["--type", "container", "absent"], "No such container: absent"),
-        (&["--type", "image", "absent"], "No such image: absent"),
+        (&["--type", "image", "absent"], "No such image: absent:latest"),
         (&["--type", "volume", "absent"], "no such volume"),
     ] {
         let output = home.run(&[&["inspect"], kind].concat());

@@ -11,7 +11,7 @@ mod support;
 use std::fs;
 
 use support::kept::KeptHome;
-use support::{fits, text};
+use support::{fits, text, wait_until};
 
 #[test]
 fn the_parts_of_a_container_are_those_in_proc() {
@@ -302,6 +302,11 @@ fn limits_change_while_a_container_runs() {
     assert_eq!(fs::read_to_string(home.container("web").join("config.json")).unwrap(), before);
     let memory = support::limits::group(pid, "memory");
     assert_eq!(support::limits::says(&memory, "memory.limit_in_bytes", "memory.max"), (64 << 20).to_string());
+    // What Docker can change and this program cannot is refused by name.
+    for flag in ["--cpuset-mems=0", "--cpu-rt-period=1000", "--cpu-rt-runtime=1000"] {
+        let refused = home.refused(&["update", flag, "web"], 2);
+        assert!(refused.contains(flag.split('=').next().unwrap()), "{refused}");
+    }
     // One that does not run has the new limits at its next start.
     home.out(&["stop", "-t", "0", "web"]);
     home.out(&["update", "--pids-limit", "70", "web"]);
@@ -309,6 +314,37 @@ fn limits_change_while_a_container_runs() {
     let group = support::limits::group(home.pid("web", "command"), "pids");
     assert_eq!(support::limits::says(&group, "pids.max", "pids.max"), "70");
     home.out(&["rm", "-f", "web"]);
+}
+
+#[test]
+fn a_further_command_names_the_limit_that_it_meets() {
+    let home = KeptHome::new();
+    if support::limits::may("a_further_command_names_the_limit_that_it_meets", "pids") {
+        let spec = home.spec("pids: { max: 4 }", "sleep 600 & sleep 600 & sleep 600 & wait");
+        home.out(&["run", "-d", "--name", "web", &spec]);
+        let group = support::limits::group(home.pid("web", "command"), "pids");
+        let count = || support::limits::says(&group, "pids.current", "pids.current");
+        wait_until("the container has all of its processes", || count() == "4");
+        let refused = home.refused(&["exec", "web", "true"], 125);
+        let refused = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(refused.contains("The container has 4 of at most 4 processes"), "{refused}");
+        // What it advises helps.
+        assert!(refused.contains("sandbox update --pids-limit 8 web"), "{refused}");
+        home.out(&["update", "--pids-limit", "8", "web"]);
+        home.out(&["exec", "web", "true"]);
+        home.out(&["rm", "-f", "web"]);
+    }
+    if support::limits::may("a_further_command_names_the_limit_that_it_meets", "memory") {
+        let spec = home.spec("memory: { limit: 32m, swap: 0 }", "exec sleep 600");
+        home.out(&["run", "-d", "--name", "web", &spec]);
+        let killed = home.refused(&["exec", "web", "tail", "-n", "1", "/dev/zero"], 137);
+        assert!(killed.contains("killed by the memory limit of 32"), "{killed}");
+        assert!(killed.contains("sandbox update --memory SIZE web"), "{killed}");
+        // Another SIGKILL is not taken for one of the OOM killer.
+        let killed = home.refused(&["exec", "web", "sh", "-c", "kill -9 $$"], 137);
+        assert!(!killed.contains("memory"), "{killed}");
+        home.out(&["rm", "-f", "web"]);
+    }
 }
 
 #[test]

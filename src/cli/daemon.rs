@@ -1,5 +1,6 @@
 //! `sandbox daemon` and `sandbox api`: Docker's HTTP API, as a server and as a client of one request.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::daemon_service::{self, ServiceArgs};
+use super::daemon_service::{self, InstallArgs, ServiceArgs};
 use super::explain::ExplainArg;
 use crate::container::explain::Explainer;
 use crate::daemon::query::ApiQuery;
@@ -99,7 +100,7 @@ enum DaemonAction {
         explain: ExplainArg,
     },
     /// Make the daemon a service of this machine: units of systemd with a socket that starts it, or a script in /etc/init.d
-    Install(ServiceArgs),
+    Install(InstallArgs),
     /// Stop that service, and remove its files
     Uninstall(ServiceArgs),
 }
@@ -107,18 +108,26 @@ enum DaemonAction {
 /// Where the daemon listens.
 #[derive(Debug, Args)]
 #[group(skip)]
-struct ListenArgs {
+pub(super) struct ListenArgs {
     /// An address: unix:///PATH, tcp://127.0.0.1:PORT, or with --tlsverify any tcp://ADDRESS:PORT; the default is docker.sock in /run/sandbox for root, and in the
     /// directory of running containers for others (may be repeated)
     #[arg(long = "host", short = 'H', value_name = "ADDRESS")]
-    hosts: Vec<DaemonAddress>,
-    /// Over TCP, use TLS, and answer only clients with a certificate that the authority has signed
+    pub(super) hosts: Vec<DaemonAddress>,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
+}
+
+/// The certificates of a daemon or of a client.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct TlsArgs {
+    /// Over TCP, use TLS, and accept only another side whose certificate the authority has signed
     #[arg(long, requires_all = ["tlscacert", "tlscert", "tlskey"])]
     tlsverify: bool,
-    /// The certificate of the authority from which clients have theirs (PEM)
+    /// The certificate of the authority from which the other side has its own (PEM)
     #[arg(long, value_name = "FILE", requires = "tlsverify")]
     tlscacert: Option<PathBuf>,
-    /// The certificate of the daemon (PEM)
+    /// The own certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tlsverify")]
     tlscert: Option<PathBuf>,
     /// The key of that certificate (PEM)
@@ -126,9 +135,9 @@ struct ListenArgs {
     tlskey: Option<PathBuf>,
 }
 
-impl ListenArgs {
-    /// The files for TLS. The daemon leaves this directory.
-    fn tls(&self) -> Option<TlsFiles> {
+impl TlsArgs {
+    /// The files. The daemon leaves this directory.
+    pub(super) fn files(&self) -> Option<TlsFiles> {
         let file = |path: &Option<PathBuf>| path.as_ref().and_then(|path| std::path::absolute(path).ok());
         Some(TlsFiles {
             authorities: file(&self.tlscacert)?,
@@ -136,6 +145,18 @@ impl ListenArgs {
             key: file(&self.tlskey)?,
         })
     }
+}
+
+/// The flags of `daemon run` for these addresses and certificates.
+pub(super) fn listening(hosts: &[DaemonAddress], tls: Option<&TlsFiles>) -> Vec<OsString> {
+    let mut all: Vec<OsString> = hosts.iter().map(|host| format!("--host={host}").into()).collect();
+    if let Some(TlsFiles { authorities, certificate, key }) = tls {
+        all.push("--tlsverify".into());
+        for (flag, file) in [("--tlscacert", authorities), ("--tlscert", certificate), ("--tlskey", key)] {
+            all.extend([flag.into(), file.clone().into_os_string()]);
+        }
+    }
+    all
 }
 
 /// The arguments of `api`.
@@ -155,6 +176,8 @@ pub(super) struct ApiArgs {
     #[arg(long, short = 'H', value_name = "ADDRESS")]
     host: Option<DaemonAddress>,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     explain: ExplainArg,
 }
 
@@ -166,7 +189,7 @@ pub(super) fn run(color: Color, args: &DaemonArgs) -> Result<u8> {
             foreground(listen, *trace, *background, explain.explainer())
         }
         DaemonAction::Start { listen, explain } => {
-            start(&listen.hosts, listen.tls().as_ref(), explain.explainer())
+            start(&listen.hosts, listen.tls.files().as_ref(), explain.explainer())
         }
         DaemonAction::Stop { explain } => match stop(explain.explainer())? {
             Some(_) => Ok(0),
@@ -196,7 +219,7 @@ fn foreground(listen: &ListenArgs, trace: bool, background: bool, explain: Expla
         let _ = nix::unistd::setsid();
     }
     explain.step("flock(<daemon-HASH.lock>, LOCK_EX)", "daemon.explain.lock");
-    let options = DaemonOptions { hosts: listen.hosts.clone(), tls: listen.tls(), trace };
+    let options = DaemonOptions { hosts: listen.hosts.clone(), tls: listen.tls.files(), trace };
     daemon::run(&options, |addresses| {
         for address in addresses {
             explain.step(format!("bind(<socket>, {address}); listen(<socket>)"), "daemon.explain.socket");
@@ -227,17 +250,7 @@ fn start(hosts: &[DaemonAddress], tls: Option<&TlsFiles>, explain: Explainer) ->
     let log = options.create(true).write(true).truncate(true).mode(0o600).open(&path).map_err(unwritten)?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sandbox").arg("--home").arg(home.path()).args(["daemon", "run", "--background"]);
-    command.args(hosts.iter().map(|host| format!("--host={host}")));
-    if let Some(TlsFiles { authorities, certificate, key }) = tls {
-        command.arg("--tlsverify");
-        command
-            .arg("--tlscacert")
-            .arg(authorities)
-            .arg("--tlscert")
-            .arg(certificate)
-            .arg("--tlskey")
-            .arg(key);
-    }
+    command.args(listening(hosts, tls));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
     explain.step(
         "execve(\"/proc/self/exe\", [\"sandbox\", \"daemon\", \"run\"]); setsid()",
@@ -353,7 +366,7 @@ pub(super) fn api(color: Color, args: &ApiArgs) -> Result<u8> {
     explain.step(format!("write(<socket>, {head:?})"), "daemon.explain.request");
     // An answer that goes on is printed as it comes. Another one is printed whole, with its JSON in a readable form.
     let mut printer = AnswerPrinter { whole: Vec::new(), streams: streams(&args.path) };
-    let status = query.send(&address, |part| printer.take(part))?;
+    let status = query.send(&address, args.tls.files().as_ref(), |part| printer.take(part))?;
     printer.end();
     if status >= 400 {
         return Ok(1);

@@ -8,9 +8,10 @@ use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
+use super::daemon::{ListenArgs, listening};
 use super::explain::ExplainArg;
 use crate::container::explain::Explainer;
-use crate::daemon::service::{DaemonAddress, socket_group};
+use crate::daemon::service::{DaemonAddress, check_addresses, socket_group};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::home::{self, HomePlace};
 use crate::render;
@@ -34,6 +35,16 @@ pub(super) struct ServiceArgs {
     explain: ExplainArg,
 }
 
+/// The flags of `install`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct InstallArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    service: ServiceArgs,
+}
+
 /// What starts services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ServiceKind {
@@ -55,6 +66,8 @@ struct Service<'a> {
     kind: ServiceKind,
     is_root: bool,
     root: Option<&'a Path>,
+    /// The flags with which the daemon is run, quoted for a shell and for a unit, which begin with a blank.
+    flags: String,
 }
 
 impl<'a> Service<'a> {
@@ -68,7 +81,7 @@ impl<'a> Service<'a> {
                 .why(text("daemon.install.root.reason"))
                 .paste("sandbox daemon start"));
         }
-        Ok(Service { kind, is_root, root: args.root.as_deref() })
+        Ok(Service { kind, is_root, root: args.root.as_deref(), flags: String::new() })
     }
 
     fn below_root(&self, path: &str) -> PathBuf {
@@ -90,7 +103,7 @@ impl<'a> Service<'a> {
         let command = words.join(" ");
         if self.kind == ServiceKind::Init {
             let path = self.below_root("/etc/init.d/sandbox");
-            return Ok(vec![ServiceFile { path, content: script(&command), mode: 0o755 }]);
+            return Ok(vec![ServiceFile { path, content: script(&command, &self.flags), mode: 0o755 }]);
         }
         let directory = match self.is_root {
             true => self.below_root("/etc/systemd/system"),
@@ -112,7 +125,7 @@ impl<'a> Service<'a> {
                 "sandbox.socket",
                 socket_unit(&in_unit(&printed(&socket)), self.is_root && socket_group().is_some()),
             ),
-            file("sandbox.service", service_unit(&in_unit(&command))),
+            file("sandbox.service", service_unit(&in_unit(&command), &in_unit(&self.flags))),
         ])
     }
 
@@ -147,23 +160,23 @@ fn socket_unit(socket: &str, has_group: bool) -> String {
     )
 }
 
-fn service_unit(command: &str) -> String {
+fn service_unit(command: &str, flags: &str) -> String {
     format!(
         "{MARK}\n[Unit]\nDescription=The sandbox daemon (Docker's API)\nRequires=sandbox.socket\nAfter=sandbox.socket\n\n\
-         [Service]\nExecStart={command} daemon run\n# The containers and their supervisors run on.\nKillMode=process\n\
+         [Service]\nExecStart={command} daemon run{flags}\n# The containers and their supervisors run on.\nKillMode=process\n\
          Delegate=yes\nTasksMax=infinity\nRestart=on-failure\n\n[Install]\nAlso=sandbox.socket\n"
     )
 }
 
-fn script(command: &str) -> String {
+fn script(command: &str, flags: &str) -> String {
     format!(
         "#!/bin/sh\n{MARK}\n### BEGIN INIT INFO\n# Provides:          sandbox\n# Required-Start:    $local_fs $remote_fs\n\
          # Required-Stop:     $local_fs $remote_fs\n# Default-Start:     2 3 4 5\n# Default-Stop:      0 1 6\n\
          # Short-Description: The sandbox daemon (Docker's API)\n### END INIT INFO\n\n\
          case \"$1\" in\n\
-         start)\n    {command} daemon status > /dev/null 2>&1 || exec {command} daemon start ;;\n\
+         start)\n    {command} daemon status > /dev/null 2>&1 || exec {command} daemon start{flags} ;;\n\
          stop)\n    ! {command} daemon status > /dev/null 2>&1 || exec {command} daemon stop ;;\n\
-         restart | force-reload)\n    exec {command} daemon restart ;;\n\
+         restart | force-reload)\n    {command} daemon stop > /dev/null 2>&1\n    exec {command} daemon start{flags} ;;\n\
          status)\n    exec {command} daemon status ;;\n\
          *)\n    echo \"Usage: service sandbox start|stop|restart|status\" >&2\n    exit 2 ;;\nesac\n"
     )
@@ -182,9 +195,14 @@ fn foreign(path: &Path) -> Error {
 }
 
 /// Writes the files of the service, and starts it where systemd is.
-pub(super) fn install(args: &ServiceArgs) -> Result<u8> {
+pub(super) fn install(args: &InstallArgs) -> Result<u8> {
+    let InstallArgs { listen, service: args } = args;
     let explain = args.explain.explainer();
-    let service = Service::of(args)?;
+    let mut service = Service::of(args)?;
+    let tls = listen.tls.files();
+    check_addresses(&listen.hosts, tls.as_ref())?;
+    let flags = listening(&listen.hosts, tls.as_ref());
+    service.flags = flags.iter().map(|flag| format!(" {}", quote(flag))).collect();
     let files = service.files()?;
     if let Some(file) = files.iter().find(|file| is_own(&file.path) == Some(false)) {
         return Err(foreign(&file.path));
@@ -255,10 +273,10 @@ mod tests {
 
     #[test]
     fn the_script_is_one_of_sh() {
-        let script = script("'/a b/sandbox' --home /h");
+        let script = script("'/a b/sandbox' --home /h", " --host=tcp://127.0.0.1:1");
         assert!(script.starts_with("#!/bin/sh\n") && script.contains(MARK));
-        assert!(script.contains("exec '/a b/sandbox' --home /h daemon start"));
-        assert!(service_unit("/x").contains("\nExecStart=/x daemon run\n"));
+        assert!(script.contains("exec '/a b/sandbox' --home /h daemon start --host=tcp://127.0.0.1:1 ;;"));
+        assert!(service_unit("/x", " -y").contains("\nExecStart=/x daemon run -y\n"));
         assert!(socket_unit("/run/x", true).contains("SocketGroup=docker\n"));
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::exec_limits::MetLimits;
 use super::kept::as_docker;
 use super::output::{self, OutputArgs};
 use super::target::Target;
@@ -128,6 +129,7 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     events.note(EventAction::ExecStart, |event| event.with_command(&command));
     let spec = Spec { command, ..Spec::default() };
     let is_background = copy.is_some();
+    let limits = MetLimits::of(pid, events.kept.as_ref().map(|(_, container)| container.shown_name()));
     let watched = container.try_clone().ok();
     let ran = output::run_after(&plan, output, &mut Narrator::new(output, &spec), |started| {
         started.end_with(container);
@@ -138,11 +140,12 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     });
     let status = ran.as_ref().map_or_else(|error| error.kind.status(), |status| *status);
     events.note(EventAction::ExecDie, |event| event.with("exitCode", status));
+    limits.report(status);
     // A step that fails because the container has ended has an errno that says something else.
     ran.map_err(|error| {
         match error.kind == ExitKind::Failed && watched.is_some_and(|pidfd| exec::is_ending(&pidfd)) {
             true => gone(),
-            false => error,
+            false => limits.explain(error),
         }
     })
 }

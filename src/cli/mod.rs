@@ -17,6 +17,7 @@ mod docker;
 mod doctor;
 mod enter;
 mod exec;
+mod exec_limits;
 mod explain;
 mod feature;
 mod gc;

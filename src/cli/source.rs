@@ -191,6 +191,11 @@ impl MadeSpec {
             }
         }
         let mut made = MadeVolumes::default();
+        // A volume is mounted where the links of its path lead to, a directory of the host at the path itself.
+        for target in &self.wanted.mount_flags {
+            made.mount_flags.push(target.clone());
+            made.mount_flags.extend(Some(resolved(target)).filter(|resolved| resolved != target));
+        }
         let result = made.make(all, &mut mounts, &layers, resolved, explain);
         if self.image.is_some() {
             // What is below another mount point is mounted after it.
@@ -278,6 +283,8 @@ impl MadeSpec {
 #[derive(Debug, Default)]
 pub(super) struct MadeVolumes {
     pub(super) mounts: Vec<VolumeMount>,
+    /// The mount points that `--mount` has asked for.
+    pub(super) mount_flags: Vec<PathBuf>,
     lock: Option<RunLock>,
 }
 

@@ -53,7 +53,7 @@ fn command_of(name: &str) -> Result<NameLine> {
     match containers::in_run(id)? {
         Some(line) => Ok(line),
         // A run that does not stay may have the same name.
-        None => match &*containers::named(name)? {
+        None => match &*containers::passing(name)? {
             [line] => Ok(line.clone()),
             _ => {
                 let refused = match container.state.status {

@@ -102,7 +102,11 @@ impl ConnectedClient {
                 let packet = stream.message(STDERR, format!("{message}\r\n").as_bytes());
                 self.enqueue(packet);
             }
-            SupervisorMessage::Exited { .. } | SupervisorMessage::Refused(_) => stream.closes = true,
+            SupervisorMessage::Exited { .. } | SupervisorMessage::Refused(_) => {
+                stream.closes = true;
+                let body = stream.end(message);
+                body.into_iter().for_each(|body| self.enqueue(body));
+            }
             _ => {}
         }
     }
@@ -110,9 +114,21 @@ impl ConnectedClient {
     /// Keeps the output from now on, until the connection of the client comes. The answer goes to the daemon before.
     pub(super) fn await_connection(&mut self, form: StreamForm, terminal: bool) {
         self.send(&SupervisorMessage::Attached { terminal, awaits_connection: true });
+        self.hand_over(HandedStream::new(form));
+    }
+
+    /// Keeps the end of the command until the connection of the client comes.
+    pub(super) fn await_end_over(&mut self, head: String) {
+        self.awaited.end = true;
+        self.send(&SupervisorMessage::Done);
+        self.hand_over(HandedStream::of_waiting());
+        self.enqueue(head.into_bytes().into());
+    }
+
+    fn hand_over(&mut self, stream: HandedStream) {
         self.flush();
         self.is_gone |= !self.queue.is_empty();
-        self.stream = Some(HandedStream::new(form));
+        self.stream = Some(stream);
     }
 
     /// The command runs, so the client can send input to it.

@@ -2,19 +2,20 @@
 //! is nothing to say, and under `Sandbox` the config.
 
 mod host_config;
+mod mounts;
 
 use std::ffi::OsString;
 
 use serde_json::{Map, Value, json};
 
-use super::listing::bound;
 use super::network::network_settings;
-use super::record::{ContainerStatus, VolumeMount};
+use super::record::ContainerStatus;
 use super::store::KeptContainer;
-use crate::plan::call::detached::Attributes;
 use crate::sys::signal;
 use crate::text::printed;
 use crate::value::timestamp::Timestamp;
+
+pub use mounts::mounts;
 
 /// Everything about a container.
 pub fn described(container: &KeptContainer) -> Value {
@@ -178,36 +179,4 @@ fn usual_config(container: &KeptContainer) -> Value {
         "Volumes": volumes,
         "OnBuild": null,
     })
-}
-
-/// Its volumes and the directories of the host.
-pub fn mounts(container: &KeptContainer) -> Vec<Value> {
-    let record = &container.record;
-    let source = |volume: &VolumeMount| {
-        let mut mounts = record.config.environment.mounts.iter();
-        mounts.find(|mount| mount.destination == volume.target).map(|mount| printed(&mount.source))
-    };
-    let volumes = record.volumes.iter().map(|volume| {
-        json!({
-            "Type": "volume",
-            "Name": volume.name,
-            "Source": source(volume),
-            "Destination": printed(&volume.target),
-            "Driver": "local",
-            "Mode": "",
-            "RW": !volume.readonly,
-            "Propagation": "",
-        })
-    });
-    let binds = bound(container).map(|mount| {
-        json!({
-            "Type": "bind",
-            "Source": printed(&mount.source),
-            "Destination": printed(&mount.destination),
-            "Mode": "",
-            "RW": !mount.attributes().contains(Attributes::READ_ONLY),
-            "Propagation": "rprivate",
-        })
-    });
-    volumes.chain(binds).collect()
 }

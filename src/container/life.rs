@@ -160,7 +160,7 @@ pub fn stop(
 pub fn kill(container: &KeptContainer, number: i32, explain: Explainer) -> Result<()> {
     container.is_here()?;
     let id = &container.record.id;
-    let not_running = || refusal::not_running(container);
+    let not_running = || refusal::cannot_kill(container);
     if !container.state.status.is_active() {
         return Err(not_running());
     }
@@ -174,13 +174,15 @@ pub fn kill(container: &KeptContainer, number: i32, explain: Explainer) -> Resul
             format!("pidfd_send_signal(<container>, {name})  [by the supervisor]"),
             "container.explain.kill.signal",
         );
-        let answer = client.send(&ClientMessage::Kill { signal: number });
-        match answer.and_then(|()| client.answer(Some(Instant::now() + ANSWER))) {
+        // Nothing survives SIGKILL. So its end is waited for, and the next command finds it, as with Docker.
+        let ends = number == libc::SIGKILL;
+        let asked = if ends { client.send(&ClientMessage::Wait) } else { Ok(()) };
+        let sent = asked.and_then(|()| client.send(&ClientMessage::Kill { signal: number }));
+        match sent.and_then(|()| client.answer(Some(Instant::now() + ANSWER))) {
             Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
-            Ok(_) => {
-                // Nothing survives SIGKILL. So the next command finds the end, as with Docker.
-                if number == libc::SIGKILL {
-                    await_free(container);
+            Ok(answer) => {
+                if ends {
+                    await_exit(&mut client, answer);
                 }
                 return Ok(());
             }
@@ -293,7 +295,7 @@ pub fn remove(
     if container.state.status.is_active() && !force {
         return Err(match container.state.status {
             ContainerStatus::Paused => refusal::paused(container),
-            _ => refusal::running(id, container.shown_name()),
+            state => refusal::running(container.shown_name(), state),
         });
     }
     let kill = StopRequest { signal: Some(libc::SIGKILL), timeout: Some(0), keeps: false };
@@ -328,7 +330,7 @@ pub fn remove_files(store: &ContainerStore, id: &Id, explain: Explainer) -> Resu
             Some(own) => break own,
             // Its supervisor may still wait for its first client, which was killed. When this one has left, it ends.
             None if Instant::now() < deadline => drop(SupervisorClient::connect(id, Explainer::default())?),
-            None => return Err(refusal::running(id, id.short())),
+            None => return Err(refusal::running(id.short(), ContainerStatus::Running)),
         }
     };
     let directory = file::path_text(&store.path().join("containers").join(id.as_str()));
@@ -357,15 +359,12 @@ fn end_directly(container: &KeptContainer, explain: Explainer) -> Result<()> {
     }
 }
 
-/// Waits until the supervisor of a container whose command was killed has given up its lock.
-fn await_free(container: &KeptContainer) {
-    let run = run_directory::path().join(container.record.id.as_str());
+/// Waits until the supervisor reports the end of a command that was killed. Then the container can be started again.
+fn await_exit(client: &mut SupervisorClient, first: SupervisorMessage) {
     let deadline = Instant::now() + END;
-    while container.state.supervisor.is_some_and(RecordedProcess::lives)
-        && run.exists()
-        && Instant::now() < deadline
-    {
-        std::thread::sleep(Duration::from_millis(2));
+    let mut answer = Ok(first);
+    while !matches!(answer, Ok(SupervisorMessage::Exited { .. }) | Err(_)) {
+        answer = client.answer(Some(deadline));
     }
 }
 

@@ -32,7 +32,7 @@ pub enum ClientMessage {
         #[serde(default)]
         stream: Option<StreamForm>,
     },
-    /// The connection of that client: its descriptor is sent with this packet, and nothing more follows on this one.
+    /// The connection of a client of Docker's API, after `Attach` or `WaitOver`: its descriptor is sent with this packet, and nothing more follows on this one.
     Connection {
         /// What the client has sent already.
         ahead: Vec<u8>,
@@ -45,6 +45,11 @@ pub enum ClientMessage {
     Start,
     /// Report the end of the command.
     Wait,
+    /// Report the end of the command to a client of Docker's API, whose connection follows. The answer is `Done`.
+    WaitOver {
+        /// The head of the HTTP answer, which the client gets at once. The end of the connection is that of the body.
+        head: String,
+    },
     /// Stop the command, and report its end.
     Stop {
         /// The signal. None: that of the container.

@@ -43,6 +43,9 @@ pub struct ContainerRecord {
     /// Its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<VolumeMount>,
+    /// The mount points that `--mount` has asked for. Docker lists them apart from those of `-v` and `--tmpfs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::value::bytes::list")]
+    pub mount_flags: Vec<PathBuf>,
     /// The container. Its name is not here: it can change.
     pub config: Config,
     /// How many words of its command are the entrypoint. The others are what Docker calls the command.

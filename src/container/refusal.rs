@@ -2,6 +2,7 @@
 //! follows.
 
 use super::id::Id;
+use super::record::ContainerStatus;
 use super::store::KeptContainer;
 use crate::error::{Error, ExitKind};
 use crate::text::{printed, text_with};
@@ -24,17 +25,24 @@ pub fn restarting(container: &KeptContainer) -> Error {
     refused("container.restarting", &[("id", container.record.id.as_str())])
 }
 
-/// The container runs, and so it cannot be removed.
-pub fn running(id: &Id, name: &str) -> Error {
-    let name = quote(name);
-    refused("container.rm.running", &[("id", id.as_str())])
-        .paste(format!("sandbox stop {name}; sandbox rm {name}"))
+/// The container does not run, and so it cannot be killed.
+pub fn cannot_kill(container: &KeptContainer) -> Error {
+    let (name, id) = (container.shown_name(), container.record.id.as_str());
+    refused("container.kill.ended", &[("name", name), ("id", id)])
+        .paste(format!("sandbox start {}", quote(name)))
+}
+
+/// The container runs or restarts, and so it cannot be removed.
+pub fn running(name: &str, state: ContainerStatus) -> Error {
+    let quoted = quote(name);
+    refused("container.rm.running", &[("name", name), ("state", state.word())])
+        .paste(format!("sandbox stop {quoted}; sandbox rm {quoted}"))
 }
 
 /// The container is paused, and so it cannot be removed.
 pub fn paused(container: &KeptContainer) -> Error {
     let name = quote(container.shown_name());
-    let error = refused("container.rm.paused", &[("id", container.record.id.as_str())]);
+    let error = refused("container.rm.paused", &[("name", container.shown_name())]);
     error.paste(format!("sandbox unpause {name}; sandbox stop {name}; sandbox rm {name}"))
 }
 

@@ -1,4 +1,5 @@
-//! A client of Docker's API that is attached to a container: its own connection, which the daemon has handed over.
+//! A client of Docker's API that is attached to a container, or waits for its end: its own connection, which the daemon has handed
+//! over.
 //!
 //! The daemon connects to the supervisor first, and asks for the output. The supervisor keeps it until the connection of the
 //! client follows, as a descriptor (SCM_RIGHTS, unix(7)). From then on the bytes go through no other process, so the end of the
@@ -16,15 +17,17 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
+use serde_json::{Value, json};
 
 use super::attach::KeyFinder;
 use super::frames::framed;
-use super::message::StreamForm;
+use super::message::{StreamForm, SupervisorMessage};
 
 /// A client whose bytes are those of Docker's API, not packets.
 #[derive(Debug)]
 pub(super) struct HandedStream {
-    form: StreamForm,
+    /// What it gets of the output. None: only the end of the container is reported to it.
+    form: Option<StreamForm>,
     finder: KeyFinder,
     /// Whether its connection has come. Until then its output is kept.
     pub(super) has_connection: bool,
@@ -52,7 +55,7 @@ impl HandedStream {
     pub(super) fn new(form: StreamForm) -> HandedStream {
         HandedStream {
             finder: KeyFinder::new(form.keys.clone()),
-            form,
+            form: Some(form),
             has_connection: false,
             ahead: Vec::new(),
             sent: 0,
@@ -62,6 +65,23 @@ impl HandedStream {
         }
     }
 
+    /// That of a client that waits for the end of the container.
+    pub(super) fn of_waiting() -> HandedStream {
+        let form = StreamForm { is_raw: true, outputs: [false; 2], keys: Vec::new() };
+        HandedStream { form: None, ..HandedStream::new(form) }
+    }
+
+    /// The body of the answer to `POST /containers/NAME/wait`, if this client waits for the end.
+    pub(super) fn end(&self, message: &SupervisorMessage) -> Option<Rc<[u8]>> {
+        let (status, error) = match message {
+            SupervisorMessage::Exited { status } => (*status, Value::Null),
+            SupervisorMessage::Refused(error) => (i32::from(error.status), json!({ "Message": error.what })),
+            _ => return None,
+        };
+        let body = format!("{}\n", json!({ "StatusCode": status, "Error": error }));
+        self.form.is_none().then(|| body.into_bytes().into())
+    }
+
     /// Takes over the connection.
     pub(super) fn connect(&mut self, ahead: Vec<u8>) {
         (self.has_connection, self.ahead) = (true, ahead);
@@ -69,14 +89,14 @@ impl HandedStream {
 
     /// A part of the output as this client gets it. None: it does not want this stream.
     pub(super) fn packet(&self, stream: u8, content: &[u8]) -> Option<Rc<[u8]>> {
-        let is_wanted =
-            self.form.outputs.get(usize::from(stream).wrapping_sub(1)).is_some_and(|wanted| *wanted);
+        let outputs = self.form.as_ref()?.outputs;
+        let is_wanted = outputs.get(usize::from(stream).wrapping_sub(1)).is_some_and(|wanted| *wanted);
         is_wanted.then(|| self.message(stream, content))
     }
 
     /// The same for what the client gets in any case.
     pub(super) fn message(&self, stream: u8, content: &[u8]) -> Rc<[u8]> {
-        framed(self.form.is_raw, stream, content).into()
+        framed(self.form.as_ref().is_some_and(|form| form.is_raw), stream, content).into()
     }
 
     /// Whether the client has gone, or, before the command takes input, cannot be waited for.

@@ -76,6 +76,25 @@ pub struct AboutVolume {
 }
 
 impl Volume {
+    /// Whether it has a label: `KEY`, or `KEY=VALUE`.
+    pub fn has_label(&self, label: &str) -> bool {
+        match label.split_once('=') {
+            Some((key, value)) => self.about.labels.get(key).is_some_and(|own| own == value),
+            None => self.about.labels.contains_key(label),
+        }
+    }
+
+    /// Whether `prune` removes it, if no container has it: all labels of the filters `label` must be there, and none of those of
+    /// `label!`. Volumes with a name stay, unless `all` asks for them.
+    pub fn is_prunable(&self, is_all: bool, filters: &[(&str, &str)]) -> bool {
+        let is_met = |(filter, value): &(&str, &str)| match *filter {
+            "label" => self.has_label(value),
+            "label!" => !self.has_label(value),
+            _ => true,
+        };
+        (is_all || self.about.is_anonymous) && filters.iter().all(is_met)
+    }
+
     /// Everything about it: Docker's keys.
     pub fn inspected(&self) -> Value {
         json!({

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Bytes, Frame};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::served::StreamPlace;
 use crate::error::{Error, ExitKind};
 use crate::text::text_with;
 
@@ -103,8 +104,7 @@ fn status_of(kind: ExitKind, message: &str) -> StatusCode {
         "Conflict",
         "conflict:",
         "is not running",
-        "cannot remove a running",
-        "cannot remove a paused",
+        "cannot remove container",
         "volume is in use",
         "already paused",
         "is not paused",
@@ -152,14 +152,21 @@ pub(super) fn done() -> Answered {
 /// An answer that goes on, and where its parts are sent. Its headers are sent at once.
 pub(super) fn stream(kind: &'static str) -> (mpsc::Sender<Bytes>, Answer) {
     let (sender, receiver) = mpsc::channel(PARTS);
-    (sender, with_type(StatusCode::OK, kind, ChannelBody { receiver, part: Ok }.boxed_unsync()))
+    (sender, with_type(StatusCode::OK, kind, ChannelBody { receiver, part: Ok, place: None }.boxed_unsync()))
+}
+
+/// The same for many clients that may not read for long, such as those of logs: only one part is kept for each.
+/// The connection takes the next one when it has sent the one before.
+pub(super) fn slow_stream(kind: &'static str, place: Option<StreamPlace>) -> (mpsc::Sender<Bytes>, Answer) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, with_type(StatusCode::OK, kind, ChannelBody { receiver, part: Ok, place }.boxed_unsync()))
 }
 
 /// The same for what is of use only as a whole, such as an archive. After an error the connection ends without the end of the
 /// body, so that the client knows that something is missing.
 pub(super) fn whole_stream(kind: &'static str) -> (mpsc::Sender<io::Result<Bytes>>, Answer) {
     let (sender, receiver) = mpsc::channel(PARTS);
-    let body = ChannelBody { receiver, part: |part| part };
+    let body = ChannelBody { receiver, part: |part| part, place: None };
     (sender, with_type(StatusCode::OK, kind, body.boxed_unsync()))
 }
 
@@ -182,6 +189,8 @@ fn with_type(status: StatusCode, kind: &'static str, body: AnswerBody) -> Answer
 struct ChannelBody<T> {
     receiver: mpsc::Receiver<T>,
     part: fn(T) -> io::Result<Bytes>,
+    /// The connection, if the parts wait for it. Otherwise hyper takes more of them, up to the size of its buffer.
+    place: Option<StreamPlace>,
 }
 
 impl<T> Body for ChannelBody<T> {
@@ -192,6 +201,9 @@ impl<T> Body for ChannelBody<T> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(place) = &self.place {
+            ready!(place.poll_room(context));
+        }
         let of = self.part;
         self.receiver.poll_recv(context).map(|part| part.map(|part| of(part).map(Frame::data)))
     }

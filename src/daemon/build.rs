@@ -11,7 +11,7 @@ use super::command::{Streaming, Words, blocking, run, words};
 use super::request::{ApiRequest, RequestQuery};
 use super::settings::flag;
 use crate::image::store::ImageStore;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The parameters that ask for something if they are true, and the flags of `sandbox build` for them.
 const SWITCHES: [(&str, &str); 4] =
@@ -119,7 +119,19 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
 
 /// Removes the cache of builds.
 pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
-    let printed = run(&daemon, request.number, words(&["builder", "prune", "--force", "--all"])).await?;
+    let mut line = words(&["builder", "prune", "--force", "--all"]);
+    for (name, values) in request.query.filters()? {
+        match name.as_str() {
+            "until" | "unused-for" => {
+                line.extend(values.iter().map(|value| flag("filter", &format!("{name}={value}"))));
+            }
+            other => {
+                let values = [("filter", &*printed(other))];
+                return Err(ApiError::absent(&text_with("daemon.what.prunefilter", &values)));
+            }
+        }
+    }
+    let printed = run(&daemon, request.number, line).await?;
     let printed = String::from_utf8_lossy(&printed);
     let freed = printed.split_whitespace().next_back().and_then(bytes).unwrap_or_default();
     ok(&json!({ "CachesDeleted": [], "SpaceReclaimed": freed }))

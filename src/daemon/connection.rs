@@ -13,12 +13,13 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{Answer, empty, stream, with_header};
 use super::frames::kind;
 use super::request::{ApiVersion, Permit};
+use super::served::{ClientStream, ServedStream};
 
 /// How much input that came together with the request is handed over with the connection. With more, it is copied.
 const MAX_AHEAD: usize = 8 << 10;
@@ -28,8 +29,7 @@ const PART: usize = 32 << 10;
 
 /// A connection that a client has taken over, and what was read of it already.
 enum ClientConnection {
-    Unix(UnixStream, Bytes),
-    Tcp(TcpStream, Bytes),
+    Plain(ClientStream, Bytes),
     /// Over TLS.
     Encrypted(TokioIo<Upgraded>),
     /// The body of an answer.
@@ -51,22 +51,21 @@ pub(super) struct HandedConnection {
 }
 
 impl TakenConnection {
-    fn of(upgraded: Upgraded, permit: Permit) -> TakenConnection {
-        let connection = match upgraded.downcast::<TokioIo<UnixStream>>() {
-            Ok(parts) => ClientConnection::Unix(parts.io.into_inner(), parts.read_buf),
-            Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
-                Ok(parts) => ClientConnection::Tcp(parts.io.into_inner(), parts.read_buf),
-                Err(upgraded) => ClientConnection::Encrypted(TokioIo::new(upgraded)),
+    fn of(upgraded: Upgraded, permit: Permit) -> Option<TakenConnection> {
+        let connection = match upgraded.downcast::<TokioIo<ServedStream>>() {
+            Ok(parts) => match parts.io.into_inner().place().take() {
+                Some(stream) => ClientConnection::Plain(stream, parts.read_buf),
+                None => return None,
             },
+            Err(upgraded) => ClientConnection::Encrypted(TokioIo::new(upgraded)),
         };
-        TakenConnection { connection, permit }
+        Some(TakenConnection { connection, permit })
     }
 
     /// Sends output. False: the client has left.
     pub(super) async fn write(&mut self, bytes: Bytes) -> bool {
         match &mut self.connection {
-            ClientConnection::Unix(stream, _) => stream.write_all(&bytes).await.is_ok(),
-            ClientConnection::Tcp(stream, _) => stream.write_all(&bytes).await.is_ok(),
+            ClientConnection::Plain(stream, _) => stream.write_all(&bytes).await.is_ok(),
             ClientConnection::Encrypted(stream) => stream.write_all(&bytes).await.is_ok(),
             ClientConnection::Body(sender) => sender.send(bytes).await.is_ok(),
         }
@@ -75,8 +74,7 @@ impl TakenConnection {
     /// Nothing follows.
     pub(super) async fn finish(self) {
         let _ = match self.connection {
-            ClientConnection::Unix(mut stream, _) => stream.shutdown().await,
-            ClientConnection::Tcp(mut stream, _) => stream.shutdown().await,
+            ClientConnection::Plain(mut stream, _) => stream.shutdown().await,
             ClientConnection::Encrypted(mut stream) => stream.shutdown().await,
             ClientConnection::Body(_) => Ok(()),
         };
@@ -86,19 +84,15 @@ impl TakenConnection {
     pub(super) fn hand_over(self) -> io::Result<HandedConnection> {
         let TakenConnection { connection, permit } = self;
         match connection {
-            ClientConnection::Unix(stream, ahead) if ahead.len() <= MAX_AHEAD => {
-                Ok(HandedConnection { descriptor: stream.into_std()?.into(), ahead: ahead.into() })
-            }
-            ClientConnection::Tcp(stream, ahead) if ahead.len() <= MAX_AHEAD => {
-                Ok(HandedConnection { descriptor: stream.into_std()?.into(), ahead: ahead.into() })
+            ClientConnection::Plain(stream, ahead) if ahead.len() <= MAX_AHEAD => {
+                Ok(HandedConnection { descriptor: stream.into_descriptor()?, ahead: ahead.into() })
             }
             connection => {
                 let (own, other) = UnixStream::pair()?;
                 let descriptor = other.into_std()?.into();
                 tokio::spawn(async move {
                     match connection {
-                        ClientConnection::Unix(stream, ahead) => copy(stream, ahead, own).await,
-                        ClientConnection::Tcp(stream, ahead) => copy(stream, ahead, own).await,
+                        ClientConnection::Plain(stream, ahead) => copy(stream, ahead, own).await,
                         ClientConnection::Encrypted(stream) => copy(stream, Bytes::new(), own).await,
                         ClientConnection::Body(sender) => send_all(own, &sender).await,
                     }
@@ -166,8 +160,10 @@ pub(super) fn take_over(
         return (answer, take);
     };
     tokio::spawn(async move {
-        if let Ok(upgraded) = upgrade.await {
-            let _ = give.send(TakenConnection::of(upgraded, permit));
+        if let Ok(upgraded) = upgrade.await
+            && let Some(taken) = TakenConnection::of(upgraded, permit)
+        {
+            let _ = give.send(taken);
         }
     });
     let mut answer = with_header(empty(StatusCode::SWITCHING_PROTOCOLS), CONNECTION, "Upgrade");

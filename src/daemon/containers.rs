@@ -1,7 +1,6 @@
 //! The requests about containers that exist: their list, and what is done with them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -165,25 +164,9 @@ pub(super) async fn restart(daemon: Arc<Daemon>, request: ApiRequest) -> Answere
 pub(super) async fn kill(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let signal = signal_of(request.query.get("signal").unwrap_or("KILL"))?;
     let container = find(request.name()).await?;
-    let id = container.record.id.clone();
-    blocking(move || Ok(life::kill(&container, signal, Explainer::default())?)).await?;
-    // Nothing survives SIGKILL. So the client finds the end in the next answer, as with Docker.
-    if signal == libc::SIGKILL {
-        let deadline = tokio::time::Instant::now() + KILLED;
-        while let Ok(found) = find(id.as_str().to_owned()).await
-            && found.state.status.is_active()
-            && found.state.status != ContainerStatus::Restarting
-            && tokio::time::Instant::now() < deadline
-        {
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
+    long(move || Ok(life::kill(&container, signal, Explainer::default())?)).await?;
     done()
 }
-
-/// How long the end of a container is waited for after SIGKILL, and the time between two looks.
-const KILLED: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Freezes the processes.
 pub(super) async fn pause(_: Arc<Daemon>, request: ApiRequest) -> Answered {
@@ -231,6 +214,9 @@ pub(super) async fn update(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     let body = request.json().await?;
     let mut line = words(&["update"]);
     line.extend(settings::limits(&body)?);
+    // `update` refuses it by name.
+    let nodes = settings::string(&body, "CpusetMems")?;
+    line.extend(nodes.map(|nodes| settings::flag("cpuset-mems", nodes)));
     let name = find(request.name()).await?.record.id;
     if line.len() > 1 {
         line.extend(words(&["--", name.as_str()]));

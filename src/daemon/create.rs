@@ -22,15 +22,9 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     if !body.is_object() {
         return Err(ApiError::bad(text_with("daemon.setting", &[("name", "body")])));
     }
-    let image = string(&body, "Image")?.unwrap_or_default().to_owned();
+    let wanted = string(&body, "Image")?.unwrap_or_default().to_owned();
     // The client pulls an image that is not there, if this answer is 404.
-    let wanted = image.clone();
-    blocking(move || Ok(ImageStore::open()?.find(&wanted)?)).await.map_err(|mut error| {
-        if error.status == hyper::StatusCode::NOT_FOUND {
-            error.message = format!("No such image: {}", with_tag(&image));
-        }
-        error
-    })?;
+    blocking(move || Ok(ImageStore::open()?.find(&wanted)?)).await?;
     let name = request.query.get("name").map(|name| name.trim_start_matches('/').to_owned());
     if let Some(name) = name.clone() {
         // Before layers are unpacked for nothing.

@@ -20,7 +20,7 @@ use crate::image::manifest::read_json;
 use crate::image::pattern::is_named;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
-use crate::text::{text, text_with};
+use crate::text::text_with;
 use crate::value::timestamp::Timestamp;
 
 /// The filters of the list.
@@ -227,16 +227,16 @@ pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
 pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters: Filters = request.query.filters()?;
     known_filters(&filters, &["dangling", "label", "label!", "until"])?;
-    if ["label", "label!", "until"].iter().any(|name| filters.contains_key(*name)) {
-        return Err(ApiError::absent(&text("daemon.what.prunefilter")));
-    }
-    let is_all = filters
-        .get("dangling")
-        .is_some_and(|values| values.iter().any(|value| ["false", "0"].contains(&value.as_str())));
+    let is_false = |value: &String| ["false", "0"].contains(&value.as_str());
+    let is_all = filters.get("dangling").is_some_and(|values| values.iter().any(is_false));
     let mut line = words(&["image", "prune", "--force"]);
     if is_all {
         line.push("--all".into());
     }
+    let more = filters.iter().filter(|(name, _)| *name != "dangling");
+    line.extend(more.flat_map(|(name, all)| {
+        all.iter().map(move |value| super::settings::flag("filter", &format!("{name}={value}")))
+    }));
     let before = blocking(|| Ok(ImageStore::open()?.all()?)).await?;
     let printed = run(&daemon, request.number, line).await?;
     let after = blocking(|| Ok(ImageStore::open()?.all()?)).await?;

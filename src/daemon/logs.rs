@@ -1,15 +1,15 @@
 //! GET /containers/NAME/logs: what a container has printed. The daemon reads the files of the log itself.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Daemon;
-use super::answer::{Answered, ApiError, stream};
+use super::answer::{Answered, ApiError, slow_stream};
 use super::command::blocking;
 use super::containers::find;
 use super::frames::kind;
@@ -17,7 +17,7 @@ use super::request::ApiRequest;
 use crate::container::frames::framed;
 use crate::container::log::read::{LogReader, Reading};
 use crate::container::log::{LOG, LogEntry};
-use crate::container::store::{ContainerStore, KeptContainer, STATE};
+use crate::container::store::{ContainerStore, STATE};
 use crate::error::io_text;
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
@@ -26,8 +26,12 @@ use crate::value::units::Length;
 /// The interval at which a log is read again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The number of bytes that are sent in one part.
+/// The number of bytes that are sent in one part. For a client that does not read, two of them are kept, and what the connection
+/// buffers.
 const PART: usize = 16 << 10;
+
+/// The room for the last line of a part.
+const SPARE: usize = 1 << 10;
 
 /// The number of looks at a quiet log after which it is read in any case: the supervisor may have been killed.
 const LOOKS: usize = 20;
@@ -70,7 +74,7 @@ struct LogWishes {
 
 impl LogWishes {
     /// An entry as it is sent. None: it is left out.
-    fn sent(&self, entry: &LogEntry, at_line_start: &mut [bool; 2]) -> Option<Bytes> {
+    fn sent(&self, entry: &LogEntry, at_line_start: &mut [bool; 2]) -> Option<Vec<u8>> {
         let number = entry.stream.number();
         let at = usize::from(number) - 1;
         let is_late = self.until.is_some_and(|until| entry.time > until);
@@ -83,7 +87,7 @@ impl LogWishes {
         }
         at_line_start[at] = entry.content.ends_with(b"\n");
         line.extend_from_slice(&entry.content);
-        Some(framed(self.terminal, number, &line).into())
+        Some(framed(self.terminal, number, &line))
     }
 }
 
@@ -106,8 +110,10 @@ pub(super) async fn logs(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let tail = query.get("tail").and_then(|tail| tail.parse::<u64>().ok());
     let directory = container.directory.try_clone().map_err(|error| unread(&error))?;
     let reader = blocking(move || LogReader::open(directory, tail).map_err(|error| unread(&error))).await?;
-    let (sender, answer) = stream(kind(wishes.terminal, request.version));
-    tokio::spawn(send(container, reader, wishes, sender));
+    let (sender, answer) = slow_stream(kind(wishes.terminal, request.version), request.stream);
+    // The config of a container is not kept for each client.
+    let (id, directory) = (container.record.id.to_string(), container.directory.path().to_owned());
+    tokio::spawn(send(id, directory, reader, wishes, sender));
     Ok(answer)
 }
 
@@ -117,7 +123,8 @@ fn unread(error: &std::io::Error) -> ApiError {
 
 /// Sends a log until its end, or with `follow` until the end of the container.
 async fn send(
-    mut container: KeptContainer,
+    id: String,
+    directory: PathBuf,
     mut reader: LogReader,
     wishes: LogWishes,
     sender: mpsc::Sender<Bytes>,
@@ -125,39 +132,43 @@ async fn send(
     let mut at_line_start = [true; 2];
     let wishes = Arc::new(wishes);
     loop {
-        let of_thread = wishes.clone();
-        let directory = container.directory.path().to_owned();
+        // A part is read when there is room for it. A reader that waits keeps no buffer.
+        let room = match sender.try_reserve() {
+            Err(TrySendError::Closed(())) => return,
+            Ok(room) => room,
+            Err(TrySendError::Full(())) => {
+                if reader.forget().is_err() {
+                    return;
+                }
+                let Ok(room) = sender.reserve().await else { return };
+                room
+            }
+        };
+        let (of_thread, of_container) = (wishes.clone(), id.clone());
         let before = looked_at(&directory);
         let read = blocking(move || {
             // Asked before the log is read: what the container has printed before its end is in the log then.
-            let is_over = !of_thread.follows || !runs(&container);
-            let (mut parts, mut size) = (Vec::new(), 0);
+            let is_over = !of_thread.follows || !runs(&of_container);
+            let mut part = Vec::new();
             let mut is_empty = false;
-            while size < 2 * PART {
+            while part.len() < PART {
                 let Some(reading) = reader.read_next().map_err(|error| unread(&error))? else {
                     is_empty = true;
                     break;
                 };
                 if let Reading::Entry(entry) = reading
-                    && let Some(part) = of_thread.sent(&entry, &mut at_line_start)
+                    && let Some(line) = of_thread.sent(&entry, &mut at_line_start)
                 {
-                    size += part.len();
-                    parts.push(part);
+                    part.reserve(if part.is_empty() { PART + SPARE } else { 0 });
+                    part.extend_from_slice(&line);
                 }
             }
-            Ok((container, reader, at_line_start, parts, is_empty, is_over))
+            Ok((reader, at_line_start, part, is_empty, is_over))
         });
-        let Ok((of, again, starts, parts, is_empty, is_over)) = read.await else { return };
-        (container, reader, at_line_start) = (of, again, starts);
-        let mut joined = Vec::new();
-        for part in parts {
-            joined.extend_from_slice(&part);
-            if joined.len() >= PART && sender.send(Bytes::from(std::mem::take(&mut joined))).await.is_err() {
-                return;
-            }
-        }
-        if !joined.is_empty() && sender.send(Bytes::from(joined)).await.is_err() {
-            return;
+        let Ok((again, starts, part, is_empty, is_over)) = read.await else { return };
+        (reader, at_line_start) = (again, starts);
+        if !part.is_empty() {
+            room.send(Bytes::from(part));
         }
         if !is_empty {
             continue;
@@ -175,7 +186,7 @@ async fn send(
     }
 }
 
-fn runs(container: &KeptContainer) -> bool {
-    let again = ContainerStore::open().and_then(|store| store.again(container));
-    matches!(again, Ok(Some(present)) if present.state.status.is_active())
+fn runs(id: &str) -> bool {
+    let again = ContainerStore::open().and_then(|store| store.find(id));
+    again.is_ok_and(|present| present.state.status.is_active())
 }

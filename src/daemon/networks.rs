@@ -58,14 +58,10 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
 
 /// One of them, with the containers in it.
 pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
-    let wanted = request.name();
-    let is_it = |name: &str| name == wanted || wanted.len() >= 4 && network_id(name).starts_with(&wanted);
-    let Some((name, driver)) = NETWORKS.iter().find(|(name, _)| is_it(name)) else {
-        return Err(none(&wanted));
-    };
+    let (name, driver) = find(&request.name())?;
     let containers = blocking(move || {
         let mut all = ContainerStore::open()?.all()?.0;
-        all.retain(|container| container.state.status.is_active() && network_mode(container) == *name);
+        all.retain(|container| container.state.status.is_active() && network_mode(container) == name);
         let of = |container: &crate::container::store::KeptContainer| {
             let about = json!({
                 "Name": container.name, "EndpointID": "", "MacAddress": "", "IPv4Address": "", "IPv6Address": "",
@@ -77,8 +73,22 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     ok(&network(name, driver, containers.await?))
 }
 
+/// The network with this name, or with an ID that begins so, and its driver.
+fn find(wanted: &str) -> Answered<(&'static str, &'static str)> {
+    let is_it = |name: &str| name == wanted || wanted.len() >= 4 && network_id(name).starts_with(wanted);
+    let found = NETWORKS.iter().find(|(name, _)| is_it(name)).copied();
+    found.ok_or_else(|| none(wanted))
+}
+
 fn none(name: &str) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, text_with("daemon.network.none", &[("name", &printed(name))]))
+}
+
+/// Removes a network. Those that Docker always has stay, and there are no others.
+pub(super) async fn remove(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    let (name, _) = find(&request.name())?;
+    let message = text_with("daemon.network.predefined", &[("name", name)]);
+    Err(ApiError::new(StatusCode::FORBIDDEN, message))
 }
 
 /// What is not there yet.

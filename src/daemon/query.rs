@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
 use super::service::DaemonAddress;
+use super::tls::{self, TlsFiles};
 use crate::error::{Error, Result};
 use crate::text::{text, text_with};
 
@@ -38,16 +39,31 @@ impl ApiQuery<'_> {
     ///
     /// # Errors
     /// The daemon cannot be reached, or ends the connection too early.
-    pub fn send(&self, to: &DaemonAddress, mut print: impl FnMut(&[u8])) -> Result<u16> {
+    pub fn send(
+        &self,
+        to: &DaemonAddress,
+        tls: Option<&TlsFiles>,
+        mut print: impl FnMut(&[u8]),
+    ) -> Result<u16> {
         let cannot = |call: String, error: std::io::Error| {
             Error::failed(text_with("daemon.api.cannot", &[("address", &to.to_string())]))
                 .call(call, error)
                 .paste("sandbox daemon start")
         };
         let connected = |error| cannot(format!("connect(<socket>, {to})"), error);
-        match to {
-            DaemonAddress::Unix(path) => self.over(UnixStream::connect(path).map_err(connected)?, &mut print),
-            DaemonAddress::Tcp(at) => self.over(TcpStream::connect(at).map_err(connected)?, &mut print),
+        match (to, tls) {
+            (DaemonAddress::Unix(path), None) => {
+                self.over(UnixStream::connect(path).map_err(connected)?, &mut print)
+            }
+            (DaemonAddress::Unix(_), Some(_)) => return Err(Error::usage(text("daemon.api.tls"))),
+            (DaemonAddress::Tcp(at), None) => {
+                self.over(TcpStream::connect(at).map_err(connected)?, &mut print)
+            }
+            (DaemonAddress::Tcp(at), Some(files)) => {
+                let session = tls::client(files, at.ip())?;
+                let stream = TcpStream::connect(at).map_err(connected)?;
+                self.over(rustls::StreamOwned::new(session, stream), &mut print)
+            }
         }
         .map_err(|error| cannot("read(<socket>)".to_owned(), error))
     }

@@ -9,6 +9,7 @@ use hyper::header::HeaderMap;
 use serde_json::Value;
 
 use super::answer::{Answered, ApiError};
+use super::served::StreamPlace;
 use crate::text::{printed, text_with};
 
 /// The maximum size of a body with JSON.
@@ -34,6 +35,8 @@ pub(super) struct ApiRequest {
     pub(super) body: Option<Incoming>,
     /// The connection, if the client asks to take it over.
     pub(super) upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// The connection itself, which a handler can take away from hyper. None: it is over TLS.
+    pub(super) stream: Option<StreamPlace>,
     /// The place of this connection among all. It is free again when the last copy is dropped.
     pub(super) permit: Permit,
 }

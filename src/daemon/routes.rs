@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::{Method, StatusCode};
 
 use super::answer::{Answered, ApiError};
-use super::request::{ApiRequest, decoded};
+use super::request::{ApiRequest, RequestQuery, decoded};
 use super::{
     Daemon, archive, attach, build, containers, create, events, exec, images, inspect, logs, networks, pull,
 };
@@ -105,7 +105,7 @@ routes! {
     POST "/networks/*/connect" "daemon.means.network" "" networks::change;
     POST "/networks/*/disconnect" "daemon.means.network" "" networks::change;
     GET "/networks/*" "daemon.means.networks" "" networks::inspect;
-    DELETE "/networks/*" "daemon.means.network" "" networks::change;
+    DELETE "/networks/*" "daemon.means.network" "" networks::remove;
     GET "/plugins" "daemon.means.plugins" "" system::no_plugins;
     GET "/plugins/*/json" "daemon.means.plugins" "" system::no_plugin;
     GET "/distribution/**/json" "daemon.means.distribution" "" system::distribution;
@@ -128,6 +128,63 @@ pub(super) struct FoundRoute {
 /// The routes that read the body as it comes: archives.
 const STREAMED: [&str; 4] = ["/containers/*/archive", "/images/load", "/images/create", "/build"];
 
+/// What a parameter is on the command line.
+enum Parameter {
+    /// A flag, if the parameter is true.
+    Switch(&'static str, &'static str),
+    /// A flag, if it is false.
+    Unless(&'static str, &'static str),
+    /// A flag with its value.
+    Value(&'static str, &'static str),
+    /// A flag for each filter.
+    Filters,
+}
+
+use Parameter::{Filters, Switch, Unless, Value};
+
+/// The parameters of the requests whose handlers execute no command.
+const PARAMETERS: &[(&str, &[Parameter])] = &[
+    ("/containers/json", &[Switch("all", "-a"), Switch("size", "-s"), Value("limit", "-n"), Filters]),
+    ("/images/json", &[Switch("all", "-a"), Filters]),
+    ("/volumes", &[Filters]),
+    ("/events", &[Value("since", "--since"), Value("until", "--until"), Filters]),
+    ("/containers/*/stop", &[Value("signal", "-s"), Value("t", "-t")]),
+    ("/containers/*/kill", &[Value("signal", "-s")]),
+    ("/containers/*/stats", &[Unless("stream", "--no-stream")]),
+    (
+        "/containers/*/logs",
+        &[
+            Switch("follow", "-f"),
+            Switch("timestamps", "-t"),
+            Value("tail", "-n"),
+            Value("since", "--since"),
+            Value("until", "--until"),
+        ],
+    ),
+];
+
+impl Parameter {
+    /// The words for a query.
+    fn words(&self, query: &RequestQuery) -> Vec<String> {
+        match self {
+            Switch(name, flag) if query.is(name) => vec![(*flag).to_owned()],
+            Unless(name, flag) if query.get(name).is_some() && !query.is(name) => vec![(*flag).to_owned()],
+            Value(name, flag) => {
+                // Clients write these for what they do not ask for.
+                let is_none = |value: &&str| *value == "all" || *value == "0" && flag.starts_with("--");
+                let value = query.get(name).filter(|value| !is_none(value));
+                value.map(|value| format!("{flag} {}", quote(value))).into_iter().collect()
+            }
+            Filters => {
+                let filters = query.filters().unwrap_or_default();
+                let pairs = filters.iter().flat_map(|(name, all)| all.iter().map(move |value| (name, value)));
+                pairs.map(|(name, value)| format!("--filter {}", quote(format!("{name}={value}")))).collect()
+            }
+            Switch(..) | Unless(..) => Vec::new(),
+        }
+    }
+}
+
 impl Route {
     /// Whether its handler reads the body as it comes.
     pub(super) fn streams_body(&self) -> bool {
@@ -135,9 +192,16 @@ impl Route {
     }
 
     /// The command line that does the same.
-    pub(super) fn command_line(&self, names: &[String]) -> Option<String> {
+    pub(super) fn command_line(&self, names: &[String], query: &RequestQuery) -> Option<String> {
         let name = names.first().map(|name| quote(name).to_string()).unwrap_or_default();
-        (!self.same.is_empty()).then(|| self.same.replace('*', &name))
+        let parameters = PARAMETERS.iter().find(|(path, _)| *path == self.path).map(|(_, all)| *all);
+        let flags: Vec<String> =
+            parameters.unwrap_or_default().iter().flat_map(|parameter| parameter.words(query)).collect();
+        // The flags are before the name.
+        let (before, after) =
+            self.same.split_once(" *").map_or((self.same, None), |(before, _)| (before, Some(name)));
+        let words = std::iter::once(before.to_owned()).chain(flags).chain(after);
+        (!self.same.is_empty()).then(|| words.collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -187,6 +251,30 @@ mod tests {
         assert_eq!(names(Method::GET, "/containers//json"), None);
         assert_eq!(names(Method::GET, "/containers/a/b/json"), None);
         assert_eq!(names(Method::GET, "/nothing"), None);
+    }
+
+    #[test]
+    fn the_command_line_of_a_request_has_its_parameters() {
+        let line = |method, written: &str| {
+            let (path, query) = written.split_once('?').unwrap_or((written, ""));
+            let found = find(&method, path).ok().unwrap();
+            found.route.command_line(&found.names, &RequestQuery::parse(query)).unwrap()
+        };
+        for (path, expected) in [
+            ("/containers/json", "sandbox ps"),
+            (
+                "/containers/json?all=1&limit=2&filters={\"label\":[\"a b\"]}",
+                "sandbox ps -a -n 2 --filter 'label=a b'",
+            ),
+            ("/containers/web/logs?stdout=1&follow=1&tail=5&since=0", "sandbox logs -f -n 5 web"),
+            ("/containers/web/stats?stream=0", "sandbox stats --no-stream web"),
+            ("/containers/web/stats", "sandbox stats web"),
+            ("/images/a/b/json", "sandbox image inspect a/b"),
+        ] {
+            assert_eq!(line(Method::GET, path), expected, "{path}");
+        }
+        assert_eq!(line(Method::POST, "/containers/web/stop?t=3"), "sandbox stop -t 3 web");
+        assert_eq!(line(Method::POST, "/containers/web/kill?signal=HUP"), "sandbox kill -s HUP web");
     }
 
     #[test]

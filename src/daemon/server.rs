@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN, SERVER};
+use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,10 +16,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::answer::{Answer, ApiError, with_header};
+use super::answer::{Answer, ApiError};
 use super::request::{ApiRequest, ApiVersion, Permit, RequestQuery};
 use super::routes::{self, FoundRoute};
-use super::service::{DaemonAddress, OwnDaemon};
+use super::served::{ClientStream, ServedStream, StreamPlace};
+use super::service::{DaemonAddress, OwnDaemon, check_addresses};
 use super::trace::Trace;
 use super::{Daemon, DaemonOptions, passed, tls};
 use crate::container::client;
@@ -30,7 +31,7 @@ use crate::sys::signal::{self, SignalSet};
 use crate::text::{text, text_with};
 
 /// How many threads do work that blocks for a short time. Longer work has threads of its own.
-const THREADS: usize = 64;
+const THREADS: usize = 16;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(120);
@@ -88,12 +89,7 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
     };
     let is_activated = !addresses.is_empty();
     addresses.extend(own_addresses.iter().cloned());
-    if options.tls.is_none()
-        && let Some(address) = addresses.iter().find(|address| !address.is_local())
-    {
-        let what = text_with("daemon.address.open", &[("address", &address.to_string())]);
-        return Err(Error::usage(what).why(text("daemon.address.loopback")));
-    }
+    check_addresses(&addresses, options.tls.as_ref())?;
     let acceptor = options.tls.as_ref().map(tls::acceptor).transpose()?;
     let own = OwnDaemon::claim(&addresses, options.tls.clone(), is_activated)?;
     for address in &own_addresses {
@@ -171,14 +167,19 @@ impl Connections {
     }
 
     /// Serves a connection, or answers that there are too many.
-    fn take<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        &self,
-        daemon: &Arc<Daemon>,
-        stream: S,
-        is_tcp: bool,
-    ) {
+    fn take(&self, daemon: &Arc<Daemon>, stream: ClientStream) {
         if let Ok(permit) = self.free.clone().try_acquire_owned() {
-            tokio::spawn(serve(daemon.clone(), stream, is_tcp, Arc::new(permit)));
+            let is_tcp = matches!(stream, ClientStream::Tcp(_));
+            let daemon = daemon.clone();
+            tokio::spawn(async move {
+                // A connection on which nothing comes takes no buffers.
+                if !matches!(tokio::time::timeout(HEAD, stream.readable()).await, Ok(Ok(()))) {
+                    return;
+                }
+                let stream = ServedStream::of(stream);
+                let origin = Origin { is_tcp, stream: Some(stream.place()), permit: Arc::new(permit) };
+                Box::pin(serve(daemon, stream, origin)).await;
+            });
         } else if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 let _ = tokio::time::timeout(REFUSAL, refuse(stream)).await;
@@ -198,7 +199,7 @@ impl Connections {
         let daemon = daemon.clone();
         tokio::spawn(async move {
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, accepting).await {
-                serve(daemon, stream, false, Arc::new(permit)).await;
+                serve(daemon, stream, Origin { is_tcp: false, stream: None, permit: Arc::new(permit) }).await;
             }
         });
     }
@@ -218,7 +219,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 async fn accept_unix(daemon: Arc<Daemon>, listener: UnixListener, connections: Connections) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => connections.take(&daemon, stream, false),
+            Ok((stream, _)) => connections.take(&daemon, ClientStream::Unix(stream)),
             // The process has no descriptor left. There will be one again.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -236,7 +237,7 @@ async fn accept_tcp(
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
                 match &acceptor {
-                    None => connections.take(&daemon, stream, true),
+                    None => connections.take(&daemon, ClientStream::Tcp(stream)),
                     Some(acceptor) => connections.take_encrypted(&daemon, acceptor.accept(stream)),
                 }
             }
@@ -245,15 +246,25 @@ async fn accept_tcp(
     }
 }
 
+/// Where the requests of a connection come from.
+#[derive(Clone)]
+struct Origin {
+    /// Whether a web page may have sent them.
+    is_tcp: bool,
+    /// The connection itself. None: it is over TLS.
+    stream: Option<StreamPlace>,
+    permit: Permit,
+}
+
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     daemon: Arc<Daemon>,
     stream: S,
-    is_tcp: bool,
-    permit: Permit,
+    origin: Origin,
 ) {
     let service = service_fn(move |request| {
-        let (daemon, permit) = (daemon.clone(), permit.clone());
-        async move { Ok::<Answer, std::convert::Infallible>(answer(daemon, request, is_tcp, permit).await) }
+        let (daemon, origin) = (daemon.clone(), origin.clone());
+        // hyper keeps the room for it as long as the connection. In a box, it takes memory only until there is an answer.
+        Box::pin(async move { Ok::<Answer, std::convert::Infallible>(answer(daemon, request, origin).await) })
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
@@ -262,13 +273,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// Answers a request.
-async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: bool, permit: Permit) -> Answer {
+async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, origin: Origin) -> Answer {
     let began = Instant::now();
     let number = daemon.trace.number();
     let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let written = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let refused = if is_tcp { foreign(&head.headers) } else { None };
+    let refused = if origin.is_tcp { foreign(&head.headers) } else { None };
     let found = match refused {
         Some(refused) => Err(refused),
         None => ApiVersion::of_path(head.uri.path())
@@ -278,16 +289,18 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: boo
     daemon.trace.request(number, head.method.as_str(), &written, means);
     let answered = match found {
         Ok((version, FoundRoute { route, names })) => {
-            if let Some(line) = route.command_line(&names) {
+            let query = RequestQuery::parse(head.uri.query().unwrap_or_default());
+            if let Some(line) = route.command_line(&names, &query) {
                 daemon.trace.command(number, &line);
             }
-            let query = RequestQuery::parse(head.uri.query().unwrap_or_default());
             let (whole, body) = match route.streams_body() {
                 true => (Ok(hyper::body::Bytes::new()), Some(body)),
                 false => (ApiRequest::whole(body).await, None),
             };
             let headers = head.headers;
-            let request = ApiRequest { number, version, names, query, headers, whole, body, upgrade, permit };
+            let Origin { stream, permit, .. } = origin;
+            let request =
+                ApiRequest { number, version, names, query, headers, whole, body, upgrade, stream, permit };
             (route.handler)(daemon.clone(), request).await
         }
         Err(error) => {
@@ -303,13 +316,19 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, is_tcp: boo
     with_common(answer)
 }
 
-/// The headers of each answer. Clients read the version from that of _ping.
-fn with_common(answer: Answer) -> Answer {
-    let mut answer = with_header(answer, SERVER, concat!("sandbox/", env!("CARGO_PKG_VERSION"), " (linux)"));
-    let headers = answer.headers_mut();
-    headers.insert("api-version", HeaderValue::from_static("1.44"));
-    headers.insert("ostype", HeaderValue::from_static("linux"));
-    headers.insert("docker-experimental", HeaderValue::from_static("false"));
+/// The headers of each answer.
+pub(super) const COMMON: [(&str, &str); 4] = [
+    ("server", concat!("sandbox/", env!("CARGO_PKG_VERSION"), " (linux)")),
+    ("api-version", "1.44"),
+    ("ostype", "linux"),
+    ("docker-experimental", "false"),
+];
+
+/// Adds the headers of each answer. Clients read the version from that of _ping.
+fn with_common(mut answer: Answer) -> Answer {
+    for (name, value) in COMMON {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     answer
 }
 

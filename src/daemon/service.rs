@@ -118,6 +118,20 @@ impl DaemonAddress {
     }
 }
 
+/// Refuses addresses to which other machines can connect without TLS.
+///
+/// # Errors
+/// There is one.
+pub fn check_addresses(addresses: &[DaemonAddress], tls: Option<&TlsFiles>) -> Result<()> {
+    match addresses.iter().find(|address| tls.is_none() && !address.is_local()) {
+        None => Ok(()),
+        Some(address) => {
+            let what = text_with("daemon.address.open", &[("address", &address.to_string())]);
+            Err(Error::usage(what).why(text("daemon.address.loopback")))
+        }
+    }
+}
+
 /// What is known about a daemon that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -25,10 +25,7 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
             "name" => volume.name.contains(value),
             "driver" => value == "local",
             "dangling" => users.contains_key(&volume.name) != ["1", "true"].contains(&value),
-            _ => match value.split_once('=') {
-                Some((key, value)) => volume.about.labels.get(key).is_some_and(|own| own == value),
-                None => volume.about.labels.contains_key(value),
-            },
+            _ => volume.has_label(value),
         };
         let mut all = store.all()?;
         all.retain(|volume| {
@@ -82,14 +79,14 @@ pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
 pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters = request.query.filters()?;
     known_filters(&filters, &["all", "label", "label!"])?;
-    if filters.contains_key("label") || filters.contains_key("label!") {
-        return Err(super::answer::ApiError::absent(&crate::text::text("daemon.what.prunefilter")));
-    }
-    let is_all =
-        filters.get("all").is_some_and(|all| all.iter().any(|value| ["1", "true"].contains(&value.as_str())));
+    let is_true = |value: &String| ["1", "true"].contains(&value.as_str());
+    let is_all = filters.get("all").is_some_and(|all| all.iter().any(is_true));
     let removed = blocking(move || {
-        Ok(VolumeStore::open()?
-            .prune(&ContainerStore::open()?, |volume| is_all || volume.about.is_anonymous)?)
+        let pairs =
+            filters.iter().flat_map(|(name, all)| all.iter().map(|value| (name.as_str(), value.as_str())));
+        let pairs: Vec<_> = pairs.collect();
+        let store = VolumeStore::open()?;
+        Ok(store.prune(&ContainerStore::open()?, |volume| volume.is_prunable(is_all, &pairs))?)
     });
     let (names, space) = removed.await?;
     ok(&json!({ "VolumesDeleted": names, "SpaceReclaimed": space }))

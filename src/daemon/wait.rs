@@ -1,19 +1,27 @@
 //! POST /containers/NAME/wait: the end of a container.
+//!
+//! The supervisor gets the connection of the client, and sends the exit status over it. The daemon itself waits only for clients
+//! over TLS, whose keys it has, and for the removal of a container without `--rm`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use hyper::body::Bytes;
 use serde_json::json;
 
 use super::Daemon;
-use super::answer::{Answered, ApiError, ok, stream};
+use super::answer::{Answered, ApiError, empty, ok, stream};
 use super::channel::SupervisorChannel;
 use super::command::blocking;
+use super::connection::HandedConnection;
 use super::containers::find;
 use super::request::ApiRequest;
+use super::served::StreamPlace;
+use super::server::COMMON;
 use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;
+use crate::container::id::Id;
 use crate::container::message::{ClientMessage, SupervisorMessage};
 use crate::container::store::ContainerStore;
 use crate::text::{printed, text, text_with};
@@ -48,16 +56,22 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     if condition == Condition::NotRunning && !is_active {
         return ok(&json!({ "StatusCode": code, "Error": null }));
     }
+    container.is_here()?;
     let id = container.record.id.clone();
-    let channel = blocking(move || {
-        container.is_here()?;
-        let id = &container.record.id;
-        Ok(match is_active {
-            true => SupervisorClient::connect(id, Explainer::default())?,
-            false => Some(SupervisorClient::summon(id, Explainer::default())?),
-        })
-    });
-    let channel = channel.await?.map(SupervisorChannel::of).transpose()?;
+    // A container without `--rm` is removed when its supervisor has ended.
+    let ends_with_supervisor = condition != Condition::Removed || container.record.auto_remove;
+    if ends_with_supervisor
+        && let Some(stream) = &request.stream
+        && let Some(channel) = supervisor(&id, is_active).await?
+        && hand_over(stream, channel).await
+    {
+        return Ok(empty(StatusCode::OK));
+    }
+    // Nobody who waits for the removal of a container that has ended may start its supervisor, which has its lock.
+    let channel = match condition == Condition::Removed && !is_active {
+        true => None,
+        false => supervisor(&id, is_active).await?,
+    };
     if let Some(channel) = &channel {
         let _ = channel.send(&ClientMessage::Wait).await;
     }
@@ -92,6 +106,33 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         }
     });
     Ok(answer)
+}
+
+/// Connects to the supervisor. One that does not run has none, and gets one, which waits for its start.
+async fn supervisor(id: &Id, is_active: bool) -> Answered<Option<SupervisorChannel>> {
+    let id = id.clone();
+    let client = blocking(move || {
+        Ok(match is_active {
+            true => SupervisorClient::connect(&id, Explainer::default())?,
+            false => Some(SupervisorClient::summon(&id, Explainer::default())?),
+        })
+    });
+    client.await?.map(SupervisorChannel::of).transpose()
+}
+
+/// Gives the connection to the supervisor, which sends the answer: its head at once, and the rest when the command ends: then the end of the daemon
+/// does not end the wait. False: the supervisor is of a version before this one, or has just ended.
+async fn hand_over(place: &StreamPlace, channel: SupervisorChannel) -> bool {
+    let mut head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n".to_owned();
+    COMMON.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    head.push_str("\r\n");
+    let is_accepted = channel.send(&ClientMessage::WaitOver { head }).await.is_ok()
+        && channel.message().await == Some(SupervisorMessage::Done);
+    let Some(stream) = Some(place).filter(|_| is_accepted).and_then(StreamPlace::take) else { return false };
+    if let Ok(descriptor) = stream.into_descriptor() {
+        let _ = channel.hand_over(HandedConnection { descriptor, ahead: Vec::new() }).await;
+    }
+    true
 }
 
 /// The exit status of a container whose supervisor has reported it, or has ended. It may have to be removed first. None: nothing

@@ -119,6 +119,20 @@ pub fn named(name: &str) -> Result<Vec<NameLine>> {
     Ok(named_in(running(&mut Unread::default())?, name))
 }
 
+/// The number of digits of the ID of a container that stays, which is the name of its directory in RUN.
+const ID_DIGITS: usize = 64;
+
+/// The same without the containers that stay: they belong to one HOME, and RUN to all of them.
+///
+/// # Errors
+/// As [`named`].
+pub fn passing(name: &str) -> Result<Vec<NameLine>> {
+    let mut unread = Unread::default();
+    let mut live = live(&mut unread)?;
+    live.retain(|run| run.path().file_name().is_none_or(|own| own.len() != ID_DIGITS));
+    Ok(named_in(live.iter().filter_map(|run| command_of(run, &mut unread)).collect(), name))
+}
+
 fn named_in(all: Vec<NameLine>, name: &str) -> Vec<NameLine> {
     all.into_iter().filter(|line| line.name.as_deref() == Some(name)).collect()
 }

@@ -5,12 +5,14 @@ use clap::{Args, Subcommand};
 use super::BuildArgs;
 use crate::cli::explain::ExplainArg;
 use crate::cli::image::{as_docker, in_use, own_maps};
+use crate::cli::kept::read_time;
 use crate::cli::output::confirms;
-use crate::error::Result;
+use crate::error::{Error, ExitKind, Result};
 use crate::image::store::ImageStore;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
+use crate::value::timestamp::Timestamp;
 use crate::value::units::human;
 
 /// What `builder` does.
@@ -33,9 +35,12 @@ enum BuilderAction {
 #[derive(Debug, Args)]
 #[group(skip)]
 struct BuilderPruneArgs {
-    /// For Docker's scripts: the whole cache is removed in any case
+    /// For Docker's scripts: steps of images that exist are removed in any case
     #[arg(long, short)]
     all: bool,
+    /// Remove only what was made before a time: until=24h (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
     /// Do not ask
     #[arg(long, short)]
     force: bool,
@@ -53,14 +58,17 @@ pub(in crate::cli) fn run(color: Color, args: &BuilderArgs) -> Result<u8> {
 
 fn prune(color: Color, args: &BuilderPruneArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    if !args.force && !confirms("build.prune.ask") {
+    // With several times, the earliest one counts.
+    let times: Result<Vec<Timestamp>> = args.filter.iter().map(|filter| time_of(filter)).collect();
+    let before = times.map_err(as_docker)?.into_iter().min();
+    if !args.force && !confirms(if before.is_some() { "build.prune.ask.some" } else { "build.prune.ask" }) {
         return Ok(0);
     }
     let store = ImageStore::open().map_err(as_docker)?;
     let tell = args.explain.tell();
     tell(&"unlinkat(<images/cache>, ...)", "build.explain.forget");
-    store.forget_steps().map_err(as_docker)?;
-    store.forget_directories(own_maps().as_ref()).map_err(as_docker)?;
+    store.forget_steps(before).map_err(as_docker)?;
+    store.forget_directories(own_maps().as_ref(), before).map_err(as_docker)?;
     tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");
     let freed = store.sweep(in_use).map_err(as_docker)?;
     if freed.is_postponed {
@@ -68,4 +76,15 @@ fn prune(color: Color, args: &BuilderPruneArgs) -> Result<u8> {
     }
     render::out(&(text_with("build.prune.space", &[("size", &human(freed.bytes))]) + "\n"));
     Ok(0)
+}
+
+/// The time of a filter: what was made before it is removed.
+fn time_of(filter: &str) -> Result<Timestamp> {
+    let wrong =
+        || Error::new(ExitKind::Refused, text_with("build.prune.filter", &[("filter", &printed(filter))]));
+    match filter.split_once('=').ok_or_else(wrong)? {
+        // Docker's older and newer name for it.
+        ("until" | "unused-for", written) => read_time(written).map_err(|why| wrong().why(why)),
+        _ => Err(wrong()),
+    }
 }

@@ -32,6 +32,16 @@ pub(crate) enum WantedMount {
     Volume(WantedVolume),
 }
 
+impl WantedMount {
+    /// Where it is mounted.
+    pub(super) fn target(&self) -> &Path {
+        match self {
+            WantedMount::Extra(extra) => extra.target(),
+            WantedMount::Volume(volume) => &volume.target,
+        }
+    }
+}
+
 /// `[SOURCE:]DIR[:OPTIONS]`.
 pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
     let parts: Vec<&OsStr> = value.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes).collect();
@@ -158,10 +168,7 @@ mod tests {
     #[test]
     fn paths_are_passed_on_byte_for_byte() {
         let path = OsStr::from_bytes(b"/a\xff");
-        let target = |wanted: WantedMount| match wanted {
-            WantedMount::Extra(extra) => extra.target().to_owned(),
-            WantedMount::Volume(volume) => volume.target,
-        };
+        let target = |wanted: WantedMount| wanted.target().to_owned();
         for written in [&b"/a\xff"[..], b"/a\xff:size=1m,mode=700"] {
             assert_eq!(target(tmpfs(OsStr::from_bytes(written)).unwrap()), path);
         }

@@ -41,6 +41,8 @@ pub(crate) struct Wanted {
     env: Vec<OsString>,
     env_files: Vec<PathBuf>,
     mounts: Vec<WantedMount>,
+    /// The mount points that `--mount` asks for.
+    pub(crate) mount_flags: Vec<PathBuf>,
     /// The directories of the host that `-v` names. Docker makes those that do not exist; `--mount` never makes one.
     pub(crate) sources: Vec<PathBuf>,
     /// The keys that detach the client.
@@ -99,7 +101,9 @@ pub(super) fn volume(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn mount(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    wanted.mounts.push(mounts::mount(value)?);
+    let mount = mounts::mount(value)?;
+    wanted.mount_flags.push(mount.target().to_owned());
+    wanted.mounts.push(mount);
     Ok(())
 }
 
@@ -380,11 +384,7 @@ impl Wanted {
 
     /// The paths in the container on which the command line mounts something.
     pub(crate) fn targets(&self) -> Vec<PathBuf> {
-        let target = |mount: &WantedMount| match mount {
-            WantedMount::Volume(volume) => volume.target.clone(),
-            WantedMount::Extra(extra) => extra.target().to_owned(),
-        };
-        self.mounts.iter().map(target).collect()
+        self.mounts.iter().map(|mount| mount.target().to_owned()).collect()
     }
 
     /// Whether it asks for volumes.

@@ -170,7 +170,7 @@ pub(crate) fn create(
     let lock = layered.lock.take();
     let mut spec = std::mem::take(&mut layered.spec);
     let volumes = made.volumes(&mut spec, &layered, explain)?;
-    let parts = (id, image, log, volumes.mounts.clone());
+    let parts = (id, image, log, (volumes.mounts.clone(), volumes.mount_flags.clone()));
     let created = create_layered((spec, layered), made, args, keeping, parts, explain);
     match created.is_ok() {
         true => volumes.release(),
@@ -186,7 +186,7 @@ fn create_layered(
     made: &MadeSpec,
     args: &KeptArgs,
     keeping: &Keeping,
-    (id, image, log, volumes): (Id, String, LogOptions, Vec<VolumeMount>),
+    (id, image, log, (volumes, mount_flags)): (Id, String, LogOptions, (Vec<VolumeMount>, Vec<PathBuf>)),
     explain: Explainer,
 ) -> Result<(ContainerStore, Id, String)> {
     made.complete(&mut spec, &layered, Some(id.short()))?;
@@ -216,6 +216,7 @@ fn create_layered(
         image_id: layered.image_id.clone(),
         labels,
         volumes,
+        mount_flags,
         config: independent(config),
         entrypoint: layered.entrypoint,
         open_stdin: keeping.open_stdin,

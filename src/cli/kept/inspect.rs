@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use super::{as_docker, each, find, format_of, tell_reading, unfilled};
+use super::{as_docker, each, find, format_of, tell_reading};
 use crate::cli::explain::ExplainArg;
 use crate::container::anatomy::Anatomy;
 use crate::container::description::{add_sizes, described};
@@ -93,7 +93,11 @@ pub(in crate::cli) fn print_all(
 ) -> Result<u8> {
     match format {
         None => render::print_described(&found),
-        Some(format) => render::out(&format.rows(&[], &[], &found).map_err(|why| unfilled(&why))?),
+        Some(format) => {
+            let unfilled =
+                |why: String| Error::failed(text_with("container.format.undescribed", &[("why", &why)]));
+            render::out(&format.rows(&[], &[], &found).map_err(|why| as_docker(unfilled(why)))?);
+        }
     }
     errors.iter().for_each(|error| render::err(&render::error::text(error)));
     Ok(u8::from(!errors.is_empty()))

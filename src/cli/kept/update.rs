@@ -10,8 +10,9 @@ use crate::cli::explain::ExplainArg;
 use crate::config::container::Resources;
 use crate::container::limits::{self, LimitChange, NewLimit};
 use crate::container::restart::RestartPolicy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::render::paint::Color;
+use crate::text::{text, text_with};
 use crate::value::units::Size;
 
 /// The flags of `update`.
@@ -42,6 +43,15 @@ pub(crate) struct UpdateArgs {
     /// Use only these CPUs: 0, 0-3 or 0,2
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
+    /// A flag of docker update that is refused by name
+    #[arg(long, hide = true, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// A flag of docker update that is refused by name
+    #[arg(long, hide = true, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<String>,
+    /// A flag of docker update that is refused by name
+    #[arg(long, hide = true, value_name = "MICROSECONDS")]
+    cpu_rt_runtime: Option<String>,
     /// Weight of its disk I/O, 10 to 1000; has an effect only on disks that use BFQ or, in cgroup v2, iocost
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1000))]
     blkio_weight: Option<u64>,
@@ -89,6 +99,14 @@ impl UpdateArgs {
 
 /// Changes containers.
 pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
+    let refused = [
+        ("--cpuset-mems", &args.cpuset_mems, "docker.no.mems"),
+        ("--cpu-rt-period", &args.cpu_rt_period, "docker.no.realtime"),
+        ("--cpu-rt-runtime", &args.cpu_rt_runtime, "docker.no.realtime"),
+    ];
+    if let Some((flag, _, why)) = refused.into_iter().find(|(_, value, _)| value.is_some()) {
+        return Err(Error::usage(text_with("docker.refused", &[("flag", flag)])).why(text(why)));
+    }
     let change = args.change();
     if change.resources == Resources::default()
         && !change.lifts_memory

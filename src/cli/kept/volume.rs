@@ -87,6 +87,9 @@ enum VolumeAction {
         /// Do not ask
         #[arg(long, short)]
         force: bool,
+        /// Remove only volumes with this property: label, label! or all (may be repeated)
+        #[arg(long, value_name = "NAME=VALUE")]
+        filter: Vec<String>,
         #[command(flatten)]
         explain: ExplainArg,
     },
@@ -114,7 +117,7 @@ pub(crate) fn run(color: Color, args: &VolumeArgs) -> Result<u8> {
         VolumeAction::Ls { quiet, filter, format, explain } => list(*quiet, filter, format, explain),
         VolumeAction::Inspect { format, explain, names } => inspect(format.as_deref(), names, explain),
         VolumeAction::Rm { force, explain, names } => remove(*force, names, explain),
-        VolumeAction::Prune { all, force, explain } => prune(*all, *force, explain),
+        VolumeAction::Prune { all, force, filter, explain } => prune(*all, *force, filter, explain),
     }
 }
 
@@ -152,10 +155,7 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
     all.retain(|volume| {
         filters.iter().all(|(name, value)| match *name {
             "name" => volume.name.contains(value),
-            "label" => match value.split_once('=') {
-                Some((name, value)) => volume.about.labels.get(name).is_some_and(|own| own == value),
-                None => volume.about.labels.contains_key(*value),
-            },
+            "label" => volume.has_label(value),
             _ => ["true", "1"].contains(value) != used.contains_key(&volume.name),
         })
     });
@@ -206,7 +206,18 @@ fn remove(force: bool, names: &[String], explain: &ExplainArg) -> Result<u8> {
     Ok(u8::from(has_failed))
 }
 
-fn prune(is_all: bool, force: bool, explain: &ExplainArg) -> Result<u8> {
+fn prune(is_all: bool, force: bool, filters: &[String], explain: &ExplainArg) -> Result<u8> {
+    let mut known = Vec::new();
+    for filter in filters {
+        match filter.split_once('=') {
+            Some((name @ ("all" | "label" | "label!"), value)) => known.push((name, value)),
+            _ => {
+                let what = text_with("volume.prune.filter", &[("filter", &printed(filter))]);
+                return Err(as_docker(Error::failed(what)));
+            }
+        }
+    }
+    let is_all = is_all || known.iter().any(|filter| [("all", "true"), ("all", "1")].contains(filter));
     if !force && !confirms(if is_all { "volume.prune.ask.all" } else { "volume.prune.ask" }) {
         return Ok(0);
     }
@@ -214,7 +225,7 @@ fn prune(is_all: bool, force: bool, explain: &ExplainArg) -> Result<u8> {
     let containers = ContainerStore::open().map_err(as_docker)?;
     explain.explainer().step("unlinkat(<volumes>, …)", "volume.explain.remove");
     let (names, size) =
-        store.prune(&containers, |volume| is_all || volume.about.is_anonymous).map_err(as_docker)?;
+        store.prune(&containers, |volume| volume.is_prunable(is_all, &known)).map_err(as_docker)?;
     if !names.is_empty() {
         let names: String = names.iter().map(|name| format!("{name}\n")).collect();
         render::out(&format!("{}\n{names}\n", text("volume.prune.deleted")));

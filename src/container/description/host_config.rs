@@ -5,21 +5,14 @@ use std::path::Path;
 use caps::Capability;
 use serde_json::{Map, Value, json};
 
+use super::mounts::{self, SHM, size};
 use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::devices::Rule;
 use crate::config::container::Namespace;
-use crate::container::listing::bound;
 use crate::container::network::{add_binding, network_mode};
 use crate::container::store::KeptContainer;
-use crate::plan::call::detached::Attributes;
-use crate::rootfs::mount::ContainerMount;
 use crate::security::capabilities::DEFAULT;
 use crate::text::printed;
-use crate::value::units::Size;
-
-/// The place of POSIX shared memory, and that of the device files. Each new root has a filesystem there.
-const SHM: &str = "/dev/shm";
-const DEV: &str = "/dev";
 
 /// The settings that can change after the container was made, and those in which a client's word means the usual.
 pub(super) fn known(container: &KeptContainer) -> Value {
@@ -118,12 +111,13 @@ fn files(container: &KeptContainer) -> Value {
     let is_read_only =
         environment.root.as_ref().map_or(mnt.is_some_and(|mnt| mnt.readonly), |root| root.readonly);
     json!({
-        "Binds": binds(container),
+        "Binds": mounts::binds(container),
+        "Mounts": mounts::flags(container),
         "ReadonlyRootfs": is_read_only,
         "MaskedPaths": environment.masked_paths.iter().map(|masked| printed(&masked.path)).collect::<Vec<_>>(),
         "ReadonlyPaths": environment.readonly_paths.iter().map(printed).collect::<Vec<_>>(),
         "ShmSize": shared_memory(container),
-        "Tmpfs": in_memory(container),
+        "Tmpfs": mounts::tmpfs(container),
     })
 }
 
@@ -162,7 +156,6 @@ fn unused() -> Value {
         "UsernsMode": "",
         "PublishAllPorts": false,
         "StorageOpt": {},
-        "Mounts": [],
         "Runtime": "sandbox",
         "Isolation": "",
         "Links": null,
@@ -205,19 +198,6 @@ fn mode<T>(namespace: &Namespace<T>, new: &str) -> String {
     }
 }
 
-/// The volumes with a name and the directories of the host, as `-v` takes them.
-fn binds(container: &KeptContainer) -> Vec<String> {
-    let one = |source: String, target: &Path, is_read_only: bool| {
-        format!("{source}:{}{}", printed(target), if is_read_only { ":ro" } else { "" })
-    };
-    let volumes = container.record.volumes.iter().filter(|volume| !volume.is_anonymous);
-    let volumes = volumes.map(|volume| one(volume.name.clone(), &volume.target, volume.readonly));
-    let bound = bound(container).map(|mount| {
-        one(printed(&mount.source), &mount.destination, mount.attributes().contains(Attributes::READ_ONLY))
-    });
-    volumes.chain(bound).collect()
-}
-
 /// A line of /etc/hosts, `ADDRESS NAME`, as `--add-host` takes it.
 fn host_line(line: &str) -> String {
     match line.split_once(char::is_whitespace) {
@@ -241,23 +221,9 @@ fn devices(container: &KeptContainer) -> (Vec<Value>, Vec<String>) {
     (devices, rules)
 }
 
-/// The filesystems in memory, each with its options as `--tmpfs` takes them.
-fn in_memory(container: &KeptContainer) -> Map<String, Value> {
-    let mounts = container.record.config.environment.mounts.iter();
-    let asked = mounts.filter(|mount| mount.kind == "tmpfs");
-    let asked =
-        asked.filter(|mount| mount.destination != Path::new(DEV) && mount.destination != Path::new(SHM));
-    asked.map(|mount| (printed(&mount.destination), mount.options.join(",").into())).collect()
-}
-
 /// The size of /dev/shm: that of the last filesystem which is mounted there. Zero: it is that of the host.
 fn shared_memory(container: &KeptContainer) -> u64 {
     let mounts = container.record.config.environment.mounts.iter();
-    let size = |mount: &ContainerMount| {
-        let data = mount.data();
-        let (_, written) = data.iter().find(|(name, _)| *name == "size")?;
-        written.parse().map(|Size(bytes)| bytes).ok()
-    };
     mounts.rev().filter(|mount| mount.destination == Path::new(SHM)).find_map(size).unwrap_or(0)
 }
 

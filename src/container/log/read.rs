@@ -12,7 +12,7 @@ use super::{LOG, LogEntry, number, older};
 use crate::host::private_directory::PrivateDirectory;
 
 /// The number of bytes that are read at a time.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 16 << 10;
 
 /// What a log has next.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,6 +137,21 @@ impl LogReader {
                 return Ok(None);
             }
         }
+    }
+
+    /// Gives up what was read and is not parsed yet: it is read again. So a reader that waits for long keeps no memory.
+    ///
+    /// # Errors
+    /// Those of lseek(2).
+    pub fn forget(&mut self) -> io::Result<()> {
+        let unparsed = i64::try_from(self.buffer.len() - self.parsed).unwrap_or_default();
+        if let Some(LogFile { file, .. }) = &mut self.file
+            && unparsed > 0
+        {
+            file.seek(SeekFrom::Current(-unparsed))?;
+        }
+        (self.buffer, self.parsed) = (Vec::new(), 0);
+        Ok(())
     }
 
     /// Reads more of the open file. Returns whether there was more.
@@ -279,6 +294,21 @@ mod tests {
         assert_eq!(read.iter().filter(|number| **number == -1).count(), 1, "{read:?}");
         assert_eq!(read.last(), Some(&399));
         assert!(read.iter().filter(|number| **number >= 0).is_sorted());
+    }
+
+    #[test]
+    fn what_is_given_up_is_read_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = directory(&temporary);
+        let mut log = LogWriter::open(directory.try_clone().unwrap(), LogOptions::default()).unwrap();
+        put(&mut log, 0..100);
+        let mut reader = LogReader::open(directory, None).unwrap();
+        for number in 0..100 {
+            let Ok(Some(Reading::Entry(entry))) = reader.read_next() else { panic!("{number}") };
+            assert_eq!(entry.content, format!("{number}\n").as_bytes());
+            reader.forget().unwrap();
+        }
+        assert_eq!(numbers(&mut reader), Vec::<i64>::new());
     }
 
     /// A single file is removed at each rotation. Only a reader that has not opened one of them has missed lines.

@@ -220,6 +220,7 @@ impl<'a> Attended<'a> {
                 handle_before(client, Packet::Message(message), has_terminal);
                 client.command_runs();
             }
+            Packet::Message(ClientMessage::WaitOver { head }) => client.await_end_over(head),
             Packet::Message(ClientMessage::Detach) => drop(note(Noted::Detached)),
             Packet::Message(ClientMessage::Explain) => client.explains = true,
             Packet::Message(ClientMessage::Connection { .. }) => {}
@@ -416,6 +417,7 @@ pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, Cli
     match packet {
         Packet::Message(ClientMessage::Start) => client.awaited.start = true,
         Packet::Message(ClientMessage::Wait) => client.awaited.end = true,
+        Packet::Message(ClientMessage::WaitOver { head }) => client.await_end_over(head),
         Packet::Message(ClientMessage::Attach { stdin, front, stream }) => {
             (client.is_attached, client.was_attached) = (true, true);
             (client.has_stdin, client.is_front) = (stdin, front);

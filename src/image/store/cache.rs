@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::image::digest::Digest;
 use crate::image::layer;
 use crate::image::manifest::{Descriptor, MAX_DOCUMENT};
 use crate::plan::call::user::IdMaps;
+use crate::value::timestamp::Timestamp;
 
 /// The directory in the layout.
 const CACHE: &str = "cache";
@@ -78,17 +80,22 @@ impl ImageStore {
         Ok(all)
     }
 
-    /// Removes the notes about all steps. Returns their number. The next sweep removes what only they name.
+    /// Removes the notes about all steps, or about those that were made before this time. Returns their number. The next sweep
+    /// removes what only they name.
     ///
     /// # Errors
     /// A file cannot be removed.
-    pub fn forget_steps(&self) -> Result<usize> {
+    pub fn forget_steps(&self, before: Option<Timestamp>) -> Result<usize> {
         let Some(cache) = self.cache()? else { return Ok(0) };
         // A file that was not complete at a crash has another name, and goes too.
         let entries = fs::read_dir(cache.path_through("")).map_err(|error| self.unwritten(&error))?;
         let mut count = 0;
         for entry in entries {
-            let name = entry.map_err(|error| self.unwritten(&error))?.file_name();
+            let entry = entry.map_err(|error| self.unwritten(&error))?;
+            if !is_before(entry.metadata(), before) {
+                continue;
+            }
+            let name = entry.file_name();
             cache.remove_file(name.as_os_str()).map_err(|error| self.unwritten(&error))?;
             count += usize::from(name.to_str().is_some_and(|name| Digest::of_hex(name).is_some()));
         }
@@ -129,26 +136,36 @@ impl ImageStore {
         made.map_err(|error| self.unwritten(&error))
     }
 
-    /// Removes the directories of caches whose files have their owners in these ID maps. As long as a build is running, they stay.
+    /// Removes the directories of caches whose files have their owners in these ID maps; or those of them that were changed last
+    /// before this time. As long as a build is running, they stay.
     ///
     /// # Errors
     /// A file cannot be removed.
-    pub fn forget_directories(&self, maps: Option<&IdMaps>) -> Result<()> {
+    pub fn forget_directories(&self, maps: Option<&IdMaps>, before: Option<Timestamp>) -> Result<()> {
         let Some(directories) = &self.directories else { return Ok(()) };
         let lock = match RunLock::exclusive(&self.lock_name("blobs"), Duration::ZERO, || false) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             lock => self.lock("blobs", lock)?,
         };
-        let removed = self.remove_directories(directories, maps);
+        let removed = self.remove_directories(directories, maps, before);
         lock.release();
         removed
     }
 
-    fn remove_directories(&self, directories: &StoreDirectories, maps: Option<&IdMaps>) -> Result<()> {
+    fn remove_directories(
+        &self,
+        directories: &StoreDirectories,
+        maps: Option<&IdMaps>,
+        before: Option<Timestamp>,
+    ) -> Result<()> {
         let found = directories.images.directory(MOUNTS.as_ref());
         let Some(mounts) = found.map_err(|error| super::unusable(&self.place, error))? else { return Ok(()) };
         for entry in fs::read_dir(mounts.path_through("")).map_err(|error| self.unwritten(&error))? {
-            let name = entry.map_err(|error| self.unwritten(&error))?.file_name();
+            let entry = entry.map_err(|error| self.unwritten(&error))?;
+            if !is_before(fs::symlink_metadata(entry.path().join("files")), before) {
+                continue;
+            }
+            let name = entry.file_name();
             layer::remove_in_map(mounts.path(), name.to_str().unwrap_or_default(), maps)?;
         }
         Ok(())
@@ -181,4 +198,12 @@ impl ImageStore {
         file.take(MAX_DOCUMENT).read_to_end(&mut bytes).ok()?;
         StoredImage::of(serde_json::from_slice::<Descriptor>(&bytes).ok()?)
     }
+}
+
+/// Whether a file was changed last before this time. Without a time, each one counts.
+fn is_before(found: io::Result<fs::Metadata>, before: Option<Timestamp>) -> bool {
+    let Some(before) = before else { return true };
+    let changed =
+        found.map(|found| i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec()));
+    changed.is_ok_and(|changed| changed < before.0)
 }

@@ -179,7 +179,10 @@ impl ImageStore {
 
 /// The error of an image that does not exist.
 fn none(written: &str) -> Error {
-    let values = [("name", &*printed(written))];
+    // Docker's words have the tag that is meant.
+    let meant = written.parse::<Reference>().map(|name| name.or_latest().familiar());
+    let name = meant.unwrap_or_else(|_| written.to_owned());
+    let values = [("name", &*printed(&name))];
     Error::new(ExitKind::Refused, text_with("image.none", &values)).paste("sandbox images")
 }
 

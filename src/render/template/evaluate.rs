@@ -192,8 +192,8 @@ fn label(row: &Value, name: &str) -> String {
 /// The field of a field of a value.
 fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
     let mut at = value;
-    for (depth, name) in fields.iter().enumerate() {
-        let path = || fields[..=depth].join(".");
+    for name in fields {
+        let path = || fields.join(".");
         at = match at {
             Value::Object(map) => {
                 // Docker takes the name of Go's field too, where the JSON has another case: `.ID` for `Id`, `.Time` for `time`.

@@ -20,6 +20,7 @@ use super::columns::table;
 /// A template.
 #[derive(Debug)]
 pub struct Template {
+    written: String,
     nodes: Vec<TemplateNode>,
     definitions: Definitions,
 }
@@ -32,7 +33,7 @@ impl Template {
     pub fn parse(written: &str) -> Result<Template, String> {
         let written = written.replace("\\t", "\t").replace("\\n", "\n");
         let (nodes, definitions) = parse::parse(&written)?;
-        Ok(Template { nodes, definitions })
+        Ok(Template { written, nodes, definitions })
     }
 
     /// Fills it in.
@@ -41,9 +42,22 @@ impl Template {
     /// There is no such field; a function cannot be applied.
     pub fn fill(&self, value: &Value) -> Result<String, String> {
         let mut out = String::new();
-        Scope::new(value, &self.definitions).print(&self.nodes, value, &mut out)?;
+        let filled = Scope::new(value, &self.definitions).print(&self.nodes, value, &mut out);
+        filled.map_err(|why| format!("{}executing \"\" {why}", place_of(&self.written, &why)))?;
         Ok(out)
     }
+}
+
+/// The line and the column of what an error is about, as Go writes them: `:1:2:`. The column is that of the second field, or of
+/// the only one. An error without fields has none.
+fn place_of(template: &str, why: &str) -> String {
+    let fields = why.strip_prefix("at <").and_then(|rest| rest.split_once('>')).map(|(fields, _)| fields);
+    let found = fields.and_then(|fields| Some((template.find(fields)?, fields)));
+    let Some((at, fields)) = found else { return String::new() };
+    let second = fields.match_indices('.').nth(1).map_or(0, |(second, _)| second);
+    let before = &template[..at + second];
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    format!(":{}:{}: ", 1 + before.matches('\n').count(), before.len() - start)
 }
 
 /// How a command with Docker's words prints its result.
