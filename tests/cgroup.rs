@@ -1,11 +1,11 @@
-//! The cgroup namespace: what the kernel shows.
+//! The cgroup namespace, and the cgroups that a container sees: what the kernel shows.
 
 mod support;
 
 use std::fs;
 
 use regex_lite::Regex;
-use support::{fits, skip, snapshot_cards, stdout};
+use support::{fits, limits, skip, snapshot_cards, stdout};
 
 fn paths(lines: &str) -> Vec<String> {
     lines.lines().filter_map(|line| Some(line.splitn(3, ':').nth(2)?.to_owned())).collect()
@@ -62,4 +62,55 @@ fn inside_the_own_cgroup_is_the_root() {
     let own = fs::read_link("/proc/self/ns/cgroup").unwrap();
     let link = stdout(&["cgroup", "--", "readlink", "/proc/self/ns/cgroup"]);
     assert_ne!(link.trim(), own.to_str().unwrap());
+}
+
+/// What `command` prints in a container of this spec, whose files are the host's.
+fn contained(spec: &str, command: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("box.yaml");
+    fs::write(&file, format!("rootfs: host\n{spec}\n")).unwrap();
+    stdout(&["run", "-q", file.to_str().unwrap(), "--", "sh", "-c", command])
+}
+
+/// A program in a container finds its limits in /sys/fs/cgroup. Inputs of this kind: each controller with a readable limit · v1,
+/// v2 · a new cgroup namespace, the host's.
+#[test]
+fn a_container_reads_its_own_limits() {
+    let test = "a_container_reads_its_own_limits";
+    let possible = limits::possible(test);
+    for (feature, options, v1, v2, expected) in [
+        ("memory", "limit: 64MiB", "memory/memory.limit_in_bytes", "memory.max", "67108864"),
+        ("pids", "max: 20", "pids/pids.max", "pids.max", "20"),
+        ("cpu", "cpus: 0.5", "cpu/cpu.cfs_quota_us", "cpu.max", "50000"),
+    ] {
+        if !possible.contains(&feature) {
+            continue;
+        }
+        for namespace in ["cgroup: {}\n", ""] {
+            let spec = format!("{namespace}{feature}: {{ {options} }}");
+            let read = format!("cd /sys/fs/cgroup; cat {v1} 2>/dev/null || cat {v2}");
+            let limit = contained(&spec, &read);
+            assert_eq!(limit.split_whitespace().next(), Some(expected), "{spec}: {limit}");
+            let write =
+                format!("cd /sys/fs/cgroup; for f in {v1} {v2}; do [ ! -e $f ] || echo 9 2>&1 >$f; done");
+            let refused = contained(&spec, &format!("exec 2>&1; {write}; true"));
+            assert!(refused.contains("Read-only file system"), "{spec}: {refused}");
+        }
+    }
+}
+
+/// The cgroups of others are not shown: neither their names nor what they use.
+#[test]
+fn a_container_sees_no_cgroup_but_its_own() {
+    // With the network of the host, a user's container has a copy of the host's /sys, with all that is mounted there.
+    let none = contained("net: {}\ncgroup: {}", "ls -A /sys/fs/cgroup");
+    assert_eq!(none, "", "a container without limits has no cgroup");
+    if !limits::may("a_container_sees_no_cgroup_but_its_own", "pids") {
+        return;
+    }
+    let spec = "pid: {}\npids: { max: 20 }";
+    assert_eq!(contained(spec, "find /sys/fs/cgroup -mindepth 2 -type d"), "");
+    // The kernel shows a process of another PID namespace as 0.
+    let members = contained(spec, "find /sys/fs/cgroup -name cgroup.procs -exec cat {} +");
+    assert!(!members.is_empty() && members.lines().all(|pid| pid != "0"), "{members}");
 }

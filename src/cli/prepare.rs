@@ -20,6 +20,7 @@ use crate::host::run_lock::RunLock;
 use crate::plan::call::user::IdMaps;
 use crate::plan::{Plan, Problem};
 use crate::rootfs::Rootfs;
+use crate::rootfs::mount::ContainerMount;
 use crate::security::run_as::RunAs;
 use crate::text::{self, text, text_with};
 
@@ -132,7 +133,7 @@ pub(super) fn with_user(layered: &mut Layered, wishes: &Wishes, image_user: &str
 pub(super) struct Adjustments {
     /// The supplementary groups of the command.
     pub(super) groups: Vec<u32>,
-    /// Whether nothing is masked and read-only.
+    /// Whether nothing of /proc and /sys is masked or read-only.
     pub(super) is_unmasked: bool,
     /// Further lines of /etc/hosts.
     pub(super) hosts: Vec<(String, String)>,
@@ -147,6 +148,10 @@ impl Adjustments {
         if self.is_unmasked {
             environment.masked_paths.clear();
             environment.readonly_paths.clear();
+            let of_sys = |mount: &&mut ContainerMount| mount.destination.starts_with("/sys");
+            for mount in environment.mounts.iter_mut().filter(of_sys) {
+                mount.options.retain(|option| option != "ro");
+            }
         }
         environment.hosts = self.hosts.iter().map(|(address, name)| format!("{address}\t{name}")).collect();
         environment.nameservers.clone_from(&self.nameservers);

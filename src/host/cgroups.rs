@@ -37,6 +37,8 @@ pub struct Cgroups {
 pub struct CgroupParent {
     /// The hierarchy's interface.
     pub version: Version,
+    /// The hierarchy's mount point.
+    pub mount: PathBuf,
     /// The directory.
     pub base: PathBuf,
     /// The requested controllers in this hierarchy.

@@ -23,6 +23,7 @@
 //! | `init_layer` | the mount points that a container needs, between the lower directories and the upper one |
 //! | `etc` | the three files of /etc that each container has of its own |
 //! | `kernel` | /proc and /sys, and what of them is masked |
+//! | `cgroups` | the container's own cgroups, in /sys/fs/cgroup |
 //! | `dev` | a /dev with the devices that any program expects, and no others |
 //! | `mount` | one mount, and the mounts that each new root has |
 //! | `mounts` | the additional mounts of the spec |
@@ -31,6 +32,7 @@
 //!
 //! /proc/self/mountinfo inside lists only these mounts.
 
+mod cgroups;
 pub mod dev;
 mod etc;
 mod init_layer;
@@ -231,6 +233,7 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     overlay::plan(&mut root, new);
     root.phase = Phase::Mounts;
     kernel::plan(&mut root, &own);
+    cgroups::plan(&mut root, &own);
     dev::plan(&mut root, &own);
     kernel::mask(&mut root);
     root.key = mounts::KEY;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::host::sysfs::CGROUPS;
 use crate::plan::call::detached::Attributes;
 use crate::value::bytes;
 use crate::value::mount::{ExtraMount, TmpfsOption, default_size};
@@ -30,6 +31,9 @@ pub struct ContainerMount {
 
 /// The type of a bind mount.
 const BIND: &str = "bind";
+
+/// The type of the mount that shows the container's own cgroups. It is not a type of the kernel.
+const CGROUP: &str = "cgroup";
 
 impl ContainerMount {
     /// A new filesystem.
@@ -94,7 +98,7 @@ pub struct Isolated {
 }
 
 /// The mounts that each new root has. A new proc, sysfs or mqueue shows a namespace, so it is made for a new one. Without
-/// one, the container gets those of the host.
+/// one, the container gets those of the host. The cgroups are the container's own in any case, if it has some.
 pub fn defaults(isolated: Isolated) -> Vec<ContainerMount> {
     let hosts = |path: &str, options: &[&str]| ContainerMount {
         source: path.into(),
@@ -110,6 +114,7 @@ pub fn defaults(isolated: Isolated) -> Vec<ContainerMount> {
         } else {
             hosts("/sys", &read_only)
         },
+        ContainerMount::new(CGROUP, CGROUPS, &read_only),
         ContainerMount::new("tmpfs", "/dev", &["nosuid", "noexec", "size=64k", "mode=755"]),
         ContainerMount::new(
             "devpts",
@@ -129,6 +134,7 @@ pub fn defaults(isolated: Isolated) -> Vec<ContainerMount> {
 pub(super) struct OwnMounts<'a> {
     pub(super) proc: Option<&'a ContainerMount>,
     pub(super) sys: Option<&'a ContainerMount>,
+    pub(super) cgroups: Option<&'a ContainerMount>,
     pub(super) dev: Option<&'a ContainerMount>,
     pub(super) pts: Option<&'a ContainerMount>,
     pub(super) shm: Option<&'a ContainerMount>,
@@ -144,6 +150,7 @@ impl<'a> OwnMounts<'a> {
             let place = match (mount.destination.to_str(), mount.kind.as_str()) {
                 (Some("/proc"), "proc" | BIND) => &mut own.proc,
                 (Some("/sys"), "sysfs" | BIND) => &mut own.sys,
+                (Some(CGROUPS), CGROUP) => &mut own.cgroups,
                 (Some("/dev"), "tmpfs") => &mut own.dev,
                 (Some("/dev/pts"), "devpts") => &mut own.pts,
                 (Some("/dev/shm"), "tmpfs") => &mut own.shm,
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn options_restrict_the_mount_or_belong_to_the_filesystem() {
-        let pts = &defaults(Isolated { proc: true, net: true, ipc: true })[3];
+        let pts = &defaults(Isolated { proc: true, net: true, ipc: true })[4];
         assert_eq!(pts.attributes(), Attributes::NO_SUID.and(Attributes::NO_EXEC));
         let data = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
         assert_eq!(pts.data(), data);
@@ -185,8 +192,8 @@ mod tests {
         all.push(ExtraMount::tmpfs("/dev/shm", Size(1)).into());
         all.push(ExtraMount::tmpfs("/dev/mqueue", Size(1)).into());
         let own = OwnMounts::of(&all);
-        assert_eq!((own.shm, own.mqueue), (Some(&all[4]), None));
-        assert_eq!(own.others, [&all[5], &all[6]]);
+        assert_eq!((own.shm, own.mqueue), (Some(&all[5]), None));
+        assert_eq!(own.others, [&all[6], &all[7]]);
         assert_eq!(own.proc.and_then(ContainerMount::bound), Some(Path::new("/proc")));
     }
 }

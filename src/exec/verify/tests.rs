@@ -78,6 +78,7 @@ fn a_program_that_the_container_could_change_is_found() {
 fn a_limit_that_is_missing_is_found() {
     let parent = CgroupParent {
         version: Version::V2,
+        mount: "/no-such-mount".into(),
         base: "/no-such-mount".into(),
         controllers: vec![Controller::Memory],
         to_enable: Vec::new(),

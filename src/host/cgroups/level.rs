@@ -75,6 +75,7 @@ fn parent_v1(
     let ceilings = ceiling::of_v1(&hierarchy.controllers, controllers, levels, unread);
     CgroupParent {
         version: Version::V1,
+        mount: hierarchy.mount.clone(),
         controllers: controllers.to_vec(),
         to_enable: Vec::new(),
         missing: Vec::new(),
@@ -127,6 +128,7 @@ fn parent_v2(
         }
         let parent = CgroupParent {
             version: Version::V2,
+            mount: hierarchy.mount.clone(),
             base: level.clone(),
             controllers: controllers.to_vec(),
             // All are enabled again, even those that are enabled: another run may be about to disable those that it
