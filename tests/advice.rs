@@ -291,7 +291,7 @@ fn advice_to_print_the_plan_repeats_the_line() {
         let binary = support::binary();
         let name = binary.to_str().unwrap();
         let lines = advised(&error);
-        assert!(lines.contains(&format!("{name} run -q - --dry-run")), "{lines:?}");
+        assert!(lines.contains(&format!("{name} run --dry-run -q -")), "{lines:?}");
     }
 }
 

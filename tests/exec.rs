@@ -160,6 +160,12 @@ fn statuses_and_streams() {
         "{}",
         text(&other.stderr)
     );
+    // What `--explain` prints as the same has the same directory, and says what no command can do.
+    let explained = exec_in(&container, &["--explain", "-w", "/usr/bin"], &["pwd"]);
+    let explained = text(&explained.stdout) + &text(&explained.stderr);
+    for part in ["--wdns /usr/bin", "# without the seccomp filter", "docker exec", "--workdir /usr/bin"] {
+        assert!(explained.contains(part), "{part}: {explained}");
+    }
     assert_eq!(shown(&container, &[], &["cat"]), "");
     let by_pid = container.pid.to_string();
     assert_eq!(sandbox(&["exec", "-q", &by_pid, "true"]).status().unwrap().code(), Some(0));

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use support::background::{Background, mark, with_argument};
+use support::kept::KeptHome;
 use support::lab::ran_with_loopback;
 use support::running::Running;
 use support::{alone, binary, is_root, skip, text, wait_until};
@@ -88,6 +89,38 @@ fn each_kind_is_the_one_that_is_named() {
 }
 
 /// /proc/PID/status shows other IDs outside than inside.
+/// A container is named as `exec` and `verify` take it: by its name, the PID of its command, or its ID. Of this kind: two of
+/// one name · a container that stays, by its name, its whole ID, 12 digits of it · by a flag and in a spec.
+#[test]
+fn a_container_is_joined_by_its_name_its_pid_or_its_id() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (Running::of("uts:\n", ""), Running::of("uts:\n", ""));
+    let home = KeptHome::new();
+    let id = home.out(&["run", "-d", "--name", "kept", &home.spec("uts:\n", "exec sleep 600")]);
+    let kept = home.pid("kept", "command");
+    for (target, pid) in [
+        (first.pid.to_string(), first.pid),
+        (second.pid.to_string(), second.pid),
+        ("kept".into(), kept),
+        (id.clone(), kept),
+        (id[..12].into(), kept),
+    ] {
+        // An ordinary user joins the user namespace too, which owns the other one.
+        let user = format!("user: {{ join: 'container:{target}' }}\n");
+        let user = if is_root() { "" } else { &user };
+        for (flags, key) in [
+            (&[&*format!("--uts=container:{target}")][..], String::new()),
+            (&[], format!("uts: {{ join: 'container:{target}' }}\n")),
+        ] {
+            let spec = format!("{user}{key}command: [readlink, /proc/self/ns/uts]\n");
+            let output = run_spec(directory.path(), flags, &spec);
+            assert_eq!(text(&output.stdout).trim(), link(pid, "uts"), "{flags:?} {spec} {}", both(&output));
+        }
+    }
+    home.out(&["rm", "-f", "kept"]);
+}
+
 #[test]
 fn the_ids_of_another_user_namespace_are_verified_from_outside() {
     if !is_root() {

@@ -74,6 +74,31 @@ fn an_image_says_how_it_is_run() {
     home.is_empty();
 }
 
+/// What the caller may not have is said by the plan, before a layer is unpacked. Of this kind: the user namespace of the host, of
+/// a container that does not exist, of a file that is none, of a process of root.
+#[test]
+fn a_user_namespace_that_cannot_be_had_is_named() {
+    let home = KeptHome::new();
+    image(&home, "app", |layer| layer, json!({}));
+    for (target, expected) in [
+        ("container:nosuch", "nosuch"),
+        ("/nosuch", "/nosuch"),
+        ("/etc/passwd", "/etc/passwd"),
+        ("/proc/1/ns/user", "/proc/1/ns/user"),
+        ("host", "user namespace"),
+    ] {
+        if is_root() && ["host", "/proc/1/ns/user"].contains(&target) {
+            continue;
+        }
+        for command in ["run", "create"] {
+            let words = [command, "--network", "none", "--userns", target, "app", "echo"];
+            let message = home.refused(&words, 125);
+            assert!(message.contains(expected), "{words:?}: {message}");
+            assert!(!message.contains("unpack") && !message.contains("chroot"), "{words:?}: {message}");
+        }
+    }
+}
+
 #[test]
 fn a_container_of_an_image_stays_unless_rm() {
     let home = KeptHome::new();

@@ -288,6 +288,14 @@ fn exit_statuses() {
         let said = "-: good; it has no command: give one after --\n";
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), said.to_owned()), "{none}");
     }
+    // A profile that denies a call which the start needs.
+    let profile = path("profile.json");
+    let rule = r#"{ "names": ["execve"], "action": "SCMP_ACT_ERRNO" }"#;
+    let denies = format!(r#"{{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}] }}"#);
+    std::fs::write(&profile, denies).unwrap();
+    let denied = check(format!("seccomp: {profile}\npid:\ncommand: ['true']\n").as_bytes());
+    assert_eq!(denied.status.code(), Some(125));
+    assert!(text(&denied.stderr).contains("execve"), "{}", text(&denied.stderr));
     let unknown = run(&["spec", "init", "--for", "wbe"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("sandbox spec init --for web"), "{unknown:?}");

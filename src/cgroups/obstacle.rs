@@ -203,7 +203,7 @@ mod tests {
         let all = advice.problem(Controller::Pids, &Obstacle::NeedsRoot).todo;
         assert!(all[0].ends_with("sudo sandbox run box.yaml"), "{all:?}");
         assert!(all[1].ends_with("optional: [memory, pids]"), "{all:?}");
-        assert!(all[2].ends_with("\n   sandbox run box.yaml --dry-run"), "{all:?}");
+        assert!(all[2].ends_with("\n   sandbox run --dry-run box.yaml"), "{all:?}");
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn obstacles(spec: &Spec, source: &SpecText) -> (Vec<Error>, bool) {
     let of_values = |key: &str| key.starts_with("net.") && key != "net.mode";
     let counts = |problem: &Problem| match (problem.purpose.feature(), &problem.key) {
         (Some(feature), _) if spec.optional.contains(&feature) => false,
-        (Some(Feature::Mnt), _) => true,
+        (Some(Feature::Mnt | Feature::Seccomp), _) => true,
         (Some(feature), Some(key)) => feature.is_controller() || of_values(key),
         _ => false,
     };

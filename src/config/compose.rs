@@ -264,7 +264,7 @@ fn protect_program(namespaces: &ContainerNamespaces, host: &Host, draft: &mut Dr
         maps.zip(host.program.writer).is_some_and(|(maps, writer)| user::excludes(maps, writer, host));
     // Without a new mount namespace it would not help: the container can open the file by its path.
     if namespaces.mnt.is_new() && !is_kept_out {
-        let leave = ProcessCall::LeaveProgram { copied: false };
+        let leave = ProcessCall::LeaveProgram { prepared: false };
         draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
     }
 }

@@ -315,10 +315,10 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
 pub(super) fn plan_joins(entered: &Entered, program: ProgramFile, into_cgroups: bool, draft: &mut Draft) {
     let pid = entered.pid;
     if program.can_be_left {
-        // /proc inside belongs to the container and may be hostile. So the pages are copied, and before the join: the
-        // copies would take most of a small memory limit of the container.
-        draft.common(Phase::Join, Actor::Helper, ProcessCall::CopyProgram, "enter.copy.why");
-        let leave = ProcessCall::LeaveProgram { copied: true };
+        // /proc inside belongs to the container and may be hostile. So this is done before the join. Copies of the pages would
+        // also take most of a small memory limit of the container.
+        draft.common(Phase::Join, Actor::Helper, ProcessCall::PrepareProgram, "enter.program.why");
+        let leave = ProcessCall::LeaveProgram { prepared: true };
         draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
     } else {
         draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");

@@ -25,6 +25,9 @@ pub const VERSION: u32 = 1;
 /// The maximum size of a journal in bytes. Real ones have a few thousand.
 const MAX_SIZE: u64 = 1 << 20;
 
+/// The number of digits of the ID of a container that stays.
+const ID_DIGITS: usize = 64;
+
 /// The maximum size of a config in bytes. execve(2) takes at most 6 MiB of arguments and variables, and JSON has up to 6 bytes
 /// for one of them.
 pub const MAX_CONFIG: u64 = 64 << 20;
@@ -87,14 +90,14 @@ pub fn own_pid_namespace() -> Option<String> {
     proc::namespace_link("/proc/self", Feature::Pid).ok()
 }
 
-/// The command of the caller's running container with this name.
+/// The command of the caller's running container with this name, with this PID as its command, or with an ID that begins so.
 ///
 /// # Errors
-/// No container has this name, or several have it; RUN cannot be trusted.
+/// There is no such container, or there are several; RUN cannot be trusted.
 pub fn find(name: &str) -> Result<NameLine> {
     let values = [("name", name)];
     let mut unread = Unread::default();
-    match &*named_in(running(&mut unread)?, name) {
+    match &*meant(running(&mut unread)?, name) {
         [line] => Ok(line.clone()),
         [] => {
             let none = Error::failed(text_with("run.target.none", &values));
@@ -119,22 +122,41 @@ pub fn named(name: &str) -> Result<Vec<NameLine>> {
     Ok(named_in(running(&mut Unread::default())?, name))
 }
 
-/// The number of digits of the ID of a container that stays, which is the name of its directory in RUN.
-const ID_DIGITS: usize = 64;
-
 /// The same without the containers that stay: they belong to one HOME, and RUN to all of them.
 ///
 /// # Errors
 /// As [`named`].
 pub fn passing(name: &str) -> Result<Vec<NameLine>> {
-    let mut unread = Unread::default();
-    let mut live = live(&mut unread)?;
-    live.retain(|run| run.path().file_name().is_none_or(|own| own.len() != ID_DIGITS));
-    Ok(named_in(live.iter().filter_map(|run| command_of(run, &mut unread)).collect(), name))
+    let mut all = running(&mut Unread::default())?;
+    all.retain(|(run, _)| !is_kept(run));
+    Ok(named_in(all, name))
 }
 
-fn named_in(all: Vec<NameLine>, name: &str) -> Vec<NameLine> {
-    all.into_iter().filter(|line| line.name.as_deref() == Some(name)).collect()
+/// Whether this is the name of the directory of a container that stays: its ID.
+fn is_kept(run: &str) -> bool {
+    run.len() == ID_DIGITS
+}
+
+fn named_in(all: Vec<(String, NameLine)>, name: &str) -> Vec<NameLine> {
+    all.into_iter().map(|(_, line)| line).filter(|line| line.name.as_deref() == Some(name)).collect()
+}
+
+/// The commands that `reference` means, of runs with the names of their directories. A PID comes first: it must not come to
+/// mean another process because a container has a number as its name.
+fn meant(all: Vec<(String, NameLine)>, reference: &str) -> Vec<NameLine> {
+    let those = |is_meant: &dyn Fn(&str, &NameLine) -> bool| {
+        let found = all.iter().filter(|(run, line)| is_meant(run, line));
+        found.map(|(_, line)| line.clone()).collect::<Vec<_>>()
+    };
+    let by_pid = those(&|_, line| reference.parse() == Ok(line.pid));
+    if !by_pid.is_empty() {
+        return by_pid;
+    }
+    let by_name = those(&|_, line| line.name.as_deref() == Some(reference));
+    if !by_name.is_empty() {
+        return by_name;
+    }
+    those(&|run, _| is_kept(run) && run.starts_with(reference))
 }
 
 /// The names of the caller's running containers.
@@ -142,7 +164,7 @@ fn named_in(all: Vec<NameLine>, name: &str) -> Vec<NameLine> {
 /// # Errors
 /// As [`named`].
 pub fn running_names() -> Result<Vec<String>> {
-    Ok(running(&mut Unread::default())?.into_iter().filter_map(|line| line.name).collect())
+    Ok(running(&mut Unread::default())?.into_iter().filter_map(|(_, line)| line.name).collect())
 }
 
 /// The command of the run with this directory in RUN, if it runs.
@@ -189,9 +211,13 @@ pub fn if_running(line: NameLine, unread: &mut Unread) -> Option<NameLine> {
     is_running.then_some(line)
 }
 
-fn running(unread: &mut Unread) -> Result<Vec<NameLine>> {
+/// The commands that run, each with the name of the run's directory.
+fn running(unread: &mut Unread) -> Result<Vec<(String, NameLine)>> {
     let live = live(unread)?;
-    Ok(live.iter().filter_map(|directory| command_of(directory, unread)).collect())
+    let name = |directory: &PrivateDirectory| {
+        directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
+    };
+    Ok(live.iter().filter_map(|run| Some((name(run), command_of(run, unread)?))).collect())
 }
 
 /// The command of a run, if it runs.
@@ -253,6 +279,26 @@ mod tests {
         for none in [newer.as_str(), "", "\n", &journal[..journal.len() / 2]] {
             assert_eq!(name_of(none.as_bytes()), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_container_is_meant_by_its_pid_its_name_or_its_id() {
+        let run = |directory: &str, name: &str, pid| {
+            let line =
+                NameLine { name: Some(name.into()), pid, home: None, started: None, namespaces: vec![] };
+            (directory.to_owned(), line)
+        };
+        let id = format!("abc123{}", "0".repeat(58));
+        let all = vec![
+            run("12-ab", "web", 40),
+            run("13-ab", "web", 41),
+            run(&id, "kept", 42),
+            run("14-ab", "41", 43),
+        ];
+        let pids = |reference| meant(all.clone(), reference).iter().map(|line| line.pid).collect::<Vec<_>>();
+        assert_eq!(pids("web"), [40, 41]);
+        assert_eq!([pids("41"), pids("kept"), pids("abc1"), pids(&id)].concat(), [41, 42, 42, 42]);
+        assert_eq!([pids("12"), pids("12-ab"), pids("x")].concat(), [0; 0]);
     }
 
     #[test]

@@ -57,10 +57,10 @@ use crate::value::units::Size;
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mnt {
-    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/mnt
+    /// host (your own). Another mount namespace cannot be joined: the mounts of the container would be in it too
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"container:web")]
+    #[schemars(example = &"host")]
     pub join: Option<JoinTarget>,
     /// Propagation type of the copied mounts
     #[arg(long, value_name = "MODE", default_value = "private")]

@@ -17,6 +17,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, mremap};
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::mount::{OpenTreeFlags, open_tree};
 
 /// The link to the program's file.
 pub(super) const PROGRAM: &str = "/proc/self/exe";
@@ -50,31 +51,41 @@ pub(crate) fn can_be_left() -> bool {
     unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP_SIZE, &raw mut size, 0_usize, 0_usize) == 0 }
 }
 
-/// Replaces each part of the program by a copy in memory, so that [`leave`] finds no page of its file. The copies are
-/// charged to the memory cgroup in which this process is now. A child that it creates shares them, copy-on-write.
+/// Maps each part of the program again, so that [`leave`] finds no page of its file: from a detached copy of the file's mount,
+/// which the kernel treats as another file. A process that may not make one (EPERM) replaces the parts by copies in memory.
+/// They are charged to the memory cgroup in which this process is now. A child that it creates shares them, copy-on-write.
 /// Only for a process with a single thread.
 ///
 /// # Errors
 /// ENOMEM: a limit on memory is too low.
-pub(crate) fn copy() -> Result<(), Errno> {
-    replace_parts(None)
+pub(crate) fn prepare() -> Result<(), Errno> {
+    replace_parts(open_by_detached_mount().as_ref())
+}
+
+/// The call of [`prepare`] as text.
+pub(crate) fn prepare_text() -> String {
+    let flags = "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC";
+    format!(
+        "open_tree(AT_FDCWD, \"{PROGRAM}\", {flags}); mmap(<each part>, <length>, <its protection>, MAP_PRIVATE|MAP_FIXED, \
+         <program>, <offset>)  [without the right to it: mremap(2) of a copy of each part]"
+    )
 }
 
 /// Makes /proc/PID/exe lead to an empty file in memory, and no longer to the program's file.
 ///
 /// The kernel allows that only if no page of the old file is mapped any more (PR_SET_MM_EXE_FILE(2const)). So each part
 /// of the program is mapped again at the same address. It is mapped from the same file by another mount, which the
-/// kernel treats as another file. If there is no other mount, it is replaced by a copy in memory. With `is_copied`,
-/// [`copy`] has done that before.
+/// kernel treats as another file. If there is no other mount, it is replaced by a copy in memory. With `is_prepared`,
+/// [`prepare`] has done that before.
 /// Only for a process with a single thread.
 ///
 /// # Errors
 /// EPERM: no CAP_CHECKPOINT_RESTORE in the user namespace. EINVAL: a kernel without this call
 /// (CONFIG_CHECKPOINT_RESTORE). EACCES: vm.memfd_noexec forbids programs in memory.
-pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
+pub(crate) fn leave(is_prepared: bool) -> Result<(), Errno> {
     // The file is empty, so executing it fails (ENOEXEC).
     let nothing = memory_file(MFdFlags::MFD_CLOEXEC)?;
-    if !is_copied {
+    if !is_prepared {
         replace_parts(open_by_another_mount().as_ref())?;
     }
     let base = base()?;
@@ -149,8 +160,19 @@ pub(crate) fn memory_file_text(flags: &str) -> String {
 /// The program's file, opened by its name. None if the name leads to another file, or if this is the mount by which it
 /// was executed. Another mount is found if the mount table is a copy.
 fn open_by_another_mount() -> Option<File> {
+    by_another_mount(File::open(fs::read_link(PROGRAM).ok()?).ok()?)
+}
+
+/// The program's file, opened by a detached copy of its mount. None without CAP_SYS_ADMIN in the user namespace of the mounts.
+fn open_by_detached_mount() -> Option<File> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(rustix::fs::CWD, PROGRAM, flags).ok()?;
+    by_another_mount(File::open(format!("/proc/self/fd/{}", mount.as_raw_fd())).ok()?)
+}
+
+/// The file, if it is that of the program, and of another mount than the one by which the program was executed.
+fn by_another_mount(file: File) -> Option<File> {
     let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
-    let file = File::open(fs::read_link(PROGRAM).ok()?).ok()?;
     let own = statx(rustix::fs::CWD, PROGRAM, AtFlags::empty(), wanted).ok()?;
     let found = statx(&file, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
     let file_of = |of: &rustix::fs::Statx| (of.stx_dev_major, of.stx_dev_minor, of.stx_ino);

@@ -77,6 +77,10 @@ struct Shell {
     setpriv: Vec<String>,
     /// The process whose namespaces are joined by nsenter(1), and these namespaces.
     joined: Option<(i32, Vec<Feature>)>,
+    /// The working directory there.
+    directory: Option<PathBuf>,
+    /// Whether the command has a seccomp filter.
+    has_filter: bool,
     /// Whether nsenter(1) changes to the root directory of that process.
     changes_root: bool,
     /// The IDs of the command in these namespaces: the group and the user.
@@ -144,6 +148,7 @@ impl Shell {
             // nsenter(1) changes the working directory itself.
             Call::Mount(MountCall::Chroot { .. }) => self.changes_root = true,
             Call::Mount(MountCall::Chdir { .. }) if self.changes_root => {}
+            Call::Mount(MountCall::ChdirInside { path }) => self.directory = Some(path.clone()),
             Call::Mount(MountCall::Chdir { path }) => self.mounts.push(format!("cd {}", quote(path))),
             Call::Mount(MountCall::PivotRoot { new_root, put_old }) => {
                 self.mounts.push(format!("pivot_root {} {}", quote(new_root), quote(put_old)));
@@ -195,7 +200,7 @@ impl Shell {
         }
     }
 
-    /// Adds options of prlimit(1) and setpriv(1). No usual program installs a seccomp filter.
+    /// Adds options of prlimit(1) and setpriv(1).
     fn add_restriction(&mut self, call: &RestrictCall) {
         match call {
             RestrictCall::Limit { resource, soft, hard } => {
@@ -215,7 +220,8 @@ impl Shell {
             RestrictCall::RaiseAmbient { raise } => {
                 self.setpriv.push(format!("--ambient-caps -all{}", added(raise)));
             }
-            RestrictCall::ClearAmbient | RestrictCall::Capabilities { .. } | RestrictCall::Filter { .. } => {}
+            RestrictCall::Filter { .. } => self.has_filter = true,
+            RestrictCall::ClearAmbient | RestrictCall::Capabilities { .. } => {}
         }
     }
 
@@ -370,7 +376,10 @@ impl Shell {
             }
         }
         if let Some((pid, namespaces)) = &self.joined {
-            command = format!("{} {command}", nsenter(*pid, namespaces, self.changes_root, self.ids));
+            command = format!(
+                "{} {command}",
+                nsenter(*pid, namespaces, self.changes_root, self.directory.as_deref(), self.ids)
+            );
         }
         let command = command.as_str();
         let shell = |before: &[String], command: &str| match before {
@@ -387,6 +396,9 @@ impl Shell {
             }
         };
         let mut lines = std::mem::take(&mut self.before);
+        if self.has_filter {
+            lines.push(text("seccomp.hand"));
+        }
         if self.root.is_from_host() {
             // No command can pass on a mount that has no path. Commands for only a part of the root would not work.
             lines.push(text("rootfs.hand"));

@@ -33,15 +33,21 @@ impl TypedCommand {
 
     /// The subcommand as it was typed, by its name or by an alias. `sandbox` if there is none.
     pub fn subcommand(&self) -> String {
-        let mut words = self.words.iter().skip(1).map(|word| word.to_string_lossy());
-        while let Some(word) = words.next() {
-            match &*word {
+        let place = self.place_of_subcommand();
+        place.map_or("sandbox".into(), |place| self.words[place].to_string_lossy().into_owned())
+    }
+
+    /// Which of the words is the subcommand.
+    fn place_of_subcommand(&self) -> Option<usize> {
+        let mut words = self.words.iter().enumerate().skip(1);
+        while let Some((place, word)) = words.next() {
+            match &*word.to_string_lossy() {
                 "--color" => drop(words.next()),
                 flag if flag.starts_with('-') => {}
-                subcommand => return subcommand.to_owned(),
+                _ => return Some(place),
             }
         }
-        "sandbox".to_owned()
+        None
     }
 
     /// The same with another word in place of one: the names of a user's containers mean nothing to root, PIDs do.
@@ -72,18 +78,25 @@ impl TypedCommand {
         let flags = self.words.iter().take_while(|word| **word != OsStr::new("--"));
         let is_mistake = flags.into_iter().any(|word| word.to_string_lossy().starts_with("--break"));
         let without_plan = ["compare", "doctor", "gc", "spec", "verify"];
-        if is_mistake || without_plan.contains(&&*self.subcommand()) {
+        let subcommand = self.subcommand();
+        // A user does not type the commands that `sandbox` executes itself: `__supervise`.
+        if is_mistake || subcommand.starts_with("__") || without_plan.contains(&&*subcommand) {
             return (purpose != "run").then(|| format!("sandbox {purpose} --dry-run"));
         }
         Some(self.with_flag("--dry-run"))
     }
 
-    /// The command line with another flag of `sandbox`, before the `--` of COMMAND.
+    /// The command line with another flag of `sandbox`: before the `--` of COMMAND. Where COMMAND follows an image or a
+    /// container, without a `--`, the flag comes directly after the subcommand.
     pub fn with_flag(&self, flag: &str) -> String {
         let mut words = self.words.clone();
         let end = words.iter().position(|word| word == OsStr::new("--")).unwrap_or(words.len());
+        let place = match self.place_of_subcommand() {
+            Some(place) if ["run", "create", "exec"].contains(&&*self.subcommand()) => place + 1,
+            _ => end,
+        };
         if !words[..end].iter().any(|word| word == OsStr::new(flag)) {
-            words.insert(end, flag.into());
+            words.insert(place, flag.into());
         }
         line_of(&words)
     }
@@ -110,7 +123,9 @@ mod tests {
         let dry = "sandbox memory --limit '64 MB' --dry-run -- sh -c 'exit 3'";
         assert_eq!(typed.with_flag("--dry-run"), dry);
         let typed = TypedCommand::of(&["sandbox", "run", "a;b.yaml"]);
-        assert_eq!(typed.with_flag("--dry-run"), "sandbox run 'a;b.yaml' --dry-run");
+        assert_eq!(typed.with_flag("--dry-run"), "sandbox run --dry-run 'a;b.yaml'");
+        let typed = TypedCommand::of(&["sandbox", "--stable", "exec", "-u", "5", "web", "ls", "-l"]);
+        assert_eq!(typed.with_flag("--dry-run"), "sandbox --stable exec --dry-run -u 5 web ls -l");
         let typed =
             TypedCommand::of(&["sandbox", "--color", "never", "--stable", "enter", "web", "--", "web"]);
         assert_eq!(typed.subcommand(), "enter");
@@ -127,7 +142,8 @@ mod tests {
             (&["sandbox", "verify", "1", "-"], "run", None),
             (&["sandbox", "pid", "--break", "no-fork"], "pid", Some("sandbox pid --dry-run")),
             (&["sandbox", "run", "--break=suid"], "run", None),
-            (&["sandbox", "run", "-q", "-"], "run", Some("sandbox run -q - --dry-run")),
+            (&["sandbox", "run", "-q", "-"], "run", Some("sandbox run --dry-run -q -")),
+            (&["sandbox", "__supervise", "0123"], "run", None),
             (&["sandbox", "net", "--", "--break"], "net", Some("sandbox net --dry-run -- --break")),
         ] {
             assert_eq!(TypedCommand::of(words).dry_run(purpose).as_deref(), line, "{words:?}");

@@ -105,9 +105,9 @@ fn is_dying(stat: &str) -> bool {
     flags.is_none_or(|flags| flags & 4 != 0)
 }
 
-/// The mount table without its IDs, which differ in each run. proc_pid_mountinfo(5)
+/// The mount table without its IDs and the names of cgroups, which differ in each run. proc_pid_mountinfo(5)
 fn mounts(table: &str) -> String {
-    let number = Regex::new(r"(/proc/self/fd/|shared:|master:)\d+").expect("a pattern");
+    let number = Regex::new(r"(/proc/self/fd/|shared:|master:|/sandbox/)[0-9a-f]+").expect("a pattern");
     let line = |line: &str| {
         let words = line.splitn(4, ' ').nth(3)?;
         Some(number.replace_all(words, "$1N").into_owned() + "\n")

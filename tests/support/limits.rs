@@ -1,6 +1,7 @@
 //! Cgroups as the kernel shows them. The tests read the files themselves, not with the code under test.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{run, skip, stdout, text};
@@ -75,14 +76,15 @@ pub fn says(group: &Path, v1: &str, v2: &str) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
 }
 
-/// Every directory named `sandbox` in any hierarchy.
+/// Every directory named `sandbox` in any hierarchy that belongs to this user: the tests of another one run at the same time.
 pub fn left() -> Vec<PathBuf> {
+    let own = nix::unistd::geteuid().as_raw();
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if entry.file_name() == "sandbox" {
+                if entry.file_name() == "sandbox" && entry.metadata().is_ok_and(|found| found.uid() == own) {
                     found.push(entry.path());
                 }
                 open.push(entry.path());

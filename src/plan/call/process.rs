@@ -150,15 +150,15 @@ pub enum ProcessCall {
     /// Closes the descriptors of the caller, and overwrites the strings of its environment in memory. A process with
     /// CAP_SYS_PTRACE could read both, although this one is undumpable.
     ForgetCaller,
-    /// mremap(2): the program's pages become copies in memory, so that no page of its file is mapped. The copies are
-    /// charged to the memory cgroup of this process.
-    CopyProgram,
+    /// open_tree(2), mmap(2): the program's pages are mapped again, from a detached copy of its mount. The kernel treats that as
+    /// another file. Without the right to make one, they become copies in memory, charged to the memory cgroup of this process.
+    PrepareProgram,
     /// prctl(PR_SET_MM, PR_SET_MM_MAP): /proc/PID/exe no longer leads to the program of `sandbox`, but to an empty file
     /// in memory.
     LeaveProgram {
-        /// Whether the program's pages are copies already, instead of being mapped again from its file. The file is found
-        /// through /proc, which is the container's if this process has joined one.
-        copied: bool,
+        /// Whether the program's pages were mapped again before. Its file is found through /proc, which is the container's if this
+        /// process has joined one.
+        prepared: bool,
     },
     /// execveat(2) of a sealed copy of this program in memory. /proc/PID/exe then leads to the copy, which nobody can
     /// change. If this process executes such a copy already, nothing is done.
@@ -220,10 +220,7 @@ impl fmt::Display for ProcessCall {
             ProcessCall::ForgetCaller => {
                 f.write_str("close(<each that no step needs>); [the strings of environ become zeros]")
             }
-            ProcessCall::CopyProgram => f.write_str(
-                "mmap(NULL, <length>, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_POPULATE, -1, 0); \
-                 mremap(<copy>, <length>, <length>, MREMAP_MAYMOVE|MREMAP_FIXED, <program>)",
-            ),
+            ProcessCall::PrepareProgram => f.write_str(&sys::program::prepare_text()),
             ProcessCall::LeaveProgram { .. } => {
                 let memfd = sys::program::memory_file_text("");
                 write!(f, "{memfd}; prctl(PR_SET_MM, PR_SET_MM_MAP, {{exe_fd=<memfd>}}, 104)")
@@ -356,8 +353,8 @@ impl ProcessCall {
                 sys::program::hide_environment();
                 sys::close_others(&slots.descriptors()).map(|()| 0)
             }
-            ProcessCall::CopyProgram => sys::program::copy().map(|()| 0),
-            ProcessCall::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
+            ProcessCall::PrepareProgram => sys::program::prepare().map(|()| 0),
+            ProcessCall::LeaveProgram { prepared } => sys::program::leave(*prepared).map(|()| 0),
             ProcessCall::ExecuteCopy => sys::sealed::execute().map(|()| 0),
             ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             ProcessCall::DefaultSignals => sys::signal::restore().map(|()| 0),

@@ -17,8 +17,7 @@ use crate::value::shell::quote;
 pub(super) fn docker(plan: &Plan) -> Vec<String> {
     let is_join = |step: &Step| matches!(step.call, Call::Process(ProcessCall::Join { pid: Some(_), .. }));
     if plan.steps.iter().any(is_join) {
-        let arguments: Vec<String> = plan.arguments().iter().map(quote).collect();
-        return vec![format!("docker exec ... {}", arguments.join(" "))];
+        return vec![docker_exec(plan)];
     }
     let mut lines: Vec<String> =
         plan.namespaces.iter().filter_map(|feature| docker_flags(*feature)).collect();
@@ -55,6 +54,28 @@ pub(super) fn docker(plan: &Plan) -> Vec<String> {
         lines.push(text("limits.docker"));
     }
     lines
+}
+
+/// The same as `exec` and `enter`.
+fn docker_exec(plan: &Plan) -> String {
+    let (mut options, mut group) = (String::new(), None);
+    for step in &plan.steps {
+        match &step.call {
+            Call::Process(ProcessCall::SetGroup(id)) => group = Some(*id),
+            Call::Process(ProcessCall::SetUser(user)) if *user != 0 => {
+                options.push_str(&match group {
+                    Some(group) => format!(" --user {user}:{group}"),
+                    None => format!(" --user {user}"),
+                });
+            }
+            Call::Mount(MountCall::ChdirInside { path }) => {
+                options.push_str(&format!(" --workdir {}", quote(path)));
+            }
+            _ => {}
+        }
+    }
+    let arguments: Vec<String> = plan.arguments().iter().map(quote).collect();
+    format!("docker exec{options} ... {}", arguments.join(" "))
 }
 
 /// The option of docker for a restriction. Docker's default capabilities and its default seccomp filter need none.

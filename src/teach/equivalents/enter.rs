@@ -1,10 +1,19 @@
 //! The same as `enter` by nsenter(1).
 
+use std::path::Path;
+
 use crate::feature::Feature;
+use crate::value::shell::quote;
 
 /// nsenter(1), which joins the namespaces of a process. With IDs, it also drops the
 /// supplementary groups.
-pub(super) fn nsenter(pid: i32, namespaces: &[Feature], root: bool, ids: [Option<u32>; 2]) -> String {
+pub(super) fn nsenter(
+    pid: i32,
+    namespaces: &[Feature],
+    root: bool,
+    directory: Option<&Path>,
+    ids: [Option<u32>; 2],
+) -> String {
     let mut line = format!("nsenter --target {pid}");
     for namespace in namespaces {
         line.push_str(match namespace {
@@ -17,6 +26,9 @@ pub(super) fn nsenter(pid: i32, namespaces: &[Feature], root: bool, ids: [Option
     }
     if root {
         line.push_str(" --root");
+    }
+    if let Some(directory) = directory {
+        line.push_str(&format!(" --wdns {}", quote(directory)));
     }
     match ids {
         [Some(group), Some(user)] => line.push_str(&format!(" --setgid {group} --setuid {user}")),
