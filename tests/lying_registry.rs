@@ -516,18 +516,18 @@ fn a_pull_that_is_killed_is_completed_by_the_next_one() {
         }
     });
     let name = liar.name("x:1");
-    for moment in sample(10, 0..200_u64) {
+    for moment in sample(25, 0..500_u64) {
         let mut child =
             pulls(&home, &["pull", "-q", &name]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Of a debug build, a pull takes about this long.
-        sleep(Duration::from_millis(moment * 2));
+        sleep(Duration::from_micros(moment * 800));
         child.kill().unwrap();
         child.wait().unwrap();
         blobs_are_right(&home);
         if moment % 5 == 0 {
             pulled(&home, &["pull", "-q", &name]);
             home.out(&["image", "verify", &name]);
-            assert_eq!(left(&home), Vec::<String>::new(), "killed after {} ms", moment * 2);
+            assert_eq!(left(&home), Vec::<String>::new(), "killed after {} us", moment * 800);
             home.out(&["rmi", &name]);
         }
     }

@@ -71,9 +71,9 @@ pub(in crate::image) fn unpack_each(
     let blobs = parts.manifest.layers.iter().zip(&parts.config.rootfs.diff_ids);
     for ((blob, diff_id), chain_id) in blobs.zip(parts.config.rootfs.chain_ids()) {
         let place = match find(&mapped, &chain_id) {
-            Some(layer) => Place::There(layer),
+            Some(layer) => LayerHome::There(layer),
             None => match NewLayer::make(store, &mapped) {
-                Ok(new) => Place::New(new),
+                Ok(new) => LayerHome::New(new),
                 Err(error) => {
                     discard(&mapped, &layers);
                     return Err(error);
@@ -82,7 +82,7 @@ pub(in crate::image) fn unpack_each(
         };
         layers.push(WantedLayer { blob, diff_id, chain_id, place });
     }
-    let team = Team {
+    let team = UnpackTeam {
         store,
         mapped: &mapped,
         layers: &layers,
@@ -105,11 +105,11 @@ struct WantedLayer<'l> {
     blob: &'l Descriptor,
     diff_id: &'l Digest,
     chain_id: Digest,
-    place: Place,
+    place: LayerHome,
 }
 
 /// Where its files are.
-enum Place {
+enum LayerHome {
     /// It was unpacked before.
     There(UnpackedLayer),
     /// It is unpacked now.
@@ -120,8 +120,8 @@ impl WantedLayer<'_> {
     /// The directory of its files.
     fn files(&self) -> PathBuf {
         match &self.place {
-            Place::There(layer) => layer.files.clone(),
-            Place::New(new) => new.directory.path().join(FILES),
+            LayerHome::There(layer) => layer.files.clone(),
+            LayerHome::New(new) => new.directory.path().join(FILES),
         }
     }
 }
@@ -158,7 +158,7 @@ impl NewLayer {
 /// Removes the directories that did not get another name.
 fn discard(mapped: &MappedLayers, layers: &[WantedLayer<'_>]) {
     for layer in layers {
-        if let Place::New(new) = &layer.place {
+        if let LayerHome::New(new) = &layer.place {
             new.remove(mapped);
         }
     }
@@ -175,7 +175,7 @@ fn publish(
     let unwritten = |error: io::Error| unwritten(store, mapped, &error);
     let directory = File::open(mapped.directory.path_through("")).map_err(unwritten)?;
     let is_new = |(layer, counts): (&WantedLayer<'_>, &Option<LayerCounts>)| {
-        matches!(layer.place, Place::New(_)) && counts.is_some()
+        matches!(layer.place, LayerHome::New(_)) && counts.is_some()
     };
     if layers.iter().zip(counts).any(is_new) {
         tell(&"syncfs(<layers>)", "image.explain.syncfs");
@@ -184,7 +184,7 @@ fn publish(
     let mut published = Vec::new();
     for (layer, counts) in layers.iter().zip(counts) {
         let (chain_id, Some(counts)) = (layer.chain_id.clone(), counts) else { break };
-        let Place::New(new) = &layer.place else {
+        let LayerHome::New(new) = &layer.place else {
             published.extend(find(mapped, &chain_id));
             continue;
         };
@@ -204,17 +204,17 @@ fn publish(
 }
 
 /// The threads that unpack layers.
-struct Team<'t> {
+struct UnpackTeam<'t> {
     store: &'t ImageStore,
     mapped: &'t MappedLayers,
     layers: &'t [WantedLayer<'t>],
     open: OpenBlob<'t>,
-    progress: Mutex<Progress>,
+    progress: Mutex<UnpackState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Progress {
+struct UnpackState {
     /// The first layer that nobody has taken.
     next: usize,
     /// What the layers have. None: not complete.
@@ -226,22 +226,22 @@ struct Progress {
 }
 
 /// What the main thread is told.
-enum News {
+enum UnpackNews {
     /// A process is started.
     Started,
     /// This layer is unpacked.
     Done(usize),
 }
 
-impl Team<'_> {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+impl UnpackTeam<'_> {
+    fn progress(&self) -> MutexGuard<'_, UnpackState> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Unpacks what is to be unpacked. Returns the first error.
     fn work(&self, tell: Tell<'_>, is_done: &dyn Fn(usize)) -> Option<Error> {
         self.progress().done = vec![None; self.layers.len()];
-        let new = self.layers.iter().filter(|layer| matches!(layer.place, Place::New(_))).count();
+        let new = self.layers.iter().filter(|layer| matches!(layer.place, LayerHome::New(_))).count();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (sender, news) = channel();
         std::thread::scope(|scope| {
@@ -252,11 +252,11 @@ impl Team<'_> {
             drop(sender);
             for news in news {
                 match news {
-                    News::Started => tell(
+                    UnpackNews::Started => tell(
                         &format!("execve(\"/proc/self/exe\", [\"sandbox\", \"{}\", ...])", layer::SUBCOMMAND),
                         "image.explain.unpack",
                     ),
-                    News::Done(number) => is_done(number),
+                    UnpackNews::Done(number) => is_done(number),
                 }
             }
         });
@@ -265,22 +265,22 @@ impl Team<'_> {
 
     /// Takes the lowest layer that nobody has taken. Returns false if there is none. A layer waits only for those below it,
     /// which are complete or taken, so the lowest one never waits.
-    fn take(&self, news: &Sender<News>) -> bool {
+    fn take(&self, news: &Sender<UnpackNews>) -> bool {
         let mut progress = self.progress();
         let number = progress.next;
         let Some(layer) = self.layers.get(number).filter(|_| progress.failed.is_none()) else { return false };
         progress.next += 1;
         drop(progress);
         let result = match &layer.place {
-            Place::There(there) => Ok(there.counts.clone()),
-            Place::New(new) => self.unpack(number, layer, new, news),
+            LayerHome::There(there) => Ok(there.counts.clone()),
+            LayerHome::New(new) => self.unpack(number, layer, new, news),
         };
         let mut progress = self.progress();
         progress.running.retain(|(running, _)| *running != number);
         match result {
             Ok(counts) => {
                 progress.done[number] = Some(counts);
-                let _ = news.send(News::Done(number));
+                let _ = news.send(UnpackNews::Done(number));
             }
             Err(error) => {
                 progress.failed.get_or_insert(error);
@@ -298,10 +298,10 @@ impl Team<'_> {
         number: usize,
         layer: &WantedLayer<'_>,
         new: &NewLayer,
-        news: &Sender<News>,
+        news: &Sender<UnpackNews>,
     ) -> Result<LayerCounts> {
         let blob = (self.open)(&layer.blob.digest)?;
-        let _ = news.send(News::Started);
+        let _ = news.send(UnpackNews::Started);
         let lowers = self.layers[..number].iter().rev().map(WantedLayer::files).collect();
         let task = LayerTask {
             directory: new.directory.path().join(FILES),
@@ -324,7 +324,7 @@ impl Team<'_> {
 
 /// The thread that unpacks one layer.
 struct LayerThread<'m> {
-    team: &'m Team<'m>,
+    team: &'m UnpackTeam<'m>,
     number: usize,
 }
 
