@@ -14,7 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, major, minor, open, openat2, readlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, major, minor, open, openat2, readlinkat,
+    statat,
 };
 use rustix::io::Errno;
 
@@ -181,15 +182,23 @@ impl BuildContext {
         Ok(at)
     }
 
-    /// The paths that a pattern means, in their order. Without a `*`, `?` or `[`, it means itself.
+    /// The paths that a pattern means, in their order. Without a `*`, `?` or `[`, it means itself. With `is_deep`, `**` is any
+    /// number of directories.
     ///
     /// # Errors
     /// The pattern is wrong (EINVAL), or a directory cannot be read.
-    pub fn expand(&self, written: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
+    pub fn expand(&self, written: &[u8], is_deep: bool) -> Result<Vec<Vec<u8>>, Errno> {
         let mut found: Vec<Vec<u8>> = vec![Vec::new()];
-        for part in written.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
+        let mut parts =
+            written.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).peekable();
+        while let Some(part) = parts.next() {
             let mut next = Vec::new();
             for above in found {
+                // At the end it means each name.
+                if is_deep && part == b"**" && parts.peek().is_some() {
+                    self.directories_below(above, &mut next)?;
+                    continue;
+                }
                 if !pattern::has_meta(part) {
                     next.push(joined(&above, part));
                     continue;
@@ -205,8 +214,34 @@ impl BuildContext {
                 }
             }
             found = next;
+            if is_deep {
+                found.sort();
+                found.dedup();
+            }
         }
-        Ok(found)
+        Ok(if is_deep { pattern::without_nested(found) } else { found })
+    }
+
+    /// Adds a directory and all that are below it. Links are not followed.
+    fn directories_below(&self, top: Vec<u8>, all: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
+        let mut left = vec![top];
+        while let Some(path) = left.pop() {
+            let directory = match self.open_in_root(&path, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                directory => directory?,
+            };
+            for name in names(&directory)? {
+                let below = joined(&path, &name);
+                let found = statat(&directory, OsStr::from_bytes(&name), AtFlags::SYMLINK_NOFOLLOW);
+                if found.is_ok_and(|found| kind(&found) == FileType::Directory)
+                    && !self.is_ignored(&below, true)
+                {
+                    left.push(below);
+                }
+            }
+            all.push(path);
+        }
+        Ok(())
     }
 
     /// Visits a file, and what is in it if it is a directory: the path below it, its entry, and its content.

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::context::ContextError;
 use super::layer_files::each_entry;
+use super::mode::CopiedMode;
 use super::stop::StopFlag;
 use crate::image::digest::{Digest, Digester};
 use crate::image::entries::{ArchiveEntry, EntryKind};
@@ -17,12 +18,12 @@ use crate::image::tar_writer::ArchiveWriter;
 use crate::text::{printed, text_with};
 
 /// The owner and the mode that copied files get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CopiedAs {
     /// The owner and the group. None: root, or those of the archive.
     pub owner: Option<(u32, u32)>,
     /// The mode. None: that of the source.
-    pub mode: Option<u32>,
+    pub mode: Option<CopiedMode>,
     /// Later times are set to this one, in seconds since 1970: SOURCE_DATE_EPOCH.
     pub latest: Option<i64>,
 }
@@ -59,6 +60,10 @@ pub struct CopiedLayer<'s, W: Write> {
     directories: BTreeSet<Vec<u8>>,
     /// The first name of each file that has several.
     linked: BTreeMap<(u64, u64), Vec<u8>>,
+    /// The files that were copied, and whether each is a directory. Those of an archive that was unpacked are not among them.
+    pub copied: BTreeMap<Vec<u8>, bool>,
+    /// A file that two sources have: one as a directory, and one as something else.
+    pub twice: Option<Vec<u8>>,
     /// The number of entries.
     pub count: u64,
     /// What ends the copy early.
@@ -75,6 +80,8 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
             now,
             directories: BTreeSet::new(),
             linked: BTreeMap::new(),
+            copied: BTreeMap::new(),
+            twice: None,
             count: 0,
             stops,
         }
@@ -109,11 +116,28 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
         Ok(())
     }
 
-    /// Adds a file. `inode` names a file that can have several names.
+    /// Adds a file that is copied. `inode` names a file that can have several names.
     ///
     /// # Errors
     /// The archive cannot be written; the content cannot be read.
     pub fn add(
+        &mut self,
+        entry: ArchiveEntry,
+        inode: Option<(u64, u64)>,
+        content: &mut dyn Read,
+    ) -> io::Result<()> {
+        let is_directory = entry.kind == EntryKind::Directory;
+        if self.copied.insert(entry.name.clone(), is_directory).is_some_and(|before| before != is_directory) {
+            self.twice = Some(entry.name.clone());
+        }
+        self.add_any(entry, inode, content)
+    }
+
+    /// Adds a file, which may replace anything: the files of an archive do so in Docker too.
+    ///
+    /// # Errors
+    /// As those of [`add`](Self::add).
+    pub fn add_any(
         &mut self,
         mut entry: ArchiveEntry,
         inode: Option<(u64, u64)>,
@@ -122,8 +146,8 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
         if let Some((uid, gid)) = self.copied_as.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
-        if let Some(mode) = self.copied_as.mode.filter(|_| entry.kind != EntryKind::Symlink) {
-            entry.mode = mode;
+        if let Some(mode) = self.copied_as.mode.as_ref().filter(|_| entry.kind != EntryKind::Symlink) {
+            entry.mode = mode.applied(entry.mode, entry.kind == EntryKind::Directory);
         }
         if let Some(inode) = inode {
             match self.linked.get(&inode) {

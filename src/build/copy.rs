@@ -2,7 +2,7 @@
 //!
 //! | the source is | it is copied to |
 //! |---|---|
-//! | a directory | what is in it, into the destination, which is a directory |
+//! | a directory | what is in it, into the destination, which is a directory. A new one has the mode 755 |
 //! | a file, and the destination ends with `/`, is a directory, or there are several sources | into the destination, with its name |
 //! | a file | the destination itself |
 //!
@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io::{self, BufReader, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -21,9 +21,10 @@ use super::fetched::FetchedSource;
 use super::ignore::IgnoreRules;
 use super::layer_files::{LayerFiles, each_entry};
 use super::pattern;
+use super::place::{self, CopyTarget};
 use super::stop::StopFlag;
 use crate::error::io_text;
-use crate::image::decompress::decompressed;
+use crate::image::decompress::decompressed_any;
 use crate::image::digest::Digest;
 use crate::image::entries::{ArchiveEntries, ArchiveEntry, EntryKind};
 use crate::image::layer::{PathPlace, PlaceKind};
@@ -55,8 +56,10 @@ pub struct CopyRequest<'r> {
     pub destination: String,
     /// The owner and the mode.
     pub copied_as: CopiedAs,
-    /// Whether archives are unpacked.
+    /// Whether archives of the context are unpacked.
     pub unpacks: bool,
+    /// Whether archives of servers are.
+    pub unpacks_fetched: bool,
     /// The files that are left out, relative to the source.
     pub excluded: IgnoreRules,
     /// The time of what has no other one.
@@ -97,13 +100,6 @@ struct FoundSource {
 /// The mode of a file of a server: Docker's.
 const FETCHED_MODE: u32 = 0o600;
 
-/// Where files are written to: a directory that exists, and the rest of the path.
-struct CopyTarget {
-    existing: Vec<u8>,
-    rest: Vec<u8>,
-    is_directory: bool,
-}
-
 impl CopyRequest<'_> {
     /// Writes the layer to `output`. Returns it, the digest of the content, and whether there is anything.
     ///
@@ -119,7 +115,7 @@ impl CopyRequest<'_> {
             return Err(ContextError::Wrong(text_with("build.copy.nothing", &[("source", &source)])));
         }
         let target = self.target(&found)?;
-        let mut layer = CopiedLayer::new(output, self.copied_as, self.now, self.stops);
+        let mut layer = CopiedLayer::new(output, self.copied_as.clone(), self.now, self.stops);
         let mut others: BTreeMap<Vec<u8>, CopyTarget> = BTreeMap::new();
         for FoundSource { source, kept } in &found {
             if !self.parents {
@@ -137,6 +133,12 @@ impl CopyRequest<'_> {
             if target.is_directory && name.is_empty() {
                 return Err(ContextError::Wrong(text("build.add.noname")));
             }
+            if self.unpacks_fetched
+                && let Some(archive) = archive_in(file, name.as_bytes())?
+            {
+                unpack_at(archive, &target, &mut layer)?;
+                continue;
+            }
             let path = self.place(&target, name.as_bytes(), &mut layer)?;
             let entry = ArchiveEntry { mode: FETCHED_MODE, ..text_entry(path, *size, *mtime) };
             layer.add(entry, None, &mut &*file).map_err(ContextError::Unwritten)?;
@@ -146,6 +148,8 @@ impl CopyRequest<'_> {
             let entry = text_entry(path, content.len() as u64, self.now);
             layer.add(entry, None, &mut content.as_bytes()).map_err(ContextError::Unwritten)?;
         }
+        let targets = [&target].into_iter().chain(others.values());
+        place::check(&self.target, targets, &layer.copied, layer.twice.as_deref())?;
         let count = layer.count;
         let (output, content) = layer.finish().map_err(ContextError::Unwritten)?;
         Ok((output, content, count > 0))
@@ -174,14 +178,15 @@ impl CopyRequest<'_> {
         let mut all = Vec::new();
         match &self.files {
             SourceFiles::Context(context) => {
-                let paths = context.expand(&path).map_err(|errno| unread(source.as_bytes(), errno))?;
+                let paths =
+                    context.expand(&path, self.parents).map_err(|errno| unread(source.as_bytes(), errno))?;
                 for path in paths {
                     let file = context.find(&path).map_err(|errno| unread(&path, errno))?;
                     all.extend(file.map(|file| found(CopySource::Context(file), &path)));
                 }
             }
             SourceFiles::Layers(files) => {
-                for path in files.expand(&path)? {
+                for path in files.expand(&path, self.parents)? {
                     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_owned();
                     let place = files.find(&path)?;
                     all.extend(place.map(|place| found(CopySource::Layers(place, name), &path)));
@@ -206,21 +211,8 @@ impl CopyRequest<'_> {
         self.target_at(self.destination.as_bytes(), count > 1 || has_directory || self.parents)
     }
 
-    /// Where a path leads in the stage. With `needs_directory`, it must be a directory.
     fn target_at(&self, written: &[u8], needs_directory: bool) -> Result<CopyTarget, ContextError> {
-        let path = clean_inside(written);
-        let reached = self.target.reach(&path)?;
-        let ends_as_directory = written.ends_with(b"/") || written.ends_with(b"/.") || path.is_empty();
-        let is_directory = ends_as_directory || needs_directory || reached.kind == PlaceKind::Directory;
-        if is_directory && reached.kind == PlaceKind::Other {
-            let values = [("path", &*printed(&self.destination))];
-            return Err(ContextError::Wrong(text_with("build.copy.file", &values)));
-        }
-        Ok(CopyTarget {
-            existing: reached.directory.as_os_str().as_bytes().to_owned(),
-            rest: reached.rest.as_os_str().as_bytes().to_owned(),
-            is_directory,
-        })
+        CopyTarget::of(&self.target, (written, &self.destination), needs_directory)
     }
 
     /// The path of a file of this name. The directories above are made.
@@ -247,30 +239,26 @@ impl CopyRequest<'_> {
         target: &CopyTarget,
         layer: &mut CopiedLayer<'_, W>,
     ) -> Result<(), ContextError> {
-        let base = if source.is_directory() {
-            joined(&target.existing, &target.rest)
-        } else {
-            let place = |layer: &mut CopiedLayer<'_, W>| self.place(target, source.name(), layer);
-            if let (CopySource::Context(file), SourceFiles::Context(context), true) =
-                (source, &self.files, self.unpacks)
-                && let Some(archive) = archive_of(context, file)?
-            {
-                let directory = joined(&target.existing, &target.rest);
-                layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
-                return unpack(archive, &directory, layer);
-            }
-            place(layer)?
-        };
-        if source.is_directory() && !target.rest.is_empty() {
-            // The last directory of the destination gets the mode of the source.
-            let above = target.rest.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
-            layer.directories(&target.existing, &target.rest[..above]).map_err(ContextError::Unwritten)?;
+        if let (CopySource::Context(file), SourceFiles::Context(context), true) =
+            (source, &self.files, self.unpacks)
+            && !source.is_directory()
+            && let Some(archive) = archive_of(context, file)?
+        {
+            return unpack_at(archive, target, layer);
         }
-        let keeps_root = target.rest.is_empty();
+        let is_directory = source.is_directory();
+        let base = match is_directory {
+            // Only what is in it is copied. It gives neither its mode nor its owner to the destination.
+            true => {
+                layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+                joined(&target.existing, &target.rest)
+            }
+            false => self.place(target, source.name(), layer)?,
+        };
         match (source, &self.files) {
             (CopySource::Context(file), SourceFiles::Context(context)) => {
                 context.walk(file, &mut |below, mut entry, stat, content| {
-                    if below.is_empty() && entry.kind == EntryKind::Directory && keeps_root {
+                    if below.is_empty() && is_directory {
                         return Ok(());
                     }
                     if self.is_excluded(below, file.name()) {
@@ -295,7 +283,7 @@ impl CopyRequest<'_> {
                 let mut firsts: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
                 files.tree(&place.place, |mut entry, content| {
                     let is_root = entry.name.strip_suffix(b"/").unwrap_or(&entry.name).len() == strip;
-                    if is_root && entry.kind == EntryKind::Directory && keeps_root {
+                    if is_root && is_directory {
                         return Ok(());
                     }
                     let (written, below) = (entry.name.clone(), rest(&entry.name));
@@ -401,26 +389,32 @@ fn text_entry(name: Vec<u8>, size: u64, mtime: (i64, u32)) -> ArchiveEntry {
 
 /// Opens a file, if it is an archive, compressed or not.
 fn archive_of(context: &BuildContext, file: &ContextFile) -> Result<Option<File>, ContextError> {
-    let unread = |error: io::Error| ContextError::Unread(file.path().to_owned(), error);
-    let Some(mut opened) = context.open_file(file).map_err(|errno| unread(errno.into()))? else {
-        return Ok(None);
-    };
-    let mut start = [0; 6];
-    let count = opened.read(&mut start).map_err(unread)?;
-    for (name, magic) in [("bzip2", &b"BZh"[..]), ("xz", b"\xfd7zXZ\0")] {
-        if start[..count].starts_with(magic) {
-            let path = printed(OsStr::from_bytes(file.path()));
-            return Err(ContextError::Wrong(text_with(
-                "build.add.compression",
-                &[("path", &path), ("name", name)],
-            )));
-        }
+    match context.open_file(file).map_err(|errno| unread(file.path(), errno))? {
+        Some(opened) => archive_in(&opened, file.path()),
+        None => Ok(None),
     }
+}
+
+/// The same file from its beginning, if it is an archive, compressed or not.
+fn archive_in(file: &File, path: &[u8]) -> Result<Option<File>, ContextError> {
+    let unread = |error: io::Error| ContextError::Unread(path.to_owned(), error);
+    let mut opened = file.try_clone().map_err(unread)?;
     opened.rewind().map_err(unread)?;
-    let is_archive = decompressed(BufReader::new(&opened))
+    // What is compressed, but no archive, is copied as it is.
+    let is_archive = decompressed_any(BufReader::new(&opened))
         .is_ok_and(|input| matches!(ArchiveEntries::new(input).next_entry(), Ok(Some(_))));
     opened.rewind().map_err(unread)?;
     Ok(is_archive.then_some(opened))
+}
+
+/// Unpacks an archive into the destination, which becomes a directory.
+fn unpack_at<W: Write>(
+    archive: File,
+    target: &CopyTarget,
+    layer: &mut CopiedLayer<'_, W>,
+) -> Result<(), ContextError> {
+    layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+    unpack(archive, &joined(&target.existing, &target.rest), layer)
 }
 
 /// Adds the files of an archive, with their owners.
@@ -430,7 +424,7 @@ fn unpack<W: Write>(
     layer: &mut CopiedLayer<'_, W>,
 ) -> Result<(), ContextError> {
     let input =
-        decompressed(BufReader::new(archive)).map_err(|error| ContextError::Wrong(io_text(&error)))?;
+        decompressed_any(BufReader::new(archive)).map_err(|error| ContextError::Wrong(io_text(&error)))?;
     let below = |name: &[u8]| {
         let path = clean(name).ok_or_else(|| ContextError::Wrong(text("build.add.outside")))?;
         Ok(joined(directory, &path))
@@ -445,7 +439,7 @@ fn unpack<W: Write>(
         if entry.kind == EntryKind::HardLink {
             entry.link = below(&entry.link)?;
         }
-        layer.add(entry, None, content).map_err(ContextError::Unwritten)
+        layer.add_any(entry, None, content).map_err(ContextError::Unwritten)
     })
 }
 

@@ -44,6 +44,8 @@ pub struct StepImage {
     pub config: Value,
     /// Its layers, the lowest first.
     pub layers: Vec<Descriptor>,
+    /// Whether this build has made it.
+    pub is_new: bool,
 }
 
 /// What a build works with.
@@ -219,7 +221,7 @@ impl<'b> ImageBuilder<'b> {
         let parts = self.inputs.store.parts(&image.descriptor)?;
         let document = self.inputs.store.document(&image.id)?;
         let config = read_json(&document, &image.id.to_string())?;
-        Ok(StepImage { image: Some(image), config, layers: parts.manifest.layers })
+        Ok(StepImage { image: Some(image), config, layers: parts.manifest.layers, is_new: false })
     }
 
     fn perform(
@@ -294,7 +296,7 @@ impl<'b> ImageBuilder<'b> {
         let created_by = configure::no_operation(&stage.current.config, what);
         let parts = json!([config["config"], config["author"]]);
         let key = self.key(stage, &created_by, parts);
-        if let Some(cached) = self.cached(&key) {
+        if let Some(cached) = self.cached(stage, (&created_by, &created_by), &key) {
             stage.current = cached;
             return Ok(());
         }
@@ -327,8 +329,13 @@ impl<'b> ImageBuilder<'b> {
         key_of(stage.id(), instruction, parts)
     }
 
-    /// The image of a step that was built before.
-    pub(super) fn cached(&mut self, key: &Digest) -> Option<StepImage> {
+    /// The image of a step that was built before: its line in the history, and the part of that without build arguments.
+    pub(super) fn cached(
+        &mut self,
+        stage: &StageState,
+        (created_by, command): (&str, &str),
+        key: &Digest,
+    ) -> Option<StepImage> {
         (self.tell)(&format!("read(<images/cache/{}>)", key.hex()), "build.explain.lookup");
         if self.inputs.options.no_cache {
             (self.tell)(&"--no-cache", "build.explain.nocache");
@@ -340,7 +347,10 @@ impl<'b> ImageBuilder<'b> {
                 (self.tell)(&"Using cache", "build.explain.hit");
                 self.event(BuildEvent::Cached);
             }
-            None => (self.tell)(&"ENOENT", "build.explain.miss"),
+            None if self.inputs.options.explains => {
+                (self.tell)(&"ENOENT", self.missed(stage, created_by, command));
+            }
+            None => {}
         }
         found
     }
@@ -388,7 +398,8 @@ impl<'b> ImageBuilder<'b> {
         let image = new.publish(self.inputs.ingest, size, self.tell)?;
         (self.tell)(&format!("write(<images/cache/{}>); rename(…)", key.hex()), "build.explain.remember");
         self.inputs.store.remember(key, &image)?;
-        stage.current = StepImage { image: Some(image), config, layers: new.parts.manifest.layers };
+        stage.current =
+            StepImage { image: Some(image), config, layers: new.parts.manifest.layers, is_new: true };
         Ok(())
     }
 
@@ -422,7 +433,7 @@ fn scratch() -> StepImage {
         "history": [],
         "rootfs": { "type": "layers", "diff_ids": [] },
     });
-    StepImage { image: None, config, layers: Vec::new() }
+    StepImage { image: None, config, layers: Vec::new(), is_new: false }
 }
 
 /// An error of something that a Dockerfile names: its place is added.

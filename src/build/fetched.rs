@@ -28,6 +28,13 @@ pub(super) fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
+/// Whether a source of `ADD` is a git repository. An address can have a branch and a directory after its path.
+pub(super) fn is_git(source: &str) -> bool {
+    let path = source.split(['#', '?']).next().unwrap_or_default();
+    ["git@", "git://", "ssh://"].iter().any(|start| source.starts_with(start))
+        || (is_url(source) && path.trim_end_matches('/').ends_with(".git"))
+}
+
 impl ImageBuilder<'_> {
     /// Fetches the sources of `ADD` that are addresses.
     pub(super) fn fetch_all(

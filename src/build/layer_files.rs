@@ -53,6 +53,14 @@ impl LayerFiles<'_> {
         self.answer(LayerReading::Reach(path.to_owned()))
     }
 
+    /// What is at each of these paths. No link is followed.
+    pub(super) fn kinds(&self, paths: Vec<PathBuf>) -> Result<Vec<PlaceKind>, ContextError> {
+        match self.layers.is_empty() {
+            true => Ok(vec![PlaceKind::Nothing; paths.len()]),
+            false => self.answer(LayerReading::Kinds(paths)),
+        }
+    }
+
     /// What a path leads to. None: nothing.
     pub(super) fn find(&self, path: &[u8]) -> Result<Option<PathPlace>, ContextError> {
         if self.layers.is_empty() {
@@ -63,8 +71,8 @@ impl LayerFiles<'_> {
         Ok(found.filter(|found| found.kind != PlaceKind::Nothing))
     }
 
-    /// The paths that a pattern means.
-    pub(super) fn expand(&self, written: &[u8]) -> Result<Vec<Vec<u8>>, ContextError> {
+    /// The paths that a pattern means. With `is_deep`, `**` is any number of directories.
+    pub(super) fn expand(&self, written: &[u8], is_deep: bool) -> Result<Vec<Vec<u8>>, ContextError> {
         let parts: Vec<&[u8]> = written.split(|byte| *byte == b'/').collect();
         let Some(first) = parts.iter().position(|part| pattern::has_meta(part)) else {
             return Ok(vec![written.to_owned()]);
@@ -76,15 +84,13 @@ impl LayerFiles<'_> {
         self.tree(&directory.place, |entry, _| {
             let name = entry.name.get(strip..).unwrap_or_default();
             let own: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
-            let wanted = &parts[first..];
-            let fits = own.len() == wanted.len()
-                && own.iter().zip(wanted).all(|(own, wanted)| pattern::matches(wanted, own) == Some(true));
-            if fits {
+            if pattern::matches_parts(&parts[first..], &own, is_deep) {
                 all.insert(joined(&above, &own.join(&b'/')));
             }
             Ok(())
         })?;
-        Ok(all.into_iter().collect())
+        let all = all.into_iter().collect();
+        Ok(if is_deep { pattern::without_nested(all) } else { all })
     }
 
     /// Visits what is at a place.

@@ -18,6 +18,9 @@
 //! | `source`, `context` | where the context comes from, and its files |
 //! | `layer_files` | the files of an image or a stage |
 //! | `copy`, `copied` | what `COPY` and `ADD` copy, and the layer that they write |
+//! | `missed` | why a step is not in the cache, and what is in its layer, for `--explain` |
+//! | `mode` | `--chmod` |
+//! | `place` | where files are copied to, and that none replaces something of another kind |
 //! | `fetched` | `ADD URL` |
 //! | `ignore` | `.dockerignore`: which files of the context are left out |
 //! | `pattern` | patterns of paths |
@@ -33,9 +36,12 @@ mod fetched;
 pub mod ignore;
 pub mod key;
 pub mod layer_files;
+mod missed;
+pub mod mode;
 mod mounts;
 pub mod options;
 pub mod pattern;
+mod place;
 pub mod process;
 pub mod scope;
 mod secret;

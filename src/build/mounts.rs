@@ -8,11 +8,13 @@
 //! | `secret` | a file of `--secret`. It is no part of the key of the cache either |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::context::ContextError;
 use super::copied::CopiedAs;
 use super::copy::{CopyRequest, SourceFiles};
 use super::dockerfile::mount::{CacheSharing, MountOwner, RunMount, RunMountKind};
@@ -25,7 +27,7 @@ use super::secret::{self, SecretDirectory};
 use super::steps::now;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::run_lock::RunLock;
-use crate::image::layer;
+use crate::image::layer::{self, PlaceKind};
 use crate::image::rootfs::LayerWorkspace;
 use crate::image::store::StagedBlob;
 use crate::text::{printed, text_with};
@@ -132,6 +134,7 @@ impl ImageBuilder<'_> {
             destination: "/".to_owned(),
             copied_as: CopiedAs::default(),
             unpacks: false,
+            unpacks_fetched: false,
             excluded: IgnoreRules::default(),
             now: now(),
             stops: self.inputs.stops,
@@ -170,7 +173,9 @@ impl ImageBuilder<'_> {
                 }
                 RunMountKind::Cache { id, sharing, owner, .. } => {
                     let target = target("/");
-                    let id = id.clone().unwrap_or_else(|| target.display().to_string());
+                    // `./x` and `x` in the working directory are one cache.
+                    let own = || target.components().collect::<PathBuf>();
+                    let id = id.clone().unwrap_or_else(|| own().display().to_string());
                     let source =
                         self.cache_directory(&id, *sharing, *owner, (workspace, &name), &mut made)?;
                     made.mounts.push(ExtraMount::Bind { source, target, readonly: mount.read_only });
@@ -212,7 +217,41 @@ impl ImageBuilder<'_> {
         }
         // What is below another mount point is mounted after it.
         made.mounts.sort_by_key(|mount| mount.target().components().count());
+        self.make_mount_points(&made.mounts)?;
         Ok(made)
+    }
+
+    /// Makes the mount points that are in the files of another mount: a copy that only this step has, or a cache. Elsewhere the
+    /// container makes them.
+    fn make_mount_points(&self, mounts: &[ExtraMount]) -> Result<()> {
+        let maps = self.inputs.options.maps.as_ref();
+        for (at, mount) in mounts.iter().enumerate() {
+            let below =
+                |above: &ExtraMount| mount.target().strip_prefix(above.target()).ok().map(Path::to_owned);
+            // The last one that has the mount point in it hides the others.
+            let found = mounts[..at].iter().rev().find_map(|above| Some((above, below(above)?)));
+            let Some((ExtraMount::Bind { source, .. }, path)) = found else { continue };
+            if path.as_os_str().is_empty() || !source.is_dir() {
+                continue;
+            }
+            let files = LayerFiles { layers: std::slice::from_ref(source), maps };
+            let unread = |error| match error {
+                ContextError::Wrong(why) => Error::failed(text_with(
+                    "build.mount.point",
+                    &[("path", &printed(mount.target())), ("why", &why)],
+                )),
+                ContextError::Unread(_, error) | ContextError::Unwritten(error) => {
+                    self.inputs.ingest.unwritten(&error)
+                }
+            };
+            let reached = files.reach(path.as_os_str().as_bytes()).map_err(unread)?;
+            // A link in these files leads to a place in the container, which may be elsewhere.
+            if reached.kind == PlaceKind::Nothing && reached.directory.join(&reached.rest) == path {
+                let is_file = matches!(mount, ExtraMount::Bind { source, .. } if std::fs::metadata(source).is_ok_and(|found| !found.is_dir()));
+                secret::mount_point(source, (&reached.directory, &reached.rest), is_file, maps)?;
+            }
+        }
+        Ok(())
     }
 
     /// The directory of a cache.

@@ -7,7 +7,7 @@
 //! | `?` | one character other than `/` |
 //! | `[a-z]`, `[^a-z]` | one character of the set, or one that is not in it |
 //! | `\c` | the character itself |
-//! | `**` | only in `.dockerignore`: any number of directories |
+//! | `**` | only in `.dockerignore` and with `--parents`: any number of directories |
 //!
 //! A name of a file can be any bytes. A byte that is not UTF-8 is one character.
 
@@ -132,6 +132,49 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> Option<bool> {
     PathPattern::new(std::str::from_utf8(pattern).ok()?).ok().map(|pattern| pattern.matches(name))
 }
 
+/// Whether the parts of a pattern match those of a path. With `is_deep`, a part `**` is any number of directories, also none.
+pub fn matches_parts(wanted: &[&[u8]], path: &[&[u8]], is_deep: bool) -> bool {
+    let is_any = |at: usize| is_deep && wanted.get(at).is_some_and(|part| *part == b"**");
+    // At the end it is at least one name.
+    let skip = |reached: &mut [bool]| {
+        for at in 0..wanted.len() {
+            if reached[at] && is_any(at) && at + 1 < wanted.len() {
+                reached[at + 1] = true;
+            }
+        }
+    };
+    let mut reached = vec![false; wanted.len() + 1];
+    reached[0] = true;
+    skip(&mut reached);
+    for part in path {
+        let mut after = vec![false; wanted.len() + 1];
+        for at in (0..wanted.len()).filter(|at| reached[*at]) {
+            if is_any(at) {
+                after[at] = true;
+                after[at + 1] |= at + 1 == wanted.len();
+            } else {
+                after[at + 1] |= matches(wanted[at], part) == Some(true);
+            }
+        }
+        skip(&mut after);
+        reached = after;
+    }
+    reached[wanted.len()]
+}
+
+/// Sorted paths without those below another one: what is in a directory is copied with it.
+pub fn without_nested(mut paths: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    paths.sort();
+    paths.dedup();
+    let all: std::collections::BTreeSet<Vec<u8>> = paths.iter().cloned().collect();
+    let is_nested = |path: &[u8]| {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.into_iter().any(|(at, _)| all.contains(&path[..at]))
+    };
+    paths.retain(|path| !is_nested(path));
+    paths
+}
+
 /// Reads a set after its `[`.
 fn set(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<PathToken, String> {
     let wrong = || text("dockerfile.pattern");
@@ -241,6 +284,29 @@ mod tests {
         for (pattern, path) in [("**/c*", "xc"), ("a/**/b", "a/xb"), ("a/**", "a"), ("a**b", "axb")] {
             assert!(!matches(pattern, path), "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn two_asterisks_of_parents_are_any_number_of_directories() {
+        let parts = |path: &'static str| path.split('/').map(str::as_bytes).collect::<Vec<_>>();
+        for (pattern, path, deep, flat) in [
+            ("a/**/x", "a/x", true, false),
+            ("a/**/x", "a/b/x", true, true),
+            ("a/**/x", "a/b/c/x", true, false),
+            ("a/**/**/x", "a/x", true, false),
+            ("**/*.md", "b.md", true, false),
+            ("a/**", "a/b/c", true, false),
+            ("a/**", "a", false, false),
+            ("a/**/b/**/c", "a/b/b/x/c", true, false),
+            ("a/**/x", "a/b/y", false, false),
+            ("a/**x", "a/b/x", false, false),
+        ] {
+            assert_eq!(matches_parts(&parts(pattern), &parts(path), true), deep, "{pattern} {path}");
+            assert_eq!(matches_parts(&parts(pattern), &parts(path), false), flat, "{pattern} {path}");
+        }
+        let paths = ["o/p/q/q", "o/p/q", "o/p/qq", "o"].map(|path| path.as_bytes().to_vec());
+        assert_eq!(without_nested(paths[..3].to_vec()), [b"o/p/q".to_vec(), b"o/p/qq".to_vec()]);
+        assert_eq!(without_nested(paths.to_vec()), [b"o".to_vec()]);
     }
 
     #[test]

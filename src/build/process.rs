@@ -19,6 +19,7 @@ use std::process::{Child, Command};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 
 use super::container;
@@ -188,6 +189,8 @@ fn add_secrets(config: &mut Config, secrets: BTreeMap<String, String>) {
 pub fn become_process() -> Result<u8> {
     let stranger = || Error::usage(text("build.process.alone"));
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    // As with Docker: the mode of a new file in the image does not depend on who builds it. The key of the cache has no umask.
+    umask(Mode::from_bits_truncate(0o022));
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(|_| stranger())?;
     let mut socket = UnixStream::from(socket);
     if let Ok(null) = File::open("/dev/null") {

@@ -118,7 +118,7 @@ pub(super) fn write(
         device: (0, 0),
         attributes: Vec::new(),
     };
-    fill(&directory, &entry(EntryKind::File), content, maps)?;
+    fill(&directory, &[entry(EntryKind::File)], content, maps)?;
     Ok(directory.join(NAME))
 }
 
@@ -136,18 +136,51 @@ pub(super) fn own(directory: &Path, mode: u32, owner: MountOwner, maps: Option<&
         device: (0, 0),
         attributes: Vec::new(),
     };
-    fill(directory, &entry, &[], maps)
+    fill(directory, &[entry], &[], maps)
 }
 
-/// Makes one entry of an archive. The archive itself is in memory.
-fn fill(directory: &Path, entry: &ArchiveEntry, content: &[u8], maps: Option<&IdMaps>) -> Result<()> {
+/// Makes an empty directory or file, on which something is mounted: the path of a directory that exists, and the rest.
+pub(super) fn mount_point(
+    directory: &Path,
+    (above, rest): (&Path, &Path),
+    is_file: bool,
+    maps: Option<&IdMaps>,
+) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut path = above.to_owned();
+    let mut entries = Vec::new();
+    for part in rest {
+        path.push(part);
+        entries.push(ArchiveEntry {
+            kind: EntryKind::Directory,
+            name: path.as_os_str().as_bytes().to_owned(),
+            link: Vec::new(),
+            size: 0,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: super::steps::now(),
+            device: (0, 0),
+            attributes: Vec::new(),
+        });
+    }
+    if let Some(last) = entries.last_mut().filter(|_| is_file) {
+        (last.kind, last.mode) = (EntryKind::File, 0o644);
+    }
+    fill(directory, &entries, &[], maps)
+}
+
+/// Makes the entries of an archive. The archive itself is in memory.
+fn fill(directory: &Path, entries: &[ArchiveEntry], content: &[u8], maps: Option<&IdMaps>) -> Result<()> {
     let cannot = |error: io::Error| {
         Error::new(ExitKind::Refused, crate::text::text("build.secret.memory")).why(io_text(&error))
     };
     let memory = rustix::fs::memfd_create("archive", rustix::fs::MemfdFlags::CLOEXEC);
     let archive = memory.map_err(io::Error::from).and_then(|memory| {
         let mut writer = ArchiveWriter::new(File::from(memory));
-        writer.entry(entry, &mut &content[..])?;
+        for entry in entries {
+            writer.entry(entry, &mut &content[..])?;
+        }
         let mut archive = writer.finish()?;
         archive.rewind()?;
         Ok(archive)

@@ -17,7 +17,7 @@ use super::context::{BuildContext, IgnoreAnswer};
 use super::dockerfile::MAX_SIZE;
 use super::ignore::{self, IgnoreRules};
 use crate::error::{Error, ExitKind, Result, io_text};
-use crate::image::decompress::{Compression, decompressed};
+use crate::image::decompress::{decompressed_any, is_compressed};
 use crate::image::entries::ArchiveEntries;
 use crate::image::layer;
 use crate::image::rootfs::LayerWorkspace;
@@ -132,7 +132,7 @@ fn from_input(file: Option<&Path>, store: &ImageStore, maps: Option<&IdMaps>) ->
         // A first member for the next entry has more than its header.
         is_entry || start.get(257..262) == Some(b"ustar")
     };
-    let is_archive = Compression::of(&start) != Compression::None || is_header();
+    let is_archive = is_compressed(&start) || is_header();
     let workspace = LayerWorkspace::make(store, maps)?;
     let directory = workspace.make_directory("context", None);
     let directory = directory.map_err(|error| unread(Path::new("-"), io_text(&error)))?;
@@ -184,7 +184,7 @@ fn fill(archive: impl Read + Send, directory: &Path, maps: Option<&IdMaps>) -> R
     let (reading, mut writing) = io::pipe().map_err(cannot)?;
     std::thread::scope(|scope| {
         let copied = scope.spawn(move || -> io::Result<()> {
-            let mut input = decompressed(BufReader::new(archive))?;
+            let mut input = decompressed_any(BufReader::new(archive))?;
             match io::copy(&mut input, &mut writing) {
                 // The process has read the end of the archive, or has ended with an error of its own.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

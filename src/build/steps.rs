@@ -1,7 +1,9 @@
 //! The instructions that change files: `RUN`, `COPY`, `ADD` and `WORKDIR`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -11,11 +13,13 @@ use super::container::{self, BuildNetwork, RunTask};
 use super::context::ContextError;
 use super::copied::{CopiedAs, CopiedLayer, StoppedRead, copy_limited};
 use super::copy::{CopyRequest, SourceFiles, clean_inside};
-use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript};
+use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript, RunSecurity};
 use super::engine::{ImageBuilder, StageState, placed_at};
-use super::fetched::is_url;
+use super::fetched::{is_git, is_url};
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
+use super::missed::changed_files;
+use super::mode::CopiedMode;
 use super::mounts::StepMount;
 use super::options::{BuildEvent, BuildStop};
 use super::process::{self, RunOutput};
@@ -51,6 +55,9 @@ impl ImageBuilder<'_> {
     ) -> Stopped<()> {
         let source = self.source().0.clone();
         let wrong = |what: String| source.error(&step.span, what);
+        if run.security == Some(RunSecurity::Insecure) {
+            return Err(wrong(text("build.run.security")).into());
+        }
         let mounts = self.mounts(stage, step, run)?;
         let config = &stage.current.config;
         // A here-document that is a program becomes a file, which is mounted.
@@ -87,7 +94,7 @@ impl ImageBuilder<'_> {
         let is_isolated = network == BuildNetwork::None;
         let key =
             self.key(stage, &created_by, json!(["RUN", arguments, visible, is_isolated, program, of_mounts]));
-        if let Some(cached) = self.cached(&key) {
+        if let Some(cached) = self.cached(stage, (&created_by, &shown), &key) {
             stage.current = cached;
             mounts.iter().filter_map(StepMount::files).for_each(|files| self.inputs.ingest.discard(files));
             return Ok(());
@@ -169,6 +176,9 @@ impl ImageBuilder<'_> {
             }
         })?;
         let blob = blob.map_err(|error| self.copy_error(step, "RUN", error))?;
+        if self.inputs.options.explains {
+            (self.tell)(&changed_files(&directories, maps)?, "build.explain.changed");
+        }
         let top = self.unless(self.inputs.ingest.staged(blob), |top| top.size > EMPTY_ARCHIVE);
         mounts.iter().filter_map(StepMount::files).for_each(|files| self.inputs.ingest.discard(files));
         drop(made);
@@ -192,9 +202,8 @@ impl ImageBuilder<'_> {
         let (mut sources, mut urls) = (Vec::new(), Vec::new());
         for written in &files.sources {
             let source = self.one(stage, step, written)?;
-            let is_git = ["git@", "git://"].iter().any(|start| source.starts_with(start));
             match is_add {
-                true if is_git || (is_url(&source) && source.ends_with(".git")) => {
+                true if is_git(&source) => {
                     return Err(wrong(text("build.add.git")).into());
                 }
                 true if is_url(&source) => urls.push(source),
@@ -219,10 +228,9 @@ impl ImageBuilder<'_> {
         }
         if let Some(mode) = &files.chmod {
             let mode = self.one(stage, step, mode)?;
-            let number = u32::from_str_radix(&mode, 8).ok().filter(|mode| *mode <= 0o7777);
-            let number =
-                number.ok_or_else(|| wrong(text_with("build.copy.chmod", &[("mode", &printed(&mode))])))?;
-            copied_as.mode = Some(number);
+            let read = CopiedMode::read(&mode);
+            let wrong = || wrong(text_with("build.copy.chmod", &[("mode", &printed(&mode))]));
+            copied_as.mode = Some(read.ok_or_else(wrong)?);
         }
         let from_layers = match &files.from {
             None => None,
@@ -257,6 +265,7 @@ impl ImageBuilder<'_> {
             copied_as,
             excluded,
             unpacks: is_add && files.unpack != Some(false),
+            unpacks_fetched: files.unpack == Some(true),
             now: now(),
             stops: self.inputs.stops,
         };
@@ -311,8 +320,7 @@ impl ImageBuilder<'_> {
                 placed(text_with("build.copy.failed", &[("name", name), ("why", &why)]))
             }
             ContextError::Unread(path, error) => {
-                use std::os::unix::ffi::OsStrExt;
-                let path = printed(std::ffi::OsStr::from_bytes(&path));
+                let path = printed(OsStr::from_bytes(&path));
                 let values = [("path", &*path), ("why", &io_text(&error))];
                 let why = text_with("build.copy.unread", &values);
                 placed(text_with("build.copy.failed", &[("name", name), ("why", &why)]))
@@ -321,7 +329,7 @@ impl ImageBuilder<'_> {
         }
     }
 
-    /// `WORKDIR`: the directory is made if it does not exist.
+    /// `WORKDIR`: the directory is made if it does not exist, and belongs to `USER`.
     pub(super) fn workdir(
         &mut self,
         stage: &mut StageState,
@@ -337,7 +345,7 @@ impl ImageBuilder<'_> {
         let mut config = stage.current.config.clone();
         config["config"]["WorkingDir"] = shown.clone().into();
         let key = self.key(stage, &created_by, json!(["WORKDIR"]));
-        if let Some(cached) = self.cached(&key) {
+        if let Some(cached) = self.cached(stage, (&created_by, &created_by), &key) {
             stage.current = cached;
             return Ok(());
         }
@@ -350,13 +358,17 @@ impl ImageBuilder<'_> {
         }
         let mut top = None;
         if reached.kind == layer::PlaceKind::Nothing {
-            use std::os::unix::ffi::OsStrExt;
-            let mut made =
-                CopiedLayer::new(self.inputs.ingest.blob()?, self.copied_as(), now(), self.inputs.stops);
+            let user = stage.current.config["config"]["User"].as_str().unwrap_or_default();
+            let mut copied_as = self.copied_as();
+            if !user.is_empty() {
+                // A user that the image does not have gets nothing, as in BuildKit: a step that needs it reports that.
+                let found = user_of(user.as_ref(), &Accounts::of_layers(&layers)).ok();
+                copied_as.owner = found.map(|found| (found.ids.uid, found.ids.gid));
+            }
+            let mut made = CopiedLayer::new(self.inputs.ingest.blob()?, copied_as, now(), self.inputs.stops);
             let (existing, rest) = (reached.directory.as_os_str(), reached.rest.as_os_str());
             let written = made.directories(existing.as_bytes(), rest.as_bytes()).and_then(|()| made.finish());
             let (blob, _) = written.map_err(|error| self.inputs.ingest.unwritten(&error))?;
-            // It belongs to root, also after USER: as with Docker's classic builder.
             top = Some(self.inputs.ingest.staged(blob));
         }
         self.finish(stage, config, &created_by, &key, top)?;
@@ -372,7 +384,7 @@ impl ImageBuilder<'_> {
         top: Option<StagedBlob>,
     ) -> Stopped<()> {
         let key = self.key(stage, created_by, json!([content]));
-        if let Some(cached) = self.cached(&key) {
+        if let Some(cached) = self.cached(stage, (created_by, created_by), &key) {
             stage.current = cached;
             top.iter().for_each(|top| self.inputs.ingest.discard(top));
             return Ok(());

@@ -36,12 +36,22 @@ fn what(path: &Path) -> String {
     text_with("gc.run.unusable", &[("path", &file::path_text(path))])
 }
 
-/// mkdirat(2), with exactly this mode. The caller's umask could also take the owner's permissions away.
+/// mkdirat(2), with exactly this mode. The caller's umask could also take the owner's permissions away. It is not changed for that:
+/// it belongs to the whole process, and another thread may start a program meanwhile.
 pub(super) fn make_private(directory: BorrowedFd<'_>, name: &OsStr, mode: u32) -> rustix::io::Result<()> {
-    let before = rustix::process::umask(Mode::empty());
-    let made = mkdirat(directory, name, Mode::from_raw_mode(mode));
-    rustix::process::umask(before);
-    made
+    mkdirat(directory, name, Mode::from_raw_mode(mode))?;
+    // To open it for reading takes a permission that the umask may have removed.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = match openat(directory, name, flags, Mode::empty()) {
+        // Another process has removed it. The caller opens it too, and finds that out.
+        Err(Errno::NOENT) => return Ok(()),
+        made => made?,
+    };
+    if fstat(&made)?.st_mode & 0o777 == mode {
+        return Ok(());
+    }
+    // fchmod(2) refuses a descriptor that was opened for its path only.
+    rustix::fs::chmod(format!("/proc/self/fd/{}", made.as_raw_fd()), Mode::from_raw_mode(mode))
 }
 
 /// Why something is not used.

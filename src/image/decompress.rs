@@ -1,10 +1,12 @@
-//! gzip and zstd, with limits: a few bytes can stand for very many.
+//! gzip and zstd, and for the archives of a build also xz and bzip2, with limits: a few bytes can stand for very many.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::rc::Rc;
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 
@@ -43,14 +45,59 @@ impl Compression {
     }
 }
 
-/// Decompresses what `input` has, if it is compressed.
+/// What else compresses an archive that `ADD` or a build unpacks. No layer is compressed with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OtherCompression {
+    Xz,
+    Bzip2,
+}
+
+impl OtherCompression {
+    fn of(start: &[u8]) -> Option<OtherCompression> {
+        match start {
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(OtherCompression::Xz),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(OtherCompression::Bzip2),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a file with this start is compressed in a way that [`decompressed_any`] knows.
+pub fn is_compressed(start: &[u8]) -> bool {
+    Compression::of(start) != Compression::None || OtherCompression::of(start).is_some()
+}
+
+/// As [`decompressed`], also with xz and bzip2.
+///
+/// # Errors
+/// Those of read(2).
+pub fn decompressed_any<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    let start = first_bytes(&mut input, 6)?;
+    let other = OtherCompression::of(&start);
+    let input = io::Cursor::new(start).chain(input);
+    let Some(other) = other else { return decompressed(input) };
+    let read = Rc::new(Cell::new(0));
+    let input = Counted { input, count: read.clone() };
+    let inner: Box<dyn Read> = match other {
+        // In KiB.
+        OtherCompression::Xz => Box::new(XzReader::new_mem_limit(
+            BufReader::with_capacity(64 << 10, input),
+            true,
+            u32::try_from(MAX_WINDOW >> 10).unwrap_or(u32::MAX) + 1024,
+        )),
+        OtherCompression::Bzip2 => Box::new(MultiBzDecoder::new(BufReader::with_capacity(64 << 10, input))),
+    };
+    Ok(Box::new(Bounded { inner, read, written: 0 }))
+}
+
+/// Decompresses what `input` has, if it is compressed with gzip or zstd.
 ///
 /// # Errors
 /// Those of read(2).
 pub fn decompressed<'r>(input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     let read = Rc::new(Cell::new(0));
     let mut input = Counted { input, count: read.clone() };
-    let start = first_bytes(&mut input)?;
+    let start = first_bytes(&mut input, 4)?;
     let compression = Compression::of(&start);
     let input = BufReader::with_capacity(64 << 10, io::Cursor::new(start).chain(input));
     Ok(match compression {
@@ -64,10 +111,10 @@ pub fn decompressed<'r>(input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>>
     })
 }
 
-/// The first four bytes, or all if there are fewer. A pipe can give fewer at once.
-fn first_bytes(input: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut start = Vec::with_capacity(4);
-    input.take(4).read_to_end(&mut start)?;
+/// The first bytes, or all if there are fewer. A pipe can give fewer at once.
+fn first_bytes(input: &mut impl Read, count: u64) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    input.take(count).read_to_end(&mut start)?;
     Ok(start)
 }
 
@@ -207,6 +254,29 @@ mod tests {
         assert_eq!(read(&[gzip(b"one "), gzip(b"two")].concat()).unwrap(), b"one two");
         let skipped: &[u8] = &[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
         assert_eq!(read(&[skipped, &zstd(b"one "), skipped, &zstd(b"two")].concat()).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn archives_of_a_build_can_be_xz_and_bzip2() {
+        // "some text", by xz(1) and bzip2(1).
+        let xz: &[u8] = b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01\x16\x00\x00\x00t/\xe5\xa3\x01\x00\x08some text\x00\x00\x00\x00\x91\x80Tc\xbb/p\xaf\x00\x01!\x09l\x18\xc5\xd5\x1f\xb6\xf3}\x01\x00\x00\x00\x00\x04YZ";
+        let bzip2: &[u8] = b"BZh91AY&SY\xfb,\xe7\xc2\x00\x00\x02\x91\x80@\x00\x02\x02\x8c@ \x001\x0c\x01\x06OG#\xc4IE\xdc\x91N\x14$>\xcb9\xf0\x80";
+        let read = |bytes: &[u8]| {
+            let mut all = Vec::new();
+            decompressed_any(bytes)?.read_to_end(&mut all).map(|_| all)
+        };
+        for whole in [xz, bzip2] {
+            assert!(is_compressed(whole));
+            assert_eq!(read(whole).unwrap(), b"some text");
+            assert_eq!(read(&whole.repeat(2)).unwrap(), b"some textsome text");
+            for at in 6..whole.len() {
+                assert!(read(&whole[..at]).is_err(), "{at} of {}", whole.len());
+            }
+            // No layer is compressed so.
+            assert_eq!(Compression::of(whole), Compression::None);
+        }
+        assert_eq!(read(b"BZh").unwrap(), b"BZh");
+        assert_eq!(read(&gzip(b"gzip")).unwrap(), b"gzip");
     }
 
     #[test]

@@ -33,7 +33,8 @@
 //! | `archive` | reads an image from an archive or a directory |
 //! | `entries` | reads a tar archive, entry by entry |
 //! | `tar_writer` | writes a tar archive |
-//! | `decompress` | gzip and zstd, with limits |
+//! | `decompress` | gzip, zstd, xz and bzip2, with limits |
+//! | `sparse` | files with holes |
 
 pub mod archive;
 pub mod change;
@@ -55,6 +56,7 @@ pub mod reference;
 pub mod registry;
 pub mod rootfs;
 pub mod save;
+mod sparse;
 pub mod store;
 pub mod tar_writer;
 pub mod verify;

@@ -155,7 +155,7 @@ pub struct CopyFiles {
     pub from: Option<String>,
     /// `--chown`: `user[:group]`.
     pub chown: Option<String>,
-    /// `--chmod`: an octal number.
+    /// `--chmod`: an octal number, or changes such as `u=rwX`.
     pub chmod: Option<String>,
     /// `--link`: the layer does not depend on the ones before.
     pub link: bool,

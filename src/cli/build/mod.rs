@@ -321,7 +321,17 @@ fn options(args: &BuildArgs) -> Result<BuildOptions> {
         epoch.parse::<u32>().map(i64::from).map_err(|_| wrong())
     });
     let (epoch, maps) = (epoch.transpose()?, own_maps());
-    Ok(BuildOptions { arguments, target, no_cache, labels, network, secrets, epoch, maps })
+    Ok(BuildOptions {
+        arguments,
+        target,
+        no_cache,
+        labels,
+        network,
+        secrets,
+        epoch,
+        explains: args.explain.is_on(),
+        maps,
+    })
 }
 
 /// Reads `id=ID,src=FILE` or `id=ID,env=VARIABLE`. With neither, it is a variable or a file of the name ID.

@@ -31,6 +31,7 @@ use super::tree;
 use crate::image::entries::{
     ArchiveEntries, ArchiveEntry, EntryKind, MANY_ENTRIES, Unreadable, printed_bytes,
 };
+use crate::image::sparse::SparseFile;
 use crate::plan::call::user::IdMaps;
 use crate::text::text_with;
 
@@ -303,7 +304,8 @@ impl<'m> Unpacker<'m> {
     ) -> Result<(), Unreadable> {
         let name = OsStr::from_bytes(name);
         let made = self.make_room(directory, name, false).and_then(|_| new_file(directory, name));
-        let mut file = made.map_err(|errno| failed(&entry.name, errno))?;
+        let file = made.map_err(|errno| failed(&entry.name, errno))?;
+        let mut sparse = SparseFile::new(&file);
         // What cannot be read is another error than what cannot be written.
         let mut buffer = [0; 64 << 10];
         loop {
@@ -311,7 +313,7 @@ impl<'m> Unpacker<'m> {
             if count == 0 {
                 break;
             }
-            io::Write::write_all(&mut file, &buffer[..count])
+            io::Write::write_all(&mut sparse, &buffer[..count])
                 .map_err(|error| io_failed(&entry.name, &error))?;
         }
         self.counts.size += entry.size;
@@ -384,8 +386,8 @@ impl<'m> Unpacker<'m> {
                     self.merged.lowers()?.iter().map(|root| open(root, target.as_os_str(), flags));
                 let from = opened.find(|opened| !matches!(opened, Err(Errno::NOENT)));
                 let mut from = File::from(from.ok_or(Errno::NOENT)??);
-                let mut to = new_file(directory, name)?;
-                self.counts.size += io::copy(&mut from, &mut to)?;
+                let to = new_file(directory, name)?;
+                self.counts.size += io::copy(&mut from, &mut SparseFile::new(&to))?;
                 fchown(&to, owner.0, owner.1)?;
                 fchmod(&to, mode)?;
                 self.counts.attributes += copy_attributes(&from, &to)?;

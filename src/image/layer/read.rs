@@ -77,6 +77,10 @@ fn read_into(reading: &LayerReading, layers: &[OwnedFd], output: impl Write) -> 
             let found = reach(layers, path).map_err(|errno| failed(path.as_os_str().as_bytes(), errno))?;
             serde_json::to_writer(output, &found).map_err(|error| Unreadable(error.to_string()))
         }
+        LayerReading::Kinds(paths) => {
+            let found = kinds(layers, paths)?;
+            serde_json::to_writer(output, &found).map_err(|error| Unreadable(error.to_string()))
+        }
         LayerReading::Place { path, follows } => {
             let failed = |errno| failed(path.as_os_str().as_bytes(), errno);
             let found = place(layers, path.as_os_str().as_bytes(), *follows).map_err(failed)?;
@@ -91,15 +95,35 @@ fn path_of(path: &Path) -> LayerPath {
     parts.fold(LayerPath::default(), |path, part| path.join(part))
 }
 
-/// Where a path leads. None: a directory of it does not exist.
-fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPlace>, Errno> {
+/// All layers together. None: there is none.
+fn merged(layers: &[OwnedFd]) -> Result<Option<Merged>, Errno> {
     let mut copies = Vec::new();
     for layer in layers {
         copies.push(layer.try_clone().map_err(|_| Errno::MFILE)?);
     }
     let mut copies = copies.into_iter();
-    let Some(layer) = copies.next() else { return Ok(None) };
-    let merged = Merged::new(layer, copies.collect());
+    Ok(copies.next().map(|layer| Merged::new(layer, copies.collect())))
+}
+
+/// What is at each of these paths.
+fn kinds(layers: &[OwnedFd], paths: &[PathBuf]) -> Result<Vec<PlaceKind>, Unreadable> {
+    let merged = merged(layers).map_err(|errno| failed(b"", errno))?;
+    let kind = |path: &PathBuf| {
+        let Some(merged) = &merged else { return Ok(PlaceKind::Nothing) };
+        Ok(match merged.find(&path_of(path))? {
+            LayerPlace::Nothing => PlaceKind::Nothing,
+            LayerPlace::Here(_, stat) | LayerPlace::Below(_, stat) => match type_of(&stat) {
+                FileType::Directory => PlaceKind::Directory,
+                _ => PlaceKind::Other,
+            },
+        })
+    };
+    paths.iter().map(|path| kind(path).map_err(|errno| failed(path.as_os_str().as_bytes(), errno))).collect()
+}
+
+/// Where a path leads. None: a directory of it does not exist.
+fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPlace>, Errno> {
+    let Some(merged) = merged(layers)? else { return Ok(None) };
     let exists = |_: &LayerPath, place: &LayerPlace| Ok(!matches!(place, LayerPlace::Nothing));
     let as_place = |path: &LayerPath| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
     let mut left = path.to_vec();

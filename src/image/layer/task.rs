@@ -70,6 +70,8 @@ pub enum LayerReading {
     },
     /// How far a path leads: a `ReachedPlace` as JSON. All links are followed.
     Reach(#[serde(with = "crate::value::bytes")] PathBuf),
+    /// What is at each of these paths, of which no link is followed: a list of `PlaceKind` as JSON.
+    Kinds(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// What is at a place, as an archive.
     Tree(#[serde(with = "crate::value::bytes")] PathBuf),
 }

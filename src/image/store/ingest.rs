@@ -10,6 +10,7 @@ use crate::host::run_lock::RunLock;
 use crate::host::token::token;
 use crate::image::digest::{Digest, Digesting};
 use crate::image::layer;
+use crate::image::sparse::SparseFile;
 
 /// A directory for blobs that are not complete. As long as it exists, no command removes unused blobs. What was not
 /// published is removed with it.
@@ -24,7 +25,7 @@ pub struct Ingest<'s> {
 /// A blob that is written.
 #[derive(Debug)]
 pub struct NewBlob {
-    file: Digesting<File>,
+    file: Digesting<SparseFile<File>>,
     name: String,
 }
 
@@ -74,7 +75,7 @@ impl Ingest<'_> {
         let made = self.directory.make_file(&name);
         let made = made.and_then(|made| made.ok_or_else(|| io::ErrorKind::AlreadyExists.into()));
         let file = made.map_err(|error| self.store.unwritten(&error))?;
-        Ok(NewBlob { file: Digesting::new(file), name })
+        Ok(NewBlob { file: Digesting::new(SparseFile::new(file)), name })
     }
 
     /// Its path, for messages.

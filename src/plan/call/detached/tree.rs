@@ -99,7 +99,7 @@ pub(super) fn copy_directory(
 }
 
 /// Calls `make` with an empty umask, so that a new file gets the mode that it was given. chmod(2) afterwards would have
-/// to look up the file a second time.
+/// to look up the file a second time. A process that performs a plan has no other thread that makes files or starts programs.
 pub(super) fn unmasked(make: impl FnOnce() -> Result<(), Errno>) -> Result<i64, Errno> {
     let mask = nix::sys::stat::umask(Mode::empty());
     let made = make();

@@ -1,0 +1,2 @@
+# git has no empty directories.
+mkdir -p tree/sub/b
