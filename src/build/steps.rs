@@ -363,7 +363,12 @@ impl ImageBuilder<'_> {
             if !user.is_empty() {
                 // A user that the image does not have gets nothing, as in BuildKit: a step that needs it reports that.
                 let found = user_of(user.as_ref(), &Accounts::of_layers(&layers)).ok();
-                copied_as.owner = found.map(|found| (found.ids.uid, found.ids.gid));
+                // A number that the image has no account for is the group too, as in BuildKit and buildah.
+                let is_number = user.bytes().all(|byte| byte.is_ascii_digit());
+                copied_as.owner = found.map(|found| match found.ids.gid {
+                    0 if is_number => (found.ids.uid, found.ids.uid),
+                    gid => (found.ids.uid, gid),
+                });
             }
             let mut made = CopiedLayer::new(self.inputs.ingest.blob()?, copied_as, now(), self.inputs.stops);
             let (existing, rest) = (reached.directory.as_os_str(), reached.rest.as_os_str());
