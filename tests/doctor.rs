@@ -25,7 +25,14 @@ fn anywhere(report: &str) -> String {
         let features = first.rsplit_once(": ").map_or("", |(_, features)| features);
         features.split(' ').all(|name| support::limits::FEATURES.contains(&name))
     };
-    let parts: Vec<&str> = report.split("\n\n").filter(|part| !is_about_limits(part)).collect();
+    // Which program connects a user's containers depends on what is installed.
+    let is_about_network = |part: &str| {
+        ["Only root can make a bridge,", "slirp4netns connects", "pasta connects"]
+            .iter()
+            .any(|start| part.starts_with(start))
+    };
+    let is_left_out = |part: &&str| is_about_limits(part) || is_about_network(part);
+    let parts: Vec<&str> = report.split("\n\n").filter(|part| !is_left_out(part)).collect();
     let report = parts.join("\n\n");
     let lines = report.lines().filter(|line| !line.contains("--map auto") && !is_limit(line));
     lines.map(|line| format!("{line}\n")).collect()
