@@ -247,7 +247,10 @@ impl ImageBuilder<'_> {
             let reached = files.reach(path.as_os_str().as_bytes()).map_err(unread)?;
             // A link in these files leads to a place in the container, which may be elsewhere.
             if reached.kind == PlaceKind::Nothing && reached.directory.join(&reached.rest) == path {
-                let is_file = matches!(mount, ExtraMount::Bind { source, .. } if std::fs::metadata(source).is_ok_and(|found| !found.is_dir()));
+                let is_file = match mount {
+                    ExtraMount::Bind { source, .. } => !source.is_dir(),
+                    ExtraMount::Tmpfs { .. } => false,
+                };
                 secret::mount_point(source, (&reached.directory, &reached.rest), is_file, maps)?;
             }
         }
