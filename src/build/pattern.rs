@@ -297,7 +297,8 @@ mod tests {
             ("**/*.md", "b.md", true, false),
             ("a/**", "a/b/c", true, false),
             ("a/**", "a", false, false),
-            ("a/**/b/**/c", "a/b/b/x/c", true, false),
+            ("a/**/b/**/c", "a/b/b/x/c", true, true),
+            ("a/**/b/**/c", "a/b/x/y/c", true, false),
             ("a/**/x", "a/b/y", false, false),
             ("a/**x", "a/b/x", false, false),
         ] {
