@@ -78,7 +78,7 @@ fn a_command_has_the_umask_of_docker_whatever_that_of_the_caller_is() {
         .map(|at| format!("FROM lab AS s{at}\nRUN echo {at} > /f && mkdir /d\nCOPY file /c/\n"))
         .collect();
     let copies: String = (0..6).map(|at| format!("COPY --from=s{at} / /{at}\n")).collect();
-    for (round, umask) in ["0", "077", "027"].into_iter().enumerate() {
+    for (round, umask) in ["0", "077", "0277"].into_iter().enumerate() {
         // Each round builds everything: the steps have other words.
         let stages = stages.replace("echo", &format!("echo {round}"));
         let dockerfile = format!("{stages}FROM lab\n{copies}RUN stat -c %a /?/f /?/d /?/c > /modes\n");

@@ -339,7 +339,7 @@ fn a_further_command_names_the_limit_that_it_meets() {
         home.out(&["run", "-d", "--name", "web", &spec]);
         let killed = home.refused(&["exec", "web", "tail", "-n", "1", "/dev/zero"], 137);
         assert!(killed.contains("killed by the memory limit of 32"), "{killed}");
-        assert!(killed.contains("sandbox update --memory SIZE web"), "{killed}");
+        assert!(killed.contains("sandbox update --memory 64m web"), "{killed}");
         // Another SIGKILL is not taken for one of the OOM killer.
         let killed = home.refused(&["exec", "web", "sh", "-c", "kill -9 $$"], 137);
         assert!(!killed.contains("memory"), "{killed}");

@@ -65,11 +65,13 @@ impl MetLimits {
         let Some(memory) = self.memory.as_deref().filter(|memory| status == KILLED && kills(memory)) else {
             return;
         };
-        let limit = memory_limit(memory).map_or_else(|| "?".to_owned(), |limit| Size(limit).to_string());
-        render::err(&format!("{}\n", text_with("memory.oom.own", &[("limit", &limit)])));
-        if let Some(name) = &self.name {
-            let values = [("name", &*quote(name).to_string())];
-            render::err(&format!("{}\n", text_with("exec.oom.todo", &values)));
+        let limit = memory_limit(memory);
+        let shown = limit.map_or_else(|| "?".to_owned(), |limit| Size(limit).to_string());
+        render::err(&format!("{}\n", text_with("memory.oom.own", &[("limit", &shown)])));
+        if let (Some(name), Some(limit)) = (&self.name, limit) {
+            let more = Size(limit.saturating_mul(2)).docker();
+            let line = format!("sandbox update --memory {more} {}", quote(name));
+            render::err(&format!("{}\n", text_with("exec.oom.todo", &[("line", &line)])));
         }
     }
 }

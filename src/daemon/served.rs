@@ -87,7 +87,7 @@ impl AsyncWrite for ClientStream {
 }
 
 /// A connection, and whether it takes more.
-struct Place {
+struct SharedStream {
     /// None: it was taken.
     stream: Option<ClientStream>,
     /// Whether the client has not read what was sent to it last.
@@ -98,10 +98,10 @@ struct Place {
 
 /// The place of a connection, which hyper and the handlers of its requests share.
 #[derive(Clone)]
-pub(super) struct StreamPlace(Arc<Mutex<Place>>);
+pub(super) struct StreamPlace(Arc<Mutex<SharedStream>>);
 
 impl StreamPlace {
-    fn lock(&self) -> MutexGuard<'_, Place> {
+    fn lock(&self) -> MutexGuard<'_, SharedStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,7 +126,7 @@ pub(super) struct ServedStream(StreamPlace);
 
 impl ServedStream {
     pub(super) fn of(stream: ClientStream) -> ServedStream {
-        let place = Place { stream: Some(stream), is_full: false, waiting: None };
+        let place = SharedStream { stream: Some(stream), is_full: false, waiting: None };
         ServedStream(StreamPlace(Arc::new(Mutex::new(place))))
     }
 

@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::storage;
@@ -267,7 +269,15 @@ impl PrivateDirectory {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR) {
             Err(Errno::EXIST | Errno::NOENT) => Ok(None),
-            made => Ok(Some(File::from(made?))),
+            made => {
+                let made = made?;
+                let mode = Mode::RUSR | Mode::WUSR;
+                // The caller's umask can take the owner's permissions away.
+                if Mode::from_raw_mode(fstat(&made)?.st_mode & 0o777) != mode {
+                    fchmod(&made, mode)?;
+                }
+                Ok(Some(File::from(made)))
+            }
         }
     }
 
