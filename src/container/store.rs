@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-use self::files::{CONTAINERS, Directories, NAMES, read_json, remove_directory, target_of, unread};
+use self::files::{CONTAINERS, Directories, NAMES, names_of, read_json, remove_directory, target_of, unread};
 use super::events::{self, Event, EventAction, EventReader};
 use super::id::{self, Id};
 use super::name;
@@ -362,8 +362,8 @@ impl ContainerStore {
         let directories = self.directories()?;
         let removed = format!("{UNFINISHED}rm-{id}");
         let lock = self.lock()?;
-        let names: Vec<String> =
-            self.names(directories)?.into_iter().filter(|(_, of)| of == id).map(|(name, _)| name).collect();
+        // A name that cannot be read could be that of this container, and would stay.
+        let names = names_of(&directories.names, id).map_err(|error| failed(&self.place, error.into()))?;
         let event = self.event_of_removal(directories, id, names.first());
         let renamed = match directories.containers.rename(id.as_str(), &removed) {
             // Another command has removed it.

@@ -78,7 +78,8 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let (sender, answer) = stream("application/json");
     tokio::spawn(async move {
         let ended = async {
-            let mut status = None;
+            // What is removed has no status any more.
+            let mut status = (condition == Condition::Removed && !is_active).then_some(code);
             if let Some(channel) = channel {
                 while let Some(message) = channel.message().await {
                     match message {

@@ -44,6 +44,20 @@ pub(super) fn target_of(names: &PrivateDirectory, name: &str) -> io::Result<Opti
     Ok(id)
 }
 
+/// The names of a container.
+///
+/// # Errors
+/// A name cannot be read.
+pub(super) fn names_of(names: &PrivateDirectory, id: &Id) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names.names()?.0.into_iter().filter_map(|name| name.into_string().ok()) {
+        if target_of(names, &name)?.as_ref() == Some(id) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
 /// Removes the directory of a container, with its files and its upper layer. Its config is the last: it has the ID maps
 /// that the next command needs to remove the rest, if this one is killed.
 pub(super) fn remove_directory(parent: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
