@@ -80,11 +80,7 @@ fn a_paused_container_is_frozen_until_it_is_unpaused() {
             1,
             "Container kept-paused is paused, unpause the container before exec",
         ),
-        (
-            &["rm", "kept-paused"],
-            1,
-            "Unpause and then stop the container before attempting removal or force remove",
-        ),
+        (&["rm", "kept-paused"], 1, "container is paused and must be unpaused first"),
     ] {
         let message = home.refused(command, status);
         assert!(message.contains(words), "{command:?}: {message}");
