@@ -65,8 +65,9 @@ fn calls(call: &Call, text: &str, address: Option<Ipv4Addr>) -> Vec<Item> {
         return vec![Item::must(&general(&format!("send(<nftables>, {sent})")))];
     }
     let (text, remarks) = text.split_once("  [").unwrap_or((text, ""));
-    let must =
-        !["if it exists", "if the file exists", "if it is 0"].iter().any(|part| remarks.contains(part));
+    let must = !["if it exists", "if the file exists", "if it is 0", "without the right"]
+        .iter()
+        .any(|part| remarks.contains(part));
     let is_compared =
         |call: &String| !BACKGROUND.iter().any(|one| call.starts_with(one)) && !call.contains("{RTM_GETLINK");
     let named = |call: String| Item { text: general(&slots(&call, address)), must };
