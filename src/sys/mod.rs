@@ -15,7 +15,6 @@ pub(crate) mod program;
 pub(crate) mod queue;
 pub(crate) mod sealed;
 pub(crate) mod seccomp;
-#[cfg(feature = "daemon")]
 pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod signal;

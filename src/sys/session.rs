@@ -9,6 +9,7 @@ use nix::unistd::{getpid, getppid};
 
 /// Executes a command in a new session, with its standard input as the controlling terminal. Then the kernel sends it SIGWINCH
 /// when the size of the terminal changes.
+#[cfg(feature = "daemon")]
 pub(crate) fn with_terminal(command: &mut Command) -> &mut Command {
     let enter = || {
         nix::unistd::setsid()?;
