@@ -25,7 +25,7 @@ pub struct BuildOptions {
     pub secrets: BTreeMap<String, SecretSource>,
     /// SOURCE_DATE_EPOCH: the time of the image, in seconds since 1970. No time in its layers is later. None: now.
     pub epoch: Option<i64>,
-    /// `--explain`: what happens is told with its reasons.
+    /// `--explain`: each call is printed with its reason.
     pub explains: bool,
     /// The ID maps of the containers.
     pub maps: Option<IdMaps>,

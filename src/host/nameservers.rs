@@ -48,7 +48,7 @@ impl Nameservers {
         Nameservers { own, reached, left_out, instead }
     }
 
-    /// For a network that has an address `own` which leads to this machine's nameserver. It stands for the servers that the
+    /// For a network that has an address `own` which leads to this machine's nameserver. It replaces the servers that the
     /// container cannot reach.
     pub fn through(&self, own: Ipv4Addr) -> Nameservers {
         let (mut reached, left_out) = without_unreachable(&self.own);

@@ -1,6 +1,6 @@
 //! The network of an ordinary user: a program copies packets between the container and sockets of the user.
 //!
-//! Only root may create a device on the host. But a program in the container's own user namespace may create a tap device
+//! Only root may create a device on the host. But a program in the user namespace of the container may create a tap device
 //! in its network namespace (tuntap.rst). It reads the packets that the container sends, makes the same connection with
 //! an ordinary socket on the host, and writes the answers as packets. slirp4netns(1) and pasta(1) do that. For the other
 //! machine, the connection comes from the user's program.

@@ -80,7 +80,7 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
     let tell = |call: &dyn Display, why: &str| explain.step(call, why);
     tell(&format!("read(<{}>)", printed(store.path().join("index.json"))), "image.explain.find");
     let run = store.parts(&image.descriptor).map_err(as_failed)?.config.run;
-    // A user who may not have the user namespace of the spec is told so by the plan, which needs the layers too.
+    // If a user may not have the user namespace of the spec, the plan reports it. The plan needs the layers too.
     let maps = maps_of(&spec).or_else(own_maps);
     let found = rootfs::directories(&store, &image.descriptor, maps.as_ref(), &tell);
     let (layers, lock) = found.map_err(as_failed)?;

@@ -225,7 +225,7 @@ struct UnpackState {
     failed: Option<Error>,
 }
 
-/// What the main thread is told.
+/// What the main thread receives.
 enum UnpackNews {
     /// A process is started.
     Started,
