@@ -1,7 +1,7 @@
 //! Twenty Dockerfiles of kinds that public projects have, in tests/dockerfiles: each with the files and the config of its image.
 //!
-//! `expected.txt` beside a Dockerfile lists what the image has besides its base image: kind, mode, owner, content. By hand, the images
-//! can be compared with those that buildah builds.
+//! `expected.txt` beside a Dockerfile lists what the image has besides its base image: kind, mode, owner, content. tests/build_peers.rs
+//! compares the images with those that buildah builds.
 //!
 //!     SANDBOX_UPDATE=1 cargo test --test dockerfiles     writes expected.txt anew
 //!
@@ -15,13 +15,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 use support::build::{PATH, base, build};
 use support::image::{Layer, digest};
 use support::kept::KeptHome;
-use support::{is_root, sample, skip, text};
+use support::{is_root, sample};
 
 /// A file of an image: everything except its time.
 type Tree = BTreeMap<String, String>;
@@ -202,68 +201,4 @@ fn without_owners(listed: &str) -> String {
     };
     let line = |line: &str| line.split(' ').filter(|word| !is_owner(word)).collect::<Vec<_>>().join(" ");
     listed.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// What buildah 1.28 of Debian 12 does not know: here-documents.
-const NEWER: &[&str] = &["here-documents"];
-
-/// By hand, with `--ignored`: buildah 1.28 has an internal error for some Dockerfiles whose base image has no history.
-#[test]
-#[ignore = "machine: buildah is compared by hand: buildah 1.28 fails for some of the images"]
-fn buildah_builds_equal_images() {
-    let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if !is_root() || !has("buildah") {
-        return skip("buildah_builds_equal_images", "machine: needs root and buildah");
-    }
-    let lab = Lab::new();
-    let around = lab.home.around();
-    let buildah = |words: &[&str]| {
-        let place = |name: &str| around.join(name).display().to_string();
-        let mut command = Command::new("buildah");
-        command.args([
-            "--root",
-            &place("buildah"),
-            "--runroot",
-            &place("buildah-run"),
-            "--storage-driver",
-            "vfs",
-        ]);
-        let output = command.args(words).output().unwrap();
-        assert!(output.status.success(), "{words:?} {}", text(&output.stderr));
-        text(&output.stdout).trim().to_owned()
-    };
-    let (policy, archive) = (around.join("policy.json"), around.join("base.tar"));
-    fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
-    let policy = ["--signature-policy", policy.to_str().unwrap()];
-    lab.home.out(&["save", "-o", archive.to_str().unwrap(), "lab:1"]);
-    buildah(&[&["pull"], &policy[..], &[&format!("docker-archive:{}", archive.display())]].concat());
-    let names: Vec<String> = all().into_iter().filter(|name| !NEWER.contains(&name.as_str())).collect();
-    let mut wrong = Vec::new();
-    for name in sample(2, names) {
-        let context = prepared(&lab.home, &name);
-        let (own_tree, own_config) = lab.built(&context);
-        let flags = ["--isolation", "chroot", "--layers=false", "--format", "docker", "-q", "-t", &name];
-        buildah(&[&["bud"], &policy[..], &flags, &[context.to_str().unwrap()]].concat());
-        let container = buildah(&[&["from"], &policy[..], &["--pull-never", &name]].concat());
-        let mounted = buildah(&["mount", &container]);
-        let archive = around.join("theirs.tar");
-        let words = ["--numeric-owner", "-C", &mounted, "-cf", archive.to_str().unwrap(), "."];
-        assert!(Command::new("tar").args(words).status().unwrap().success());
-        let inspected: Value =
-            serde_json::from_str(&buildah(&["inspect", "--type", "image", &name])).unwrap();
-        let mut theirs = config(&inspected["Docker"]["config"]);
-        if let Some(labels) = theirs.get_mut("Labels").and_then(Value::as_object_mut) {
-            labels.remove("io.buildah.version");
-            if labels.is_empty() {
-                theirs.as_object_mut().unwrap().remove("Labels");
-            }
-        }
-        let below = lab.below(&context);
-        let (own, other) = (differences(below, &own_tree), differences(below, &tree(&archive)));
-        if own != other || own_config != theirs {
-            wrong.push(format!("{name}\n{own:#?}\n{other:#?}\n{own_config:#}\n{theirs:#}"));
-        }
-        buildah(&["rm", &container]);
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
