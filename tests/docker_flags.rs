@@ -63,6 +63,42 @@ fn a_flag_has_dockers_forms() {
 }
 
 #[test]
+fn a_wrong_value_is_named_with_its_flag() {
+    let home = with_tools();
+    for (flag, value, words) in [
+        ("--cpus", "0.0001", "at least 0.01"),
+        ("--ulimit", "nofile=zz", "SOFT:HARD"),
+        ("--sysctl", "kernel.foo=1", "of its own"),
+        ("--blkio-weight", "5", "from 10 to 1000"),
+        ("--memory", "1q", "a number of bytes"),
+        ("--pids-limit", "x", "a number"),
+        ("--tmpfs", "/x:size=zz", "a number of bytes"),
+        ("--publish", "80:x", "port"),
+    ] {
+        let told = home.refused(&["create", flag, value, "tool", "true"], 2);
+        // The keys of a spec are not shown: the user did not write them.
+        let first = format!("sandbox: {flag} has a wrong value: {value} why ");
+        assert!(told.starts_with(&first) && told.contains(words) && !told.contains(": {"), "{told}");
+    }
+    for (user, words) in [("nobody-here", "passwd"), ("0:nobody-here", "group")] {
+        let told = home.refused(&["create", "--network", "none", "-u", user, "tool", "true"], 125);
+        let expected = format!("nobody-here: no matching entries in {words} file");
+        assert!(told.contains("unable to find") && told.contains(&expected), "{told}");
+    }
+}
+
+#[test]
+fn the_hosts_network_publishes_nothing() {
+    let home = with_tools();
+    let created =
+        home.run(&["create", "--network", "host", "-p", "8080:80", "--name", "web", "tool", "true"]);
+    let warning = "WARNING: Published ports are discarded when using host network mode";
+    assert_eq!(text(&created.stderr).trim(), warning, "{created:?}");
+    assert_eq!(home.out(&["port", "web"]), "");
+    home.out(&["rm", "web"]);
+}
+
+#[test]
 fn a_directory_that_does_not_exist_is_made_for_a_volume() {
     let home = with_tools();
     let made = home.around().join("not/there");

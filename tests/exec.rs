@@ -117,11 +117,11 @@ fn the_command_line_changes_what_it_names() {
         assert!(privileged.contains("1ffffffffff"), "{privileged}");
     }
     for (flags, words) in [
-        (&["-u", "alice"][..], "no such user"),
+        (&["-u", "alice"][..], "no matching entries in passwd file"),
         (&["-u", "01"], "expected an ID"),
         (&["-u", "-1"], "expected an ID"),
         (&["-u", "4294967295"], "expected an ID"),
-        (&["-u", "0:no-such"], "no such group"),
+        (&["-u", "0:no-such"], "no matching entries in group file"),
         (&["-u", "70000"], "70000"),
         (&["-w", "/no/such"], "/no/such"),
         (&["--env-file", "/no/such"], "cannot read"),

@@ -31,7 +31,7 @@ use crate::plan::{Plan, Problem};
 use crate::render;
 use crate::render::paint;
 use crate::rootfs::Rootfs;
-use crate::text::{printed, text_with, wrap};
+use crate::text::{printed, text, text_with, wrap};
 use crate::value::mount::ExtraMount;
 
 /// The flags that change a spec.
@@ -135,6 +135,13 @@ impl MadeSpec {
                     net.publish.push(port);
                 }
             }
+        }
+        if self.image.is_some()
+            && let Some(net) = spec.net.as_mut().filter(|net| net.is_host() && !net.publish.is_empty())
+        {
+            // As Docker: the ports of the command are ports of the host already.
+            net.publish.clear();
+            render::err(&format!("WARNING: {}\n", text("docker.publish.host")));
         }
         Ok(())
     }

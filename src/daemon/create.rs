@@ -14,7 +14,7 @@ use super::request::ApiRequest;
 use super::settings::{flag, host, keys, list, pairs, string, targets, truth};
 use crate::container::store::ContainerStore;
 use crate::image::store::ImageStore;
-use crate::text::text_with;
+use crate::text::{text, text_with};
 
 /// Makes a container.
 pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
@@ -47,7 +47,17 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     let printed = String::from_utf8_lossy(&printed);
     let mut lines: Vec<&str> = printed.lines().collect();
     let id = lines.pop().unwrap_or_default().trim().to_owned();
-    created(&id, &[])
+    created(&id, &warnings(&body["HostConfig"]))
+}
+
+/// What the client prints besides the ID.
+fn warnings(host: &Value) -> Vec<String> {
+    let publishes = host["PublishAllPorts"] == true
+        || host["PortBindings"].as_object().is_some_and(|map| !map.is_empty());
+    match host["NetworkMode"] == "host" && publishes {
+        true => vec![text("docker.publish.host")],
+        false => Vec::new(),
+    }
 }
 
 /// What the client finds again in the answer of `inspect`.

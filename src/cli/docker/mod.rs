@@ -15,6 +15,7 @@ pub(super) use self::mounts::WantedVolume;
 #[cfg(feature = "images")]
 pub(super) use self::wanted::Pull;
 pub(super) use self::wanted::Wanted;
+use self::wanted::wrong_value;
 use crate::error::{Error, Result};
 use crate::text::{text, text_with};
 
@@ -83,17 +84,13 @@ impl DockerArgs {
         let mut wanted = Wanted::default();
         for (number, value) in &self.given {
             let flag = &FLAGS[*number];
-            let wrong = |why: String| {
-                let values =
-                    [("flag", &*format!("--{}", flag.long)), ("value", &crate::text::printed(value))];
-                Error::usage(text_with("docker.value", &values)).why(why)
-            };
+            let wrong = |why: String| wrong_value(flag.long, value).why(why);
             if flag.takes == Takes::Nothing && !boolean(value.to_str().unwrap_or_default()).map_err(wrong)? {
                 continue;
             }
             match flag.meaning {
                 Meaning::Key(keys) => {
-                    wanted.keys.push((flag.long, filled(flag, keys, value).map_err(wrong)?))
+                    wanted.key(flag.long, value, filled(flag, keys, value).map_err(wrong)?);
                 }
                 Meaning::Note(note) => note(&mut wanted, value).map_err(wrong)?,
                 Meaning::Refused(why) => {

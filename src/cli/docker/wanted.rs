@@ -13,7 +13,7 @@ use crate::cgroups::devices::Rule;
 use crate::config::exec::variables;
 use crate::config::spec::{Spec, yaml};
 use crate::container::attach::parse_keys;
-use crate::error::{Error, ExitKind, Mistake, Result};
+use crate::error::{Error, Mistake, Result};
 use crate::network::HOST_GATEWAY;
 use crate::network::ports::Port;
 use crate::text::{printed, text, text_with};
@@ -33,11 +33,22 @@ pub(crate) enum Pull {
     Never,
 }
 
+/// A flag that stands for keys of a spec.
+#[derive(Debug)]
+pub(super) struct FlagKeys {
+    /// Its name, without the hyphens.
+    pub(super) flag: &'static str,
+    /// Its value, as it was given.
+    pub(super) value: OsString,
+    /// The keys, as YAML.
+    pub(super) keys: String,
+}
+
 /// What the flags ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// Keys of a spec, as YAML, each with the name of its flag.
-    pub(super) keys: Vec<(&'static str, String)>,
+    /// The flags that are keys of a spec.
+    pub(super) keys: Vec<FlagKeys>,
     env: Vec<OsString>,
     env_files: Vec<PathBuf>,
     mounts: Vec<WantedMount>,
@@ -174,9 +185,9 @@ pub(super) fn cpu_shares(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 fn unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
-    let value = string(value)?;
-    if value.parse() != Ok(0.0) {
-        wanted.keys.push((flag, put(keys, "{}", value)));
+    let written = string(value)?;
+    if written.parse() != Ok(0.0) {
+        wanted.key(flag, value, put(keys, "{}", written));
     }
     Ok(())
 }
@@ -202,7 +213,7 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
         wanted.mounts.push(WantedMount::Extra(ExtraMount::Bind { source, target, readonly: true }));
     }
     let rule = serde_json::Value::from(rule);
-    wanted.keys.push(("device", format!("devices: {{ allow: [{rule}] }}")));
+    wanted.key("device", value, format!("devices: {{ allow: [{rule}] }}"));
     Ok(())
 }
 
@@ -212,7 +223,7 @@ pub(super) fn pids_limit(wanted: &mut Wanted, value: &OsStr) -> Noted {
         "-1" | "0" => Ok(()),
         number => {
             let most: u64 = number.parse().map_err(|_| text("docker.number"))?;
-            wanted.keys.push(("pids-limit", format!("pids: {{ max: {most} }}")));
+            wanted.key("pids-limit", value, format!("pids: {{ max: {most} }}"));
             Ok(())
         }
     }
@@ -223,7 +234,7 @@ pub(super) fn ulimit(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let (name, limit) = string(value)?.split_once('=').ok_or_else(|| text("docker.pair"))?;
     let (name, limit) =
         (serde_json::Value::from(name), serde_json::Value::from(limit.replace("-1", "unlimited")));
-    wanted.keys.push(("ulimit", format!("rlimits: {{ {name}: {limit} }}")));
+    wanted.key("ulimit", value, format!("rlimits: {{ {name}: {limit} }}"));
     Ok(())
 }
 
@@ -334,20 +345,33 @@ pub(super) fn log_driver(_: &mut Wanted, value: &OsStr) -> Noted {
     }
 }
 
-/// The error of keys that a flag stands for. It is one of the command line.
-fn wrong_keys(flag: &str, mistakes: Vec<Mistake>) -> Error {
-    Error { kind: ExitKind::Usage, ..Error::mistakes(flag, mistakes) }
+impl FlagKeys {
+    /// The error of a wrong value. It names the flag: the user did not write the keys.
+    fn wrong(&self, mistakes: &[Mistake]) -> Error {
+        let reasons = mistakes.iter().map(|mistake| mistake.what.clone());
+        reasons.fold(wrong_value(self.flag, &self.value), Error::why)
+    }
+}
+
+/// The error of a flag with a wrong value.
+pub(super) fn wrong_value(flag: &str, value: &OsStr) -> Error {
+    let values = [("flag", &*format!("--{flag}")), ("value", &printed(value))];
+    Error::usage(text_with("docker.value", &values))
 }
 
 impl Wanted {
+    /// Adds keys that a flag stands for.
+    pub(super) fn key(&mut self, flag: &'static str, value: &OsStr, keys: String) {
+        self.keys.push(FlagKeys { flag, value: value.to_owned(), keys });
+    }
+
     /// Puts into the spec what it has keys for.
     ///
     /// # Errors
     /// A value is wrong.
     pub(crate) fn apply(&self, mut spec: Spec) -> Result<Spec> {
-        for (flag, keys) in &self.keys {
-            let name = format!("--{flag}");
-            spec = yaml::with(&spec, keys, &name).map_err(|mistakes| wrong_keys(&name, mistakes))?;
+        for flag in &self.keys {
+            spec = yaml::with(&spec, &flag.keys, flag.flag).map_err(|mistakes| flag.wrong(&mistakes))?;
         }
         if let Some(workdir) = &self.workdir {
             spec.workdir = Some(workdir.clone());
@@ -395,10 +419,7 @@ impl Wanted {
     /// Docker's value is memory and swap together.
     fn apply_swap(&self, spec: &mut Spec) -> Result<()> {
         let Some(written) = self.memory_swap.as_deref() else { return Ok(()) };
-        let wrong = |why: String| {
-            let values = [("flag", "--memory-swap"), ("value", written)];
-            Error::usage(text_with("docker.value", &values)).why(why)
-        };
+        let wrong = |why: String| wrong_value("memory-swap", OsStr::new(written)).why(why);
         if written == "-1" {
             spec.memory.iter_mut().for_each(|memory| memory.swap = None);
             return Ok(());

@@ -79,6 +79,9 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
     let shown = printed(written);
     let wrong = |key: &str| Error::failed(text_with(key, &[("user", &shown)]));
     let unread = |error: std::io::Error| wrong("exec.with.unread").why(crate::error::io_text(&error));
+    let none = |key: &str, part: &[u8]| {
+        Error::failed(text_with(key, &[("name", &printed(OsStr::from_bytes(part)))]))
+    };
     let bytes = written.as_bytes();
     let (user, group) = match bytes.iter().position(|byte| *byte == b':') {
         Some(colon) => (&bytes[..colon], Some(&bytes[colon + 1..])),
@@ -103,7 +106,7 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
     };
     let account = match account {
         Some(uid) => Err(uid),
-        None => Ok(accounts.user(user).map_err(unread)?.ok_or_else(|| wrong("exec.with.user.none"))?),
+        None => Ok(accounts.user(user).map_err(unread)?.ok_or_else(|| none("exec.with.user.none", user))?),
     };
     // A number is never a name, but an account may have it: then its groups are those of the user.
     let (uid, account) = match account {
@@ -121,7 +124,9 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
         None => own_gid,
         Some(group) => match id(group)? {
             Some(gid) => gid,
-            None => accounts.group(group).map_err(unread)?.ok_or_else(|| wrong("exec.with.group.none"))?,
+            None => {
+                accounts.group(group).map_err(unread)?.ok_or_else(|| none("exec.with.group.none", group))?
+            }
         },
     };
     let home = home.unwrap_or_else(|| if uid == 0 { "/root" } else { "/" }.into());
