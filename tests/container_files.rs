@@ -220,6 +220,45 @@ fn a_container_becomes_a_layer_of_an_image() {
 }
 
 /// Only a container with a cgroup can be paused: an ordinary user's has none here.
+/// The image runs as the container did.
+#[test]
+fn an_image_of_a_container_has_its_config() {
+    let home = KeptHome::new();
+    home.out(&["image", "from-host", "tool", "sh", "id"]);
+    // An ordinary user has one ID here.
+    let user = if is_root() { "3" } else { "0" };
+    let flags = [
+        "-l",
+        "a=b",
+        "-e",
+        "FOO=bar",
+        "-w",
+        "/usr",
+        "-u",
+        user,
+        "--entrypoint",
+        "sh",
+        "--stop-signal",
+        "INT",
+    ];
+    let create =
+        [&["create", "--network", "none", "--name", "box"][..], &flags, &["tool", "-c", "id"]].concat();
+    home.out(&create);
+    home.out(&["commit", "box", "mine"]);
+    let about: serde_json::Value = serde_json::from_str(&home.out(&["image", "inspect", "mine"])).unwrap();
+    let config = &about[0]["Config"];
+    let wanted = serde_json::json!({
+        "Cmd": ["-c", "id"], "Entrypoint": ["sh"], "Labels": {"a": "b"}, "User": user, "WorkingDir": "/usr", "StopSignal": "SIGINT",
+    });
+    for (key, value) in wanted.as_object().unwrap() {
+        assert_eq!(config[key], *value, "{key} {config}");
+    }
+    let env = config["Env"].to_string();
+    assert!(env.contains("FOO=bar") && env.contains("PATH=") && !env.contains("HOSTNAME="), "{env}");
+    let pruned = home.out(&["container", "prune", "-f"]);
+    assert!(pruned.contains("Total reclaimed space: "), "{pruned}");
+}
+
 #[test]
 fn a_container_is_paused_while_it_is_committed_unless_the_user_says_no() {
     let home = KeptHome::new();

@@ -74,6 +74,9 @@ fn a_wrong_value_is_named_with_its_flag() {
         ("--pids-limit", "x", "a number"),
         ("--tmpfs", "/x:size=zz", "a number of bytes"),
         ("--publish", "80:x", "port"),
+        ("--cpu-quota", "500", "1000 microseconds"),
+        ("--cpu-quota", "99999999999", "a number of CPUs"),
+        ("--cpu-period", "5", "1000000 microseconds"),
     ] {
         let told = home.refused(&["create", flag, value, "tool", "true"], 2);
         // The keys of a spec are not shown: the user did not write them.

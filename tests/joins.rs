@@ -470,3 +470,38 @@ fn an_answer_about_a_namespace_that_cannot_be_read_is_an_error() {
     }
     assert!(["NS_GET_PARENT", "NS_GET_USERNS"].iter().all(|one| named.contains(one)), "{named:?}");
 }
+
+/// The other container may have been started again meanwhile, and have another name.
+#[test]
+fn a_container_that_stays_joins_again_at_each_start() {
+    let home = KeptHome::new();
+    let first = home.spec("uts: { hostname: first }\n", "exec sleep 600");
+    home.out(&["run", "-d", "--name", "first", &first]);
+    let second = home.spec("", "exec sleep 600");
+    let flags: &[&str] = match is_root() {
+        true => &["--uts=container:first"],
+        false => &["--uts=container:first", "--userns=container:first"],
+    };
+    home.out(&[&["run", "-d", "--name", "second"], flags, &[&second]].concat());
+    let are_together = || {
+        let [one, other] = ["first", "second"].map(|name| {
+            let name = if home.status(name) == "absent" { "renamed" } else { name };
+            link(home.pid(name, "command"), "uts")
+        });
+        one == other
+    };
+    assert!(are_together());
+    home.out(&["restart", "-t", "0", "first"]);
+    assert!(!are_together());
+    let verified = home.out(&["verify", "second"]);
+    assert!(verified.contains("when this container was started"), "{verified}");
+    home.out(&["restart", "-t", "0", "second"]);
+    assert!(are_together());
+    let verified = home.out(&["verify", "second"]);
+    assert!(!verified.contains("when this container was started"), "{verified}");
+    home.out(&["rename", "first", "renamed"]);
+    home.out(&["restart", "-t", "0", "second"]);
+    assert!(are_together());
+    home.out(&["stop", "-t", "0", "renamed", "second"]);
+    assert!(home.refused(&["start", "second"], 1).contains("no running container"));
+}

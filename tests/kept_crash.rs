@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::background::with_argument;
 use support::kept::{KeptHome, in_run, lives};
-use support::{binary, is_root, random, rounds, sample, text, wait_until};
+use support::{binary, is_root, random, rounds, sample, skip, text, wait_until};
 
 fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid as i32), signal).unwrap();
@@ -38,6 +38,49 @@ fn a_container_whose_supervisor_is_killed_has_ended() {
     // It starts again.
     home.out(&["start", "web"]);
     assert_eq!(home.status("web"), "running");
+}
+
+/// A config that cannot be read concerns its container alone. That one can be removed, also while it runs.
+#[test]
+fn a_container_that_cannot_be_read_is_in_nobodys_way() {
+    let home = KeptHome::new();
+    home.sleeper("broken");
+    home.sleeper("web");
+    let (supervisor, command) = (home.pid("broken", "supervisor"), home.pid("broken", "command"));
+    // A value that would be lost when it is read again is never written.
+    for quota in ["500", "99999999999"] {
+        assert!(home.refused(&["update", "--cpu-quota", quota, "broken"], 2).contains("wrong value"));
+    }
+    assert_eq!(home.status("broken"), "running");
+    fs::write(home.container("broken").join("config.json"), "{}").unwrap();
+    home.out(&["volume", "ls"]);
+    home.out(&["system", "df"]);
+    assert_eq!(home.status("web"), "running");
+    assert!(home.refused(&["stop", "broken"], 1).contains("cannot be read"));
+    home.out(&["rm", "-f", "broken"]);
+    wait_until("it has ended", || !lives(supervisor) && !lives(command));
+    assert_eq!(home.out(&["ps", "-aq"]).lines().count(), 1);
+}
+
+/// When a PID namespace ends, its processes do too, also the supervisors.
+#[test]
+fn a_container_of_a_pid_namespace_that_has_ended_has_ended() {
+    let name = "a_container_of_a_pid_namespace_that_has_ended_has_ended";
+    if !is_root() {
+        return skip(
+            name,
+            "machine: an ordinary user is root in the namespace of `sandbox pid`, with another RUN",
+        );
+    }
+    let home = KeptHome::new();
+    let spec = home.spec("", "exec sleep 600");
+    let script = format!("{} run -d --name inner {spec}; {0} top inner", binary().display());
+    let listed = home.out(&["pid", "-q", "--", "sh", "-c", &script]);
+    assert!(listed.contains("sleep 600"), "{listed}");
+    wait_until("it has ended", || home.status("inner") == "exited");
+    assert_eq!(home.out(&["wait", "inner"]), "255");
+    home.out(&["start", "inner"]);
+    assert!(home.out(&["top", "inner"]).contains("sleep 600"));
 }
 
 /// The PIDs of another boot or another machine mean nothing here, even if processes have them.

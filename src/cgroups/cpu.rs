@@ -66,6 +66,8 @@ pub struct Cpu {
 const PERIOD: u64 = 100_000;
 /// The minimum quota that the kernel accepts, in microseconds.
 const LEAST: u64 = 1000;
+/// The periods that the kernel accepts, in microseconds.
+const PERIODS: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
 
 /// A number of CPUs, stored as microseconds of each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,12 +81,20 @@ impl Cpus {
 
     /// The part of a quota in each period, both in microseconds, as Docker's flags have it. Zero is Docker's default period, and
     /// no quota.
-    pub fn of_quota(quota: i64, period: i64) -> Option<Cpus> {
-        let quota = u64::try_from(quota).ok().filter(|quota| *quota > 0)?;
+    ///
+    /// # Errors
+    /// The kernel does not accept the quota or the period, or it is a number of CPUs that no flag could have.
+    pub fn of_quota(quota: i64, period: i64) -> Result<Option<Cpus>, String> {
         let period = u64::try_from(period).ok().filter(|period| *period > 0).unwrap_or(PERIOD);
-        Some(Cpus(
-            (u128::from(quota) * u128::from(PERIOD) / u128::from(period)).try_into().unwrap_or(u64::MAX),
-        ))
+        if !PERIODS.contains(&period) {
+            return Err(text("cpu.period.form"));
+        }
+        let Some(quota) = u64::try_from(quota).ok().filter(|quota| *quota > 0) else { return Ok(None) };
+        if quota < LEAST {
+            return Err(text("cpu.quota.form"));
+        }
+        let part = quota as f64 / period as f64;
+        part.to_string().parse().map(Some)
     }
 
     /// The number of CPUs: 0.5 is half of one.
@@ -296,10 +306,15 @@ mod tests {
     #[test]
     fn a_quota_is_a_part_of_its_period() {
         for (quota, period, part) in [(50_000, 0, 0.5), (50_000, 100_000, 0.5), (3000, 1000, 3.0)] {
-            assert_eq!(Cpus::of_quota(quota, period).map(Cpus::part), Some(part));
+            assert_eq!(Cpus::of_quota(quota, period).unwrap().map(Cpus::part), Some(part));
         }
         for (quota, period) in [(0, 0), (-1, 100_000), (0, 1000)] {
-            assert_eq!(Cpus::of_quota(quota, period), None);
+            assert_eq!(Cpus::of_quota(quota, period), Ok(None));
+        }
+        for (quota, period) in
+            [(999, 0), (1, 0), (i64::MAX, 0), (1_000_000_000, 0), (1000, 999), (1000, 1_000_001)]
+        {
+            assert!(Cpus::of_quota(quota, period).is_err(), "{quota} {period}");
         }
     }
 

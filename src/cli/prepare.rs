@@ -63,6 +63,8 @@ pub(super) struct Layered {
     pub(super) stop_signal: Option<String>,
     pub(super) exposed: Vec<String>,
     pub(super) volumes: Vec<PathBuf>,
+    /// Its user, as the command line or the image names it.
+    pub(super) user: Option<String>,
     /// The supplementary groups of its user.
     pub(super) groups: Vec<u32>,
     /// As long as it is held, no command removes the layers.
@@ -106,6 +108,7 @@ pub(super) fn with_user(layered: &mut Layered, wishes: &Wishes, image_user: &str
     }
     let accounts = accounts();
     if let Some(user) = wanted {
+        layered.user = Some(user.to_string_lossy().into_owned());
         let user = user_of(&user, &accounts)?;
         spec.run_as = Some(user.ids);
         layered.groups = possible_groups(spec, user.groups);

@@ -32,6 +32,7 @@ use crate::render;
 use crate::render::paint;
 use crate::rootfs::Rootfs;
 use crate::text::{printed, text, text_with, wrap};
+use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 
 /// The flags that change a spec.
@@ -120,6 +121,7 @@ impl MadeSpec {
         {
             uts.hostname = hostname.map(OsString::from);
         }
+        join_by_id(spec);
         if self.wanted.publishes_all {
             let net = spec.net.get_or_insert_default();
             let of_image = layered.exposed.iter().map(|port| {
@@ -380,4 +382,17 @@ fn spec_of(image: &str) -> Result<Spec> {
 #[cfg(not(feature = "images"))]
 fn spec_of(image: &str) -> Result<Spec> {
     Err(Error::failed(text_with("image.without", &[("name", &printed(image))])))
+}
+
+/// Names the containers that stay by their IDs where their namespaces are joined: they may get other names.
+fn join_by_id(spec: &mut Spec) {
+    let named = spec.joins().into_iter().filter_map(|(feature, target)| match target {
+        JoinTarget::Container(name) if target.is_container() => Some((feature, name.clone())),
+        _ => None,
+    });
+    for (feature, name) in named.collect::<Vec<_>>() {
+        if let Ok(container) = ContainerStore::open().and_then(|store| store.find(&name)) {
+            spec.set_join(feature, Some(JoinTarget::Container(container.record.id.to_string())));
+        }
+    }
 }

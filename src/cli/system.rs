@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::image::as_docker;
-use super::image::prune::{images_of_containers, is_from};
+use super::image::prune::is_from;
 use super::kept::{format_of, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::store::ContainerStore;
@@ -104,7 +104,8 @@ fn row(kind: &'static str, total: usize, active: usize, size: u64, free: u64) ->
 fn images(explain: &ExplainArg) -> Result<SpaceRow> {
     let store = ImageStore::open()?;
     explain.tell()(&"read(<index.json>); read(<layers/*/about.json>)", "image.explain.df");
-    let used = images_of_containers()?;
+    let used: Vec<String> =
+        ContainerStore::open()?.all()?.0.into_iter().map(|kept| kept.record.image).collect();
     let mut all: BTreeMap<_, Vec<StoredImage>> = BTreeMap::new();
     for image in store.all()? {
         all.entry(image.id.clone()).or_default().push(image);
@@ -143,7 +144,7 @@ fn containers(explain: &ExplainArg) -> Result<SpaceRow> {
 fn volumes(explain: &ExplainArg) -> Result<SpaceRow> {
     explain.tell()(&"statx(<volumes/*>)", "image.explain.df.volumes");
     let store = VolumeStore::open()?;
-    let users = store.users(&ContainerStore::open()?)?;
+    let users = store.known_users(&ContainerStore::open()?)?;
     let sizes: Vec<(bool, u64)> =
         store.all()?.iter().map(|volume| (users.contains_key(&volume.name), store.size(volume))).collect();
     let size = sizes.iter().map(|(_, size)| size).sum();

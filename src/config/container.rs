@@ -187,6 +187,14 @@ impl<T> Namespace<T> {
         matches!(self, Namespace::New(_))
     }
 
+    /// What is joined, and the name of the namespace, to be changed.
+    fn joined_mut(&mut self) -> Option<(&JoinTarget, &mut Option<String>)> {
+        match self {
+            Namespace::Join { target, namespace, .. } => Some((target, namespace)),
+            _ => None,
+        }
+    }
+
     /// What is joined, and the name of the namespace.
     fn joined(&self) -> Option<(&JoinTarget, Option<&str>)> {
         match self {
@@ -221,6 +229,24 @@ impl ContainerNamespaces {
             Some((kind, target, name))
         };
         all.into_iter().filter_map(joined).collect()
+    }
+
+    /// Changes the names of the namespaces that are joined.
+    pub fn rename_joined(&mut self, mut change: impl FnMut(Feature, &JoinTarget, &mut Option<String>)) {
+        let ContainerNamespaces { pid, mnt, net, uts, ipc, user, cgroup, time } = self;
+        let all = [
+            (Feature::Pid, pid.joined_mut()),
+            (Feature::Mnt, mnt.joined_mut()),
+            (Feature::Net, net.joined_mut()),
+            (Feature::Uts, uts.joined_mut()),
+            (Feature::Ipc, ipc.joined_mut()),
+            (Feature::User, user.joined_mut()),
+            (Feature::Cgroup, cgroup.joined_mut()),
+            (Feature::Time, time.joined_mut()),
+        ];
+        for (kind, joined) in all {
+            joined.into_iter().for_each(|(target, name)| change(kind, target, name));
+        }
     }
 }
 

@@ -115,8 +115,10 @@ pub(super) fn plan(config: &Config, host: &Host, draft: &mut Draft) {
                 if let Some(error) = obstacle().or_else(|| is_other.then(|| replaced(joined))) {
                     draft.problem_of(kind, "join", error);
                 }
-                let found = Joined::new(joined, turn);
-                draft.join(Joined { namespace: name.map_or(found.namespace, str::to_owned), ..found });
+                draft.join(match name.filter(|_| is_other) {
+                    Some(name) => Joined::lost(kind, name, target),
+                    None => Joined::new(joined, turn),
+                });
             }
             Some((_, Err(error))) => {
                 draft.problem_of(kind, "join", error.clone());

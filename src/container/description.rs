@@ -141,9 +141,10 @@ fn known_config(container: &KeptContainer) -> Value {
     let process = &record.config.process;
     let hostname = record.config.environment.namespaces.uts.options().and_then(|uts| uts.hostname.clone());
     let (entrypoint, command) = process.args.split_at(record.entrypoint.min(process.args.len()));
+    let user = record.user.clone().or(process.user.map(|user| user.to_string())).unwrap_or_default();
     json!({
         "Hostname": hostname.map(printed),
-        "User": process.user.map(|user| user.to_string()).unwrap_or_default(),
+        "User": user,
         "Tty": process.terminal,
         "OpenStdin": record.open_stdin,
         "Env": words(process.env.as_deref().unwrap_or_default()),

@@ -317,11 +317,27 @@ pub fn remove(
     }
 }
 
+/// Removes a container whose config cannot be read. Its supervisor read it when it started, so it can still end the command.
+///
+/// # Errors
+/// As [`remove`].
+pub fn remove_unread(store: &ContainerStore, id: &Id, explain: Explainer) -> Result<()> {
+    if let Some(mut client) = SupervisorClient::connect(id, explain)? {
+        let stop = ClientMessage::Stop { signal: Some(libc::SIGKILL), timeout: Some(0), keeps: false };
+        explain.step("send(<socket>, {\"stop\": {\"signal\": 9, \"timeout\": 0}})", "container.explain.stop");
+        let deadline = Instant::now() + END;
+        if client.send(&stop).and_then(|()| client.answer(Some(deadline))).is_ok() {
+            client.await_end(deadline);
+        }
+    }
+    remove_files(store, id, explain)
+}
+
 /// Removes the files of a container that does not run.
 ///
 /// # Errors
 /// As [`remove`].
-pub fn remove_files(store: &ContainerStore, id: &Id, explain: Explainer) -> Result<()> {
+fn remove_files(store: &ContainerStore, id: &Id, explain: Explainer) -> Result<()> {
     let run = file::path_text(&run_directory::path().join(id.as_str()).join("lock"));
     explain.step(format!("flock(<{run}>, LOCK_EX)"), "container.explain.lock");
     let deadline = Instant::now() + LOCK;

@@ -51,6 +51,9 @@ pub struct ContainerRecord {
     /// How many words of its command are the entrypoint. The others are what Docker calls the command.
     #[serde(default)]
     pub entrypoint: usize,
+    /// Its user, as the command line or its image named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Whether its standard input stays open for clients. Otherwise it reads /dev/null.
     pub open_stdin: bool,
     /// The signal that asks it to stop: its number.
@@ -167,6 +170,9 @@ pub struct ProcessPlace {
     pub pid_namespace: Option<String>,
     /// RUN.
     pub run: String,
+    /// The device of the filesystem with RUN. A container has the same path on another one.
+    #[serde(default)]
+    pub run_device: Option<u64>,
 }
 
 impl ProcessPlace {
@@ -178,6 +184,10 @@ impl ProcessPlace {
             boot: read("/proc/sys/kernel/random/boot_id"),
             pid_namespace: own_pid_namespace(),
             run: file::path_text(&run_directory::path()),
+            run_device: run_directory::path()
+                .parent()
+                .and_then(|parent| rustix::fs::stat(parent).ok())
+                .map(|found| found.st_dev),
         }
     }
 }
@@ -188,6 +198,11 @@ impl ProcessPlace {
     pub fn is_on_another_machine(&self, here: &ProcessPlace) -> bool {
         let is_unknown = self.machine.is_empty() || here.machine.is_empty() && self.boot == here.boot;
         self.machine != here.machine && !is_unknown
+    }
+
+    /// Whether its RUN is that of `here`. Then a lock there tells whether its owner lives.
+    pub fn has_same_run(&self, here: &ProcessPlace) -> bool {
+        self.run == here.run && self.run_device.is_some() && self.run_device == here.run_device
     }
 }
 

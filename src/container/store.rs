@@ -16,7 +16,9 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-use self::files::{CONTAINERS, Directories, NAMES, names_of, read_json, remove_directory, target_of, unread};
+use self::files::{
+    CONTAINERS, Directories, NAMES, config_of, names_of, read_json, remove_directory, target_of, unread,
+};
 use super::events::{self, Event, EventAction, EventReader};
 use super::id::{self, Id};
 use super::name;
@@ -137,20 +139,18 @@ impl ContainerStore {
         Ok((all, unread))
     }
 
-    /// The configs of all containers, as they are written. Nothing is corrected.
+    /// The configs of all containers, as they are written, or why one cannot be read. Nothing is corrected.
     ///
     /// # Errors
-    /// One cannot be read.
-    pub fn records(&self) -> Result<Vec<ContainerRecord>> {
+    /// The list cannot be read.
+    pub fn records(&self) -> Result<Vec<Result<ContainerRecord>>> {
         let Some(directories) = &self.directories else { return Ok(Vec::new()) };
-        let mut records = Vec::new();
-        for id in self.ids(directories)? {
+        let read = |id: &Id| {
             let found = directories.containers.directory(id.as_str().as_ref());
-            if let Some(directory) = found.map_err(|unusable| unread(&id, unusable.reason()))? {
-                records.push(read_json(&directory, &id, CONFIG, MAX_CONFIG)?);
-            }
-        }
-        Ok(records)
+            let directory = found.map_err(|unusable| unread(id, unusable.reason())).transpose()?;
+            Some(directory.and_then(|directory| read_json(&directory, id, CONFIG, MAX_CONFIG)))
+        };
+        Ok(self.ids(directories)?.iter().filter_map(read).collect())
     }
 
     /// The container with this name, this ID, or an ID that begins so and no other does.
@@ -278,9 +278,7 @@ impl ContainerStore {
         unfinished: &str,
         record: &ContainerRecord,
     ) -> io::Result<()> {
-        let mut config = serde_json::to_vec(record).unwrap_or_default();
-        config.push(b'\n');
-        made.replace(CONFIG, &config, true)?;
+        made.replace(CONFIG, &config_of(record)?, true)?;
         made.replace(STATE, &ContainerState::created().to_json(), true)?;
         upper::make(made, record)?;
         made.sync()?;
@@ -434,9 +432,7 @@ impl ContainerStore {
         let _lock = self.lock()?;
         let directory = &container.directory;
         let changed = change(read_json(directory, id, CONFIG, MAX_CONFIG)?)?;
-        let mut config = serde_json::to_vec(&changed).unwrap_or_default();
-        config.push(b'\n');
-        directory.replace(CONFIG, &config, true).map_err(|error| {
+        config_of(&changed).and_then(|config| directory.replace(CONFIG, &config, true)).map_err(|error| {
             let what = text_with("container.update.unwritten", &[("path", &printed(directory.path()))]);
             storage::explain_io(Error::failed(what), &error, directory.path())
         })?;

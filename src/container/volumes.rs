@@ -18,6 +18,7 @@ use super::events::Event;
 use super::id::Id;
 use super::name;
 use super::object_events::EventKind;
+use super::record::ContainerRecord;
 use super::store::ContainerStore;
 use super::upper;
 use crate::error::{Error, ExitKind, Result};
@@ -283,19 +284,22 @@ impl VolumeStore {
         Ok(lock)
     }
 
-    /// The volumes that containers have, each with their IDs. Only their configs are read: to correct a state could remove a
-    /// container, and so wait for the lock of this command.
+    /// The volumes that containers have, each with their IDs, for a list. Containers that cannot be read are passed over.
+    ///
+    /// # Errors
+    /// The list of containers cannot be read.
+    pub fn known_users(&self, containers: &ContainerStore) -> Result<BTreeMap<String, Vec<Id>>> {
+        Ok(by_volume(containers.records()?.into_iter().flatten()))
+    }
+
+    /// The same, for a command that removes what has no user. Only configs are read: to correct a state could remove a container,
+    /// and so wait for the lock of this command.
     ///
     /// # Errors
     /// A config cannot be read, so it is not known which volumes it has.
-    pub fn users(&self, containers: &ContainerStore) -> Result<BTreeMap<String, Vec<Id>>> {
-        let mut users: BTreeMap<String, Vec<Id>> = BTreeMap::new();
-        for record in containers.records()? {
-            for volume in record.volumes {
-                users.entry(volume.name).or_default().push(record.id.clone());
-            }
-        }
-        Ok(users)
+    fn users(&self, containers: &ContainerStore) -> Result<BTreeMap<String, Vec<Id>>> {
+        let records: Result<Vec<ContainerRecord>> = containers.records()?.into_iter().collect();
+        records.map(by_volume)
     }
 
     /// The size of its files.
@@ -373,4 +377,13 @@ fn failed(place: &HomePlace, unusable: Unusable) -> Error {
         Unusable::Failed(error) => storage::explain_io(Error::failed(what), &error, &place.path),
         unusable => Error::failed(what).why(unusable.reason()),
     }
+}
+fn by_volume(records: impl IntoIterator<Item = ContainerRecord>) -> BTreeMap<String, Vec<Id>> {
+    let mut users: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+    for record in records {
+        for volume in record.volumes {
+            users.entry(volume.name).or_default().push(record.id.clone());
+        }
+    }
+    users
 }

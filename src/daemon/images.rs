@@ -12,7 +12,7 @@ use super::answer::{Answered, ApiError, empty, json_answer, ok};
 use super::command::{blocking, run, words};
 use super::containers::find as find_container;
 use super::request::{ApiRequest, Filters, known_filters};
-use super::settings::{list as texts, string};
+use super::settings::{list as texts, pairs, string};
 use crate::container::store::ContainerStore;
 use crate::image::history::{self, ImageStep};
 use crate::image::inspected::inspected;
@@ -306,6 +306,18 @@ pub(super) async fn commit(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
             .iter()
             .map(|one| super::settings::flag("change", &format!("ENV {}", quoted(one)))),
     );
+    for (name, value) in pairs(&body, "Labels")? {
+        line.push(super::settings::flag("change", &format!("LABEL {}", quoted(&format!("{name}={value}")))));
+    }
+    for (name, instruction) in [("ExposedPorts", "EXPOSE"), ("Volumes", "VOLUME")] {
+        for key in body[name].as_object().into_iter().flatten().map(|(key, _)| key) {
+            let value = if name == "Volumes" { json!([key]).to_string() } else { key.clone() };
+            line.push(super::settings::flag("change", &format!("{instruction} {value}")));
+        }
+    }
+    if query.get("pause").is_some() && !query.is("pause") {
+        line.push("--pause=false".into());
+    }
     line.extend(words(&["--", container.record.id.as_str()]));
     if query.get("repo").is_some() {
         line.push(full_name(&request, "repo")?.into());

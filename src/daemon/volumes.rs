@@ -20,7 +20,7 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     known_filters(&filters, &["dangling", "driver", "label", "name"])?;
     let found = blocking(move || {
         let store = VolumeStore::open()?;
-        let users = store.users(&ContainerStore::open()?)?;
+        let users = store.known_users(&ContainerStore::open()?)?;
         let has = |volume: &Volume, name: &str, value: &str| match name {
             "name" => volume.name.contains(value),
             "driver" => value == "local",
@@ -95,7 +95,7 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
 /// The volumes with their sizes, for `system df`.
 pub(super) fn rows() -> Answered<Vec<Value>> {
     let store = VolumeStore::open()?;
-    let users = store.users(&ContainerStore::open()?)?;
+    let users = store.known_users(&ContainerStore::open()?)?;
     let row = |volume: &Volume| {
         let mut row = volume.inspected();
         let count = users.get(&volume.name).map_or(0, Vec::len);

@@ -15,6 +15,7 @@ use crate::feature::Feature;
 use crate::observe::processes::read_started;
 use crate::observe::{Unread, proc};
 use crate::text::{text, text_with};
+use crate::value::join::short;
 
 /// The name of the journal in the directory of a run.
 pub const JOURNAL: &str = "journal";
@@ -95,7 +96,7 @@ pub fn own_pid_namespace() -> Option<String> {
 /// # Errors
 /// There is no such container, or there are several; RUN cannot be trusted.
 pub fn find(name: &str) -> Result<NameLine> {
-    let values = [("name", name)];
+    let values = [("name", short(name))];
     let mut unread = Unread::default();
     match &*meant(running(&mut unread)?, name) {
         [line] => Ok(line.clone()),

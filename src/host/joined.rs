@@ -19,7 +19,7 @@ use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
 use crate::sys::ns_ioctl;
 use crate::text::{printed, text, text_with};
-use crate::value::join::JoinTarget;
+use crate::value::join::{JoinTarget, short};
 use crate::value::typed::TypedCommand;
 
 /// The type of the filesystem of namespaces: `NSFS_MAGIC` of statfs(2).
@@ -144,7 +144,7 @@ impl JoinedNamespace {
         let pid = self.pid.map(|pid| pid.to_string()).unwrap_or_default();
         match &self.target {
             JoinTarget::Container(name) if *name != pid => {
-                text_with("join.container", &[("name", name), ("pid", &pid)])
+                text_with("join.container", &[("name", short(name)), ("pid", &pid)])
             }
             JoinTarget::Container(_) => text_with("join.process", &[("pid", &pid)]),
             _ => printed(&self.path),

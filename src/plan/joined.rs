@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::feature::Feature;
 use crate::host::joined::{JoinedNamespace, OpenNamespace};
+use crate::text::text_with;
 use crate::value::bytes;
 use crate::value::join::JoinTarget;
 
@@ -65,7 +66,7 @@ impl Joined {
         Joined {
             kind,
             namespace: name.to_owned(),
-            of: target.to_string(),
+            of: text_with("join.former", &[("target", &target.to_string())]),
             path: target.written().into(),
             identity: (0, 0),
             open: None,

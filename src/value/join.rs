@@ -43,6 +43,11 @@ impl JoinTarget {
         }
     }
 
+    /// Whether it is a container by its name or its ID. A process with this PID is always the same one.
+    pub fn is_container(&self) -> bool {
+        matches!(self, JoinTarget::Container(name) if name.parse::<u32>().is_err())
+    }
+
     /// As a spec has it.
     pub fn written(&self) -> OsString {
         match self {
@@ -61,10 +66,20 @@ impl FromStr for JoinTarget {
     }
 }
 
+/// For messages: the ID of a container is shortened.
 impl fmt::Display for JoinTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printed(self.written()))
+        match self {
+            JoinTarget::Container(name) => write!(f, "container:{}", printed(short(name))),
+            _ => f.write_str(&printed(self.written())),
+        }
     }
+}
+
+/// The first 12 digits of the ID of a container, which name it too. A name stays as it is.
+pub fn short(container: &str) -> &str {
+    let is_id = container.len() == 64 && container.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { &container[..12] } else { container }
 }
 
 impl Serialize for JoinTarget {

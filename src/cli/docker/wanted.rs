@@ -359,6 +359,20 @@ pub(super) fn wrong_value(flag: &str, value: &OsStr) -> Error {
     Error::usage(text_with("docker.value", &values))
 }
 
+/// The number of CPUs that `--cpu-quota` and `--cpu-period` mean together.
+///
+/// # Errors
+/// The kernel does not accept them.
+pub(crate) fn quota(quota: Option<i64>, period: Option<i64>) -> Result<Option<Cpus>> {
+    Cpus::of_quota(quota.unwrap_or(0), period.unwrap_or(0)).map_err(|why| {
+        let (flag, value) = match quota {
+            Some(quota) => ("cpu-quota", quota),
+            None => ("cpu-period", period.unwrap_or(0)),
+        };
+        wrong_value(flag, OsStr::new(&value.to_string())).why(why)
+    })
+}
+
 impl Wanted {
     /// Adds keys that a flag stands for.
     pub(super) fn key(&mut self, flag: &'static str, value: &OsStr, keys: String) {
@@ -391,7 +405,7 @@ impl Wanted {
             spec.env.insert(name.to_owned(), value.to_owned());
         }
         self.apply_swap(&mut spec)?;
-        if let Some(cpus) = Cpus::of_quota(self.cpu_quota.unwrap_or(0), self.cpu_period.unwrap_or(0)) {
+        if let Some(cpus) = quota(self.cpu_quota, self.cpu_period)? {
             spec.cpu.get_or_insert_default().cpus = Some(cpus);
         }
         self.apply_security(&mut spec)?;

@@ -14,6 +14,7 @@ use super::output_file::OutputFile;
 use super::{as_docker, name_from, own_maps, print_added};
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::find;
+use crate::container::description::described;
 use crate::container::life;
 use crate::container::record::ContainerStatus;
 use crate::container::store::{ContainerStore, KeptContainer};
@@ -163,7 +164,7 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
     let parts = store.parts(&base.descriptor).map_err(as_docker)?;
     let document = store.document(&base.id).map_err(as_docker)?;
     let mut config: Value = read_json(&document, &base.id.to_string()).map_err(as_docker)?;
-    config["config"] = changed(config["config"].take(), &args.change)?;
+    config["config"] = changed(config_with(&container, config["config"].take()), &args.change)?;
     let tell = args.explain.tell();
     let is_paused = paused(&container, args).map_err(as_docker)?;
     let added = (|| {
@@ -203,6 +204,48 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
             .map_err(as_docker)?;
     }
     print_added(&store, added)
+}
+
+/// The variables that each container gets, so that they say nothing about its image.
+const USUAL: [&str; 4] = ["PATH", "HOME", "TERM", "HOSTNAME"];
+
+/// The part `config` of an image: that of the base image, with what the container was started with.
+fn config_with(container: &KeptContainer, mut config: Value) -> Value {
+    let own = &described(container)["Config"];
+    for key in ["Cmd", "Entrypoint", "User"] {
+        config[key] = own[key].clone();
+    }
+    // It is / if nothing was asked for.
+    if own["WorkingDir"] != "/" {
+        config["WorkingDir"] = own["WorkingDir"].clone();
+    }
+    if own["StopSignal"] != "SIGTERM" {
+        config["StopSignal"] = own["StopSignal"].clone();
+    }
+    for key in ["Labels", "ExposedPorts", "Volumes"] {
+        for (name, value) in own[key].as_object().into_iter().flatten() {
+            config[key][name] = value.clone();
+        }
+    }
+    let name_of = |variable: &Value| {
+        variable
+            .as_str()
+            .and_then(|variable| Some(variable.split_once('=')?.0.to_owned()))
+            .unwrap_or_default()
+    };
+    let of_image: Vec<String> = config["Env"].as_array().into_iter().flatten().map(name_of).collect();
+    let is_wanted = |variable: &&Value| {
+        let name = name_of(variable);
+        of_image.contains(&name) || !USUAL.contains(&&*name)
+    };
+    let env: Vec<&Value> = own["Env"].as_array().into_iter().flatten().filter(is_wanted).collect();
+    config["Env"] = json!(env);
+    if let Some(config) = config.as_object_mut() {
+        config.retain(|_, value| !value.is_null() && *value != "");
+        // It is for builds that begin with the base image.
+        config.remove("OnBuild");
+    }
+    config
 }
 
 /// Pauses a container that runs, so that its files do not change while they are read. Returns whether it did. Only where it was

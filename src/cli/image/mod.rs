@@ -107,6 +107,7 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
         stop_signal: Some(run.stop_signal).filter(|signal| !signal.is_empty()),
         exposed: run.exposed_ports.into_keys().collect(),
         volumes: run.volumes.into_keys().map(|path| Path::new("/").join(path)).collect(),
+        user: None,
         groups: Vec::new(),
         lock: Some(lock),
     };

@@ -219,6 +219,7 @@ fn create_layered(
         mount_flags,
         config: independent(config),
         entrypoint: layered.entrypoint,
+        user: layered.user,
         open_stdin: keeping.open_stdin,
         stop_signal: args.stop_signal.or(image_signal).unwrap_or(libc::SIGTERM),
         // Never is later than any time.

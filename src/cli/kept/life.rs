@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
+use crate::value::units::human;
 
 /// The flags of `stop`.
 #[derive(Debug, Args)]
@@ -212,7 +213,7 @@ pub(crate) fn rm(color: Color, args: &RmArgs) -> Result<u8> {
             }),
             // Its files cannot be read.
             Err(error) => match name.to_str().map(|name| store.id_of(name)).transpose() {
-                Ok(Some(Some(id))) if args.force => life::remove_files(&store, &id, explain),
+                Ok(Some(Some(id))) if args.force => life::remove_unread(&store, &id, explain),
                 _ => Err(error),
             },
         };
@@ -289,7 +290,7 @@ pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
     let is_unused = |container: &KeptContainer| {
         matches!(container.state.status, ContainerStatus::Created | ContainerStatus::Exited)
     };
-    let (mut removed, mut has_failed) = (Vec::new(), false);
+    let (mut removed, mut freed, mut has_failed) = (Vec::new(), 0, false);
     let is_wanted = |container: &KeptContainer| {
         let has = |value: &str| filter::has(container, "label", value).unwrap_or(false);
         until.iter().all(|until| container.record.created < *until)
@@ -300,8 +301,12 @@ pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
             })
     };
     for container in all.into_iter().filter(is_unused).filter(is_wanted) {
+        let size = container.written_size().ok().flatten().unwrap_or_default();
         match life::remove(&store, &container, false, explain.explainer()) {
-            Ok(()) => removed.push(format!("{}\n", container.record.id)),
+            Ok(()) => {
+                removed.push(format!("{}\n", container.record.id));
+                freed += size;
+            }
             Err(error) => {
                 has_failed = true;
                 render::err(&render::error::text(&error));
@@ -311,7 +316,7 @@ pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
     if !removed.is_empty() {
         render::out(&format!("{}\n{}\n", text("container.prune.deleted"), removed.concat()));
     }
-    render::out(&(text("container.prune.space") + "\n"));
+    render::out(&(text_with("container.prune.space", &[("size", &human(freed))]) + "\n"));
     Ok(u8::from(has_failed))
 }
 

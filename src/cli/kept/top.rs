@@ -8,6 +8,7 @@ use clap::Args;
 use super::{as_docker, find, tell_reading};
 use crate::cli::explain::ExplainArg;
 use crate::container::processes::pids;
+use crate::container::record::ProcessPlace;
 use crate::container::refusal;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
@@ -37,6 +38,9 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
     let Some(command) = container.state.command.filter(|_| container.state.status.is_active()) else {
         return Err(refusal::not_running(&container));
     };
+    if container.state.lives(&ProcessPlace::here()).is_none() {
+        return Err(Error::failed(text("container.top.namespace")));
+    }
     let explain = args.explain.explainer();
     tell_reading(explain, &container);
     explain.step("read(</proc/PID/stat>), …", "container.explain.pids");

@@ -6,6 +6,7 @@ use super::{Names, as_docker, each_named, tell_reading};
 use crate::cgroups::blkio::Blkio;
 use crate::cgroups::cpu::{Cpu, Cpus};
 use crate::cgroups::memory::Memory;
+use crate::cli::docker::wanted::quota;
 use crate::cli::explain::ExplainArg;
 use crate::config::container::Resources;
 use crate::container::limits::{self, LimitChange, NewLimit};
@@ -68,13 +69,13 @@ pub(crate) struct UpdateArgs {
 }
 
 impl UpdateArgs {
-    fn change(&self) -> LimitChange {
+    fn change(&self) -> Result<LimitChange> {
         let limit = match self.memory {
             Some(NewLimit::At(limit)) => Some(limit),
             _ => None,
         };
         let memory = Memory { limit, swap: None, reservation: self.memory_reservation };
-        let quota = Cpus::of_quota(self.cpu_quota.unwrap_or(0), self.cpu_period.unwrap_or(0));
+        let quota = quota(self.cpu_quota, self.cpu_period)?;
         let cpu = Cpu {
             shares: self.cpu_shares,
             weight: None,
@@ -82,7 +83,7 @@ impl UpdateArgs {
             cpuset: self.cpuset_cpus.clone(),
         };
         let blkio = Blkio { weight: self.blkio_weight, ..Blkio::default() };
-        LimitChange {
+        Ok(LimitChange {
             resources: Resources {
                 memory: Some(memory).filter(|memory| *memory != Memory::default()),
                 cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
@@ -93,7 +94,7 @@ impl UpdateArgs {
             memory_and_swap: self.memory_swap,
             pids: self.pids_limit,
             restart: self.restart,
-        }
+        })
     }
 }
 
@@ -107,7 +108,7 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     if let Some((flag, _, why)) = refused.into_iter().find(|(_, value, _)| value.is_some()) {
         return Err(Error::usage(text_with("docker.refused", &[("flag", flag)])).why(text(why)));
     }
-    let change = args.change();
+    let change = args.change()?;
     if change.resources == Resources::default()
         && !change.lifts_memory
         && change.memory_and_swap.is_none()

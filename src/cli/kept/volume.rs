@@ -148,7 +148,7 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
     let store = VolumeStore::open().map_err(as_docker)?;
     explain.explainer().step("getdents64(<HOME/volumes>)", "volume.explain.list");
     let used = match filters.iter().any(|(name, _)| *name == "dangling") {
-        true => store.users(&ContainerStore::open().map_err(as_docker)?).map_err(as_docker)?,
+        true => store.known_users(&ContainerStore::open().map_err(as_docker)?).map_err(as_docker)?,
         false => Default::default(),
     };
     let mut all = store.all().map_err(as_docker)?;

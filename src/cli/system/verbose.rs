@@ -124,7 +124,7 @@ fn images(kept: &[KeptContainer]) -> Result<Vec<Value>> {
 /// The volumes, with how many containers have each.
 fn volumes() -> Result<Vec<Value>> {
     let store = VolumeStore::open()?;
-    let users = store.users(&ContainerStore::open()?)?;
+    let users = store.known_users(&ContainerStore::open()?)?;
     let row = |volume: Volume| {
         let links = users.get(&volume.name).map_or(0, Vec::len);
         let size = human(store.size(&volume));

@@ -26,7 +26,7 @@ pub(super) fn known(container: &KeptContainer) -> Value {
     });
     json!({
         "NetworkMode": match &record.config.environment.namespaces.net {
-            Namespace::Join { target, .. } => target.to_string(),
+            Namespace::Join { target, .. } => printed(target.written()),
             _ => network_mode(container).to_owned(),
         },
         "Memory": memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.0),
@@ -193,7 +193,7 @@ fn capabilities(container: &KeptContainer) -> (Vec<String>, Vec<String>) {
 fn mode<T>(namespace: &Namespace<T>, new: &str) -> String {
     match namespace {
         Namespace::Host => "host".to_owned(),
-        Namespace::Join { target, .. } => target.to_string(),
+        Namespace::Join { target, .. } => printed(target.written()),
         Namespace::New(_) => new.to_owned(),
     }
 }

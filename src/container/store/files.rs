@@ -81,6 +81,14 @@ pub(super) fn remove_directory(parent: &PrivateDirectory, name: &OsStr) -> io::R
     parent.remove_directory(name)
 }
 
+/// The content of config.json. A container whose config cannot be read is lost, so each is read before it is written.
+pub(super) fn config_of(record: &ContainerRecord) -> io::Result<Vec<u8>> {
+    let mut config = serde_json::to_vec(record)?;
+    serde_json::from_slice::<ContainerRecord>(&config)?;
+    config.push(b'\n');
+    Ok(config)
+}
+
 /// Reads a file of a container.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(
     directory: &PrivateDirectory,

@@ -27,17 +27,23 @@ impl ContainerStore {
         if state.place.is_on_another_machine(&self.here) {
             return Ok(ContainerState { status: ContainerStatus::Elsewhere, ..state });
         }
-        if !state.status.is_active() || state.lives(&self.here) != Some(false) {
+        // The processes of another PID namespace cannot be seen. The lock of the run tells.
+        let is_dead = |state: &ContainerState| match state.lives(&self.here) {
+            Some(lives) => !lives,
+            None => state.place.has_same_run(&self.here),
+        };
+        if !state.status.is_active() || !is_dead(&state) {
             return Ok(state);
         }
         let why =
             if state.place.boot == self.here.boot { "container.lost.killed" } else { "container.lost.boot" };
         // Another process may be about to start it, or has seen the same.
         let Ok(Some(own)) = OwnRun::claim(id.as_str(), Duration::ZERO) else {
-            return Ok(if state.lives_by_its_lock(&self.here) { state } else { state.lost(text(why)) });
+            let lives = state.lives(&self.here).is_none() || state.lives_by_its_lock(&self.here);
+            return Ok(if lives { state } else { state.lost(text(why)) });
         };
         let mut state: ContainerState = read_json(directory, id, STATE, MAX_STATE)?;
-        if state.status.is_active() && state.lives(&self.here) == Some(false) {
+        if state.status.is_active() && is_dead(&state) {
             state = state.lost(text(why));
             // On a filesystem that is full or read-only, the next command finds the same.
             if self.write_state(directory, &state).is_ok() {

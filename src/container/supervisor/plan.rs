@@ -12,6 +12,7 @@ use crate::exec;
 use crate::feature::Purpose;
 use crate::host::cgroups::{CgroupParent, LeftLimits};
 use crate::host::command;
+use crate::host::joined::JoinedNamespace;
 use crate::observe::hierarchy::Controller;
 use crate::plan::{Draft, Frame, Plan, Streams};
 
@@ -34,7 +35,13 @@ const COUNTED: [Controller; 7] = [
 pub fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
     let ContainerRecord { config, open_stdin, id, .. } = &container.record;
     let id = id.as_str();
-    let config = Config { name: Some(container.name.clone()), ..config.clone() };
+    let mut config = Config { name: Some(container.name.clone()), ..config.clone() };
+    config.environment.namespaces.rename_joined(|_, target, name| {
+        // Another container may have been started again since then. Then it has new namespaces.
+        if target.is_container() {
+            *name = None;
+        }
+    });
     let mut machine = Machine::with_cgroups(&config, &COUNTED);
     if let Some(cgroups) = &mut machine.host.cgroups {
         cgroups.keep_within(left);
@@ -44,6 +51,9 @@ pub fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
             id.clone_into(&mut cgroups.name);
         }
     }
+    config.environment.namespaces.rename_joined(|kind, _, name| {
+        *name = machine.host.joined(kind).map(JoinedNamespace::name).or_else(|| name.take());
+    });
     let arguments = config.process.args.clone();
     let name = arguments.first().cloned().unwrap_or_default();
     let path = config.process.variable("PATH").unwrap_or_default();
