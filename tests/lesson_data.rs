@@ -76,6 +76,14 @@ fn mistakes_in_the_data_are_named() {
         assert_eq!(output.status.code(), Some(125), "{error}");
         assert!(error.contains("01-look.yaml") && error.contains(expected), "{error}");
     }
+    // The place of a name that is not known is that of the name.
+    for (from, to) in [("fails: shell}", "fails: shelll}"), ("same_as: checker", "same_as: nobody")] {
+        let pack = pack("01-look", from, to);
+        let data = fs::read_to_string(pack.path().join("exercises/01-look.yaml")).unwrap();
+        let line = 1 + data.lines().position(|line| line.contains(to)).unwrap();
+        let error = text(&lesson(pack.path(), &["lint"]).stderr);
+        assert!(error.contains(&format!("01-look.yaml:{line}:")), "{line}: {error}");
+    }
 }
 
 /// The wrong answer is twice the number of the task.
@@ -113,6 +121,9 @@ fn a_wrong_answer_that_is_computed_has_its_own_message() {
     let second = check(2 * count);
     let measured = format!("Measured: {}.", 2 * count + 1);
     assert!(second.contains(&expected) && second.contains(&measured), "{second}");
+    // A negative number is no option of the command line.
+    let negative = lesson(&["check", "devices", "--answer", "-5"]);
+    assert!(negative.contains("You said -5"), "{negative}");
     assert!(check(2 * count + 1).contains("passed"), "{count}");
 }
 

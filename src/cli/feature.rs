@@ -21,12 +21,12 @@ use crate::exec::{self, Watch};
 use crate::feature::{Feature, Purpose};
 use crate::host::command;
 use crate::render::equivalents;
-use crate::render::paint::{Color, Stream, decide};
+use crate::render::paint::{self, Color, Stream, decide};
 use crate::render::{self, contrast};
 use crate::teach::agent::Agent;
 use crate::teach::demo::{self, Canvas, Stage};
 use crate::teach::{difference, mistakes};
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, wrap};
 use crate::value::shell::quote;
 
 /// The flags of a feature, the common flags, and the command.
@@ -199,7 +199,11 @@ pub(super) fn make_mistake(
         }
         let width = 2 + all.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(12);
         for (name, mistake) in all {
-            render::out(&format!("{name:<width$}{mistake}\n"));
+            let mut name = name;
+            for line in wrap(&mistake, paint::width().saturating_sub(width)) {
+                render::out(&format!("{name:<width$}{line}\n"));
+                name = "";
+            }
         }
         return Ok(0);
     }

@@ -64,7 +64,8 @@ pub fn ending(feature: Feature) -> String {
     if let Some(next) = text_if_any(&format!("{feature}.demo.next")) {
         let next = text_with("demo.next", &[("why", &next)]);
         wrap(&next, width).iter().for_each(|line| out.push_str(&format!("{line}\n")));
-        let name = demo::next(feature).map_or("run", Feature::name);
+        // After the last one comes the lesson about a container, which uses them together.
+        let name = demo::next(feature).map_or("lesson start container", Feature::name);
         let _ = writeln!(out, "   sandbox {name}");
     }
     let _ = writeln!(out, "{}\n   sandbox {feature} --explain -- bash", text("demo.shell"));

@@ -231,7 +231,8 @@ impl Shell {
                 self.before.push(format!("mkdir -p {}", quote(directory)))
             }
             CgroupCall::Make { directory, .. } => {
-                self.before.push(format!("g={}; mkdir -p {}", quote(directory), variable(directory)));
+                self.before.push(format!("g={}", quote(directory)));
+                self.before.push(format!("mkdir -p {}", variable(directory)));
                 self.cgroup = Some(directory.clone());
             }
             // The plan starts the child in this cgroup, by the flag CLONE_INTO_CGROUP. A shell moves itself.

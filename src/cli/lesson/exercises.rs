@@ -61,7 +61,7 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     pace: PaceArgs,
     /// Your answer to a prediction
-    #[arg(long, value_name = "ANSWER")]
+    #[arg(long, value_name = "ANSWER", allow_hyphen_values = true)]
     answer: Option<String>,
 }
 

@@ -6,12 +6,14 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::advice::{text, text_with};
+use super::answer::{NumberBase, is_same, not_a_number};
 use super::data::{Check, Exercise, ExerciseKind, SUBJECT, Sought};
 use super::fact::{FactValue, Standpoint};
 use super::pace::Pace;
 use super::pack::Lesson;
 use super::place::Scratch;
 use super::predicate::{expected, holds};
+use super::relatives::innermost;
 use super::script::{Processes, Surroundings};
 use super::seed::{StudentValues, fill};
 use crate::error::{Error, ExitKind, Result};
@@ -179,8 +181,8 @@ impl Attempt<'_> {
         text_with("lesson.subject.none", &[("command", &line.join(" "))])
     }
 
-    /// The one process with exactly these arguments. It can be in any PID namespace below that of the caller. A sentence
-    /// says why there is none.
+    /// The one process with exactly these arguments; of a process and its descendants, the innermost. It can be in any PID
+    /// namespace below that of the caller. A sentence says why there is none.
     fn find(&self, sought: &Sought) -> Result<std::result::Result<Subject, String>> {
         let arguments = self.arguments(sought);
         let wanted: Vec<u8> = arguments.iter().flat_map(|argument| argument.bytes().chain([0])).collect();
@@ -199,6 +201,10 @@ impl Attempt<'_> {
         };
         let refused = found.iter().find(|pid| is_refused(pid)).copied();
         found.retain(is_own);
+        // A program that forks and waits for its child: the child is the one that it made.
+        if let Some(pid) = innermost(&found) {
+            found = vec![pid];
+        }
         Ok(match found[..] {
             [pid] => Subject::open(pid, &TypedCommand::of_this_process()).map_err(|_| self.missing(sought)),
             [] => Err(match refused {
@@ -224,10 +230,11 @@ impl Attempt<'_> {
             ));
         };
         let measured = self.printed_by(self.exercise.measure.as_deref().unwrap_or_default())?;
-        if plain(answer) == plain(&measured) {
+        let base = if self.exercise.hexadecimal { NumberBase::Sixteen } else { NumberBase::Ten };
+        if is_same(answer, &measured, base) {
             return Ok(Marking::Passed);
         }
-        if let Some(why) = not_a_number(answer, &measured) {
+        if let Some(why) = not_a_number(answer, &measured, base) {
             return Ok(self.failed(FORM, Some(why), &[]));
         }
         let mut message = "answer";
@@ -237,7 +244,7 @@ impl Attempt<'_> {
                 (None, Some(script)) => self.printed_by(script)?,
                 (None, None) => continue,
             };
-            if plain(&text) == plain(answer) {
+            if is_same(&text, answer, base) {
                 message = &wrong.fails;
                 break;
             }
@@ -276,18 +283,6 @@ impl Attempt<'_> {
     }
 }
 
-/// Why an answer cannot be right: numbers are measured, and it has something else. A digit can be hexadecimal.
-fn not_a_number(answer: &str, measured: &str) -> Option<String> {
-    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
-    let count = measured.split_whitespace().count();
-    let may_be = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit() || b"-+.,x".contains(&byte));
-    if !measured.split_whitespace().all(is_number) || answer.split_whitespace().all(may_be) {
-        return None;
-    }
-    let values = [("answer", answer), ("count", &*count.to_string())];
-    Some(text_with(if count == 1 { "lesson.answer.number" } else { "lesson.answer.numbers" }, &values))
-}
-
 /// A value in a message. A long one is cut.
 fn shown(value: &FactValue) -> String {
     const MAX: usize = 200;
@@ -297,9 +292,4 @@ fn shown(value: &FactValue) -> String {
         (_, true) => text.chars().take(MAX).chain("...".chars()).collect(),
         _ => text,
     }
-}
-
-/// An answer without what does not matter: blanks around it, and the case of letters.
-fn plain(answer: &str) -> String {
-    answer.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

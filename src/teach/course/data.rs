@@ -38,7 +38,7 @@ pub struct LessonData {
 #[schemars(extend("required" = ["kind", "solution", "wrong"]))]
 #[schemars(extend("if" = { "properties": { "kind": { "const": "predict" } } }))]
 #[schemars(extend("then" = { "required": ["measure"], "properties": { "subject": false, "checks": false } }))]
-#[schemars(extend("else" = { "required": ["subject", "checks"], "properties": { "measure": false } }))]
+#[schemars(extend("else" = { "required": ["subject", "checks"], "properties": { "measure": false, "hexadecimal": false } }))]
 pub struct Exercise {
     /// What the learner does.
     pub kind: ExerciseKind,
@@ -74,6 +74,9 @@ pub struct Exercise {
     /// Of a prediction: a bash script that measures. What it prints is the right answer.
     #[serde(default)]
     pub measure: Option<String>,
+    /// Of a prediction: its numbers are written in base 16. An answer can begin with `0x`.
+    #[serde(default)]
+    pub hexadecimal: bool,
     /// A bash script that solves the exercise; of a prediction, the right answer.
     pub solution: String,
     /// Wrong solutions, by name.
@@ -193,6 +196,10 @@ pub enum Fact {
     File(String),
     /// The target of a link in `/proc/PID`: `root`, `cwd`, `exe`.
     Link(String),
+    /// The kind of the socket that this link in `/proc/PID` leads to: `unix`, `tcp`, `udp`. `fd/3` is descriptor 3.
+    Socket(String),
+    /// The targets of all links in a directory of `/proc/PID`: `fd`.
+    Links(String),
     /// The lines of a file, read by a process in the same namespaces.
     Inside(String),
     /// The result of open(2) in the same namespaces: `ok`, or the name of the errno.
@@ -217,6 +224,9 @@ pub enum Fact {
     Relatives(Relation),
     /// The lines of a file in `/proc/PPID`, where PPID is its parent: `cmdline`.
     Parent(String),
+    /// The lines of a file in `/proc` of each of its starters: `cmdline`. With an init, the supervisor of a container that
+    /// stays is no parent of the command, but a starter.
+    Starters(String),
     /// A key of the YAML file that the learner has in the work directory. Use it only beside a fact of a live process.
     Spec(SpecFact),
 }
@@ -308,6 +318,10 @@ pub enum Predicate {
     Has(String),
     /// No item is this.
     HasNot(String),
+    /// One item begins with this: a line of a file.
+    BeginsWith(String),
+    /// One item ends with this.
+    EndsWith(String),
     /// The text contains this.
     Contains(String),
     /// The text does not contain this.
@@ -397,7 +411,10 @@ impl Fact {
                 format!("{}, {}", process(&format!("net/{name}")), process(&format!("net/{name}6")))
             }
             Fact::Relatives(_) => "/proc/*/status, PPid".to_owned(),
+            Fact::Socket(path) => format!("{}, {}", process(&filled(path)), process("net/*")),
+            Fact::Links(path) => process(&format!("{}/*", filled(path))),
             Fact::Parent(path) => format!("/proc/PPID/{}", filled(path)),
+            Fact::Starters(path) => format!("/proc/*/status, PPid; /proc/STARTER/{}", filled(path)),
             Fact::Spec(spec) => format!("{}, {}", spec.file, spec.key),
         }
     }

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
-use super::data::{Fact, MountPart, Predicate, Relation, SpecFact, Transport};
+use super::data::{Fact, MountPart, Predicate, SpecFact, Transport};
+use super::relatives;
 use super::seed::{StudentValues, fill};
 use crate::error::Result;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{self, Version};
 use crate::observe::proc::{self, status_of};
-use crate::observe::{Observation, Value, file, mountinfo, net, processes};
+use crate::observe::{Observation, Value, file, mountinfo, net};
 use crate::sys::signal::{self, SignalSet};
 use crate::teach::compare::{self, Subject};
 
@@ -43,11 +44,11 @@ impl FactValue {
         }
     }
 
-    fn one(text: &str) -> FactValue {
+    pub(super) fn one(text: &str) -> FactValue {
         FactValue { items: vec![text.to_owned()], separator: " ", refused: None }
     }
 
-    fn list(items: Vec<String>) -> FactValue {
+    pub(super) fn list(items: Vec<String>) -> FactValue {
         FactValue { items, separator: " ", refused: None }
     }
 
@@ -61,7 +62,7 @@ impl FactValue {
         FactValue { items: Vec::new(), separator: " ", refused: Some(reason.into()) }
     }
 
-    fn of(result: std::io::Result<String>, read: impl Fn(&str) -> FactValue) -> FactValue {
+    pub(super) fn of(result: std::io::Result<String>, read: impl Fn(&str) -> FactValue) -> FactValue {
         match result {
             Ok(content) => read(&content),
             Err(error) => match error.raw_os_error() {
@@ -168,8 +169,13 @@ impl Standpoint<'_> {
                 listening(&process, *transport, |address| address.port().to_string())
             }
             Fact::ListeningOn(transport) => listening(&process, *transport, SocketAddr::to_string),
-            Fact::Relatives(relation) => relatives(&process, *relation),
-            Fact::Parent(path) => parent(&process, &filled(path)),
+            Fact::Socket(path) => socket(&process, &filled(path)),
+            Fact::Links(path) => {
+                FactValue::of(links_in(&format!("{process}/{}", filled(path))), FactValue::lines)
+            }
+            Fact::Relatives(relation) => relatives::names(&process, *relation),
+            Fact::Parent(path) => relatives::file_of_parent(&process, &filled(path)),
+            Fact::Starters(path) => relatives::file_of_starters(&process, &filled(path)),
             Fact::Spec(spec) => self.spec(spec),
         })
     }
@@ -203,6 +209,31 @@ impl Standpoint<'_> {
             None => FactValue::refused("no such key"),
         }
     }
+}
+
+/// The kind of the socket that a link leads to: the name of the table of the network namespace that has its inode.
+fn socket(process: &str, link: &str) -> FactValue {
+    FactValue::of(file::read_link(format!("{process}/{link}")), |target| {
+        let Some(inode) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) else {
+            return FactValue::refused(format!("no socket: {target}"));
+        };
+        let has_it = |table: &&str| {
+            let content = file::read_text(format!("{process}/net/{table}")).unwrap_or_default();
+            content.lines().any(|line| line.split_whitespace().any(|word| word == inode))
+        };
+        let tables = ["unix", "tcp", "tcp6", "udp", "udp6"];
+        match tables.into_iter().find(has_it) {
+            Some(table) => FactValue::one(table.trim_end_matches('6')),
+            None => FactValue::refused("another kind of socket"),
+        }
+    })
+}
+
+/// The targets of the links in a directory, one a line. A link that is removed meanwhile has none.
+fn links_in(directory: &str) -> std::io::Result<String> {
+    let entries = std::fs::read_dir(directory)?;
+    let targets = entries.flatten().filter_map(|entry| file::read_link(entry.path()).ok());
+    Ok(targets.map(|target| target + "\n").collect())
 }
 
 /// The value of a key in a file with lines `KEY VALUE`.
@@ -297,56 +328,12 @@ fn listening(process: &str, transport: Transport, part: impl Fn(&SocketAddr) -> 
     }
 }
 
-/// A file in /proc of the parent. The arguments in `cmdline` are separated by a blank, not by the byte 0.
-fn parent(process: &str, path: &str) -> FactValue {
-    let content = file::read_text(format!("{process}/status")).and_then(|status| {
-        let parent = status_of(&status, "PPid").unwrap_or_default();
-        file::read_text(format!("/proc/{parent}/{path}"))
-    });
-    FactValue::of(content, |content| FactValue::lines(&content.replace('\0', " ")))
-}
-
-/// The names of related processes.
-fn relatives(process: &str, relation: Relation) -> FactValue {
-    let status = |pid: &str| file::read_text(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |status: &str, name: &str| status_of(status, name).unwrap_or_default().to_owned();
-    let own = match file::read_text(format!("{process}/status")) {
-        Ok(own) => own,
-        Err(error) => return FactValue::of(Err(error), FactValue::one),
-    };
-    // The PIDs of the ancestors, each with its name.
-    let ancestors = |of: &str| -> Vec<(String, String)> {
-        let (mut all, mut parent) = (Vec::new(), field(of, "PPid"));
-        while parent != "0" && !parent.is_empty() {
-            let status = status(&parent);
-            all.push((parent, field(&status, "Name")));
-            parent = field(&status, "PPid");
-        }
-        all
-    };
-    if let Relation::Ancestors | Relation::Starters = relation {
-        let checker = status("self");
-        let mut shared: Vec<String> = ancestors(&checker).into_iter().map(|(pid, _)| pid).collect();
-        // `lesson test` starts what it checks.
-        shared.push(field(&checker, "Pid"));
-        shared.retain(|_| relation == Relation::Starters);
-        let own = ancestors(&own).into_iter().filter(|(pid, _)| !shared.contains(pid));
-        return FactValue::list(own.map(|(_, name)| name).collect());
-    }
-    let mut names = Vec::new();
-    let pid = field(&own, "Pid");
-    for status in processes::pids().iter().map(|child| status(&child.to_string())) {
-        let is_zombie = field(&status, "State").starts_with('Z');
-        if field(&status, "PPid") == pid && is_zombie == (relation == Relation::Zombies) {
-            names.push(field(&status, "Name"));
-        }
-    }
-    FactValue::list(names)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
+    use crate::teach::course::data::Relation;
 
     #[test]
     fn the_facts_of_this_process_are_those_of_the_kernel() {
@@ -361,6 +348,11 @@ mod tests {
         assert!(read(Fact::Signals("SigCgt".into())).refused.is_none());
         assert!(!read(Fact::Relatives(Relation::Ancestors)).items.is_empty());
         assert!(read(Fact::Relatives(Relation::Starters)).items.is_empty());
+        assert!(read(Fact::Starters("cmdline".into())).items.is_empty());
+        let pair = std::os::unix::net::UnixStream::pair().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert!(read(Fact::Links("fd".into())).items.contains(&"/dev/null".to_owned()));
+        drop(null);
         let parent = nix::unistd::getppid().as_raw().to_string();
         assert_eq!(read(Fact::Parent("stat".into())).text().split(' ').next(), Some(&*parent));
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -373,6 +365,9 @@ mod tests {
         let address = socket.local_addr().unwrap().to_string();
         assert!(read(Fact::ListeningOn(Transport::Udp)).items.contains(&address));
         // A connected socket does not wait for others.
+        let link = |descriptor| Fact::Socket(format!("fd/{descriptor}"));
+        assert_eq!(read(link(socket.as_raw_fd())).text(), "udp");
+        assert_eq!(read(link(pair.0.as_raw_fd())).text(), "unix");
         socket.connect("127.0.0.2:9").unwrap();
         assert!(!read(Fact::ListeningOn(Transport::Udp)).items.contains(&address));
         assert_eq!(read(Fact::Open("/no/such".into())).text(), "ENOENT");

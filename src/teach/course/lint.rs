@@ -35,13 +35,20 @@ pub(super) fn pack(pack: &Pack, content: &dyn Fn(&str) -> String, mistakes: &mut
     for lesson in &pack.lessons {
         for language in lesson.texts.keys() {
             let file = path_of(lesson, language);
-            let mut linter =
-                Linter { lesson, content: content(&file), file, mistakes: Vec::new(), of_data: Vec::new() };
+            let data_file = format!("exercises/{:02}-{}.yaml", lesson.number, lesson.name);
+            let mut linter = Linter {
+                lesson,
+                content: content(&file),
+                file,
+                data: content(&data_file),
+                data_file,
+                mistakes: Vec::new(),
+                of_data: Vec::new(),
+            };
             linter.check(pack, &lesson.texts[language]);
             mistakes.append(&mut linter.mistakes);
-            let data = format!("exercises/{:02}-{}.yaml", lesson.number, lesson.name);
-            let of_data = std::mem::take(&mut linter.of_data);
-            for what in of_data.into_iter().map(|what| Mistake::whole(&data, what)) {
+            // Each language finds those of the data.
+            for what in std::mem::take(&mut linter.of_data) {
                 if !mistakes.contains(&what) {
                     mistakes.push(what);
                 }
@@ -67,8 +74,10 @@ struct Linter<'a> {
     lesson: &'a Lesson,
     content: String,
     file: String,
+    data: String,
+    data_file: String,
     mistakes: Vec<Mistake>,
-    of_data: Vec<String>,
+    of_data: Vec<Mistake>,
 }
 
 impl Linter<'_> {
@@ -77,7 +86,8 @@ impl Linter<'_> {
     }
 
     fn wrong_data(&mut self, key: &str, values: &[(&str, &str)]) {
-        self.of_data.push(text_with(key, values));
+        let line = line_of(&self.data, values.iter().map(|(_, name)| *name));
+        self.of_data.push(mistake(&self.data, &self.data_file, line, text_with(key, values)));
     }
 
     fn check(&mut self, pack: &Pack, text: &LessonText) {
@@ -299,6 +309,24 @@ impl Linter<'_> {
             }
         }
     }
+}
+
+/// The line of a file of data, from 1, that these names lead to: that of an exercise, and in it that of its check. A name
+/// that is not there is left out.
+fn line_of<'a>(data: &str, names: impl Iterator<Item = &'a str>) -> usize {
+    let lines: Vec<&str> = data.lines().collect();
+    let is_in_word = |character: char| character.is_alphanumeric() || "-_".contains(character);
+    let mut found = 0;
+    for name in names.filter(|name| !name.is_empty()) {
+        let is_key =
+            |line: &&str| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
+        let has_it = |line: &&str| line.split(|character| !is_in_word(character)).any(|word| word == name);
+        let after = &lines[found.min(lines.len())..];
+        if let Some(index) = after.iter().position(is_key).or_else(|| after.iter().position(has_it)) {
+            found += index;
+        }
+    }
+    found + 1
 }
 
 /// The names of the messages of an exercise: of its checks, or of the wrong answers of a prediction; and that of a

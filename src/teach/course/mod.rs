@@ -6,11 +6,12 @@
 //! ([`data`]), which the languages share, and pictures ([`picture`]). [`lint`] finds what they lack.
 //!
 //! [`check`] finds the process that a learner has made, reads facts about it from the kernel ([`fact`]), and compares them
-//! (`predicate`). Values differ per student ([`seed`]). [`here`] finds what cannot be done on this machine. [`pace`]
+//! (`predicate`); an answer to a prediction is compared with what is measured (`answer`). Values differ per student ([`seed`]). [`here`] finds what cannot be done on this machine. [`pace`]
 //! scales waits to the machine. [`trial`] proves for authors that an exercise fails untouched, passes when
 //! it is solved, and answers each wrong solution. [`skeleton`] writes a new lesson to begin with.
 
 pub mod advice;
+mod answer;
 pub mod check;
 pub mod data;
 pub mod fact;
@@ -23,6 +24,7 @@ pub mod picture;
 pub mod place;
 mod predicate;
 pub mod progress;
+mod relatives;
 #[cfg(test)]
 mod schema;
 pub mod script;

@@ -9,7 +9,7 @@ use super::check::Attempt;
 use super::seed::{fill, is_random, random};
 use crate::error::{Error, Result};
 use crate::teach::replace::replace;
-use crate::text::{printed, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The name of a [`Scratch`] begins with this. A random word follows.
 const SCRATCH: &str = "sandbox-lesson-";
@@ -126,5 +126,9 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
 /// The error of a file or directory that cannot be written.
 pub(super) fn unwritten(path: &Path, error: io::Error) -> Error {
     let path = printed(path);
-    Error::failed(text_with("lesson.unwritten", &[("path", &path)])).call(format!("open(\"{path}\")"), error)
+    // Another user has begun the course in this directory.
+    let is_of_another = error.kind() == io::ErrorKind::PermissionDenied;
+    let error = Error::failed(text_with("lesson.unwritten", &[("path", &path)]))
+        .call(format!("open(\"{path}\")"), error);
+    if is_of_another { error.todo(text("lesson.unwritten.todo")) } else { error }
 }

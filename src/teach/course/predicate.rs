@@ -29,6 +29,14 @@ pub(super) fn holds(
         Predicate::IsNot(expected) => text != filled(expected),
         Predicate::Has(item) => seen.items.contains(&filled(item)),
         Predicate::HasNot(item) => !seen.items.contains(&filled(item)),
+        Predicate::BeginsWith(start) => {
+            let start = filled(start);
+            seen.items.iter().any(|item| item.starts_with(&start))
+        }
+        Predicate::EndsWith(end) => {
+            let end = filled(end);
+            seen.items.iter().any(|item| item.ends_with(&end))
+        }
         Predicate::Contains(part) => text.contains(&filled(part)),
         Predicate::ContainsNot(part) => !text.contains(&filled(part)),
         Predicate::Count(count) => seen.items.len() == *count,
@@ -51,6 +59,8 @@ pub(super) fn expected(predicate: &Predicate, values: &StudentValues) -> String 
         | Predicate::IsNot(text)
         | Predicate::Has(text)
         | Predicate::HasNot(text)
+        | Predicate::BeginsWith(text)
+        | Predicate::EndsWith(text)
         | Predicate::Contains(text)
         | Predicate::ContainsNot(text)
         | Predicate::AtLeast(text)
@@ -96,6 +106,9 @@ mod tests {
         assert!(is("{count: 3}", &depth) && !is("{count: 2}", &depth));
         assert!(is("{is: 4711 2 1}", &depth) && is("{has: '2'}", &depth) && !is("{has: '47'}", &depth));
         assert!(is("{has_not: '3'}", &depth) && is("{contains: '47'}", &depth));
+        let map = FactValue::lines("         0      12345          1\n");
+        assert!(is("{ends_with: ' 1'}", &map) && !is("{ends_with: ' 12345'}", &map));
+        assert!(is("{begins_with: '0 '}", &map) && !is("{begins_with: '12345 '}", &map));
         let limit = FactValue::lines("50331648\n");
         assert!(is("{equals: '{mib}MiB'}", &limit) && !is("{equals: 49MiB}", &limit));
         assert!(is("{at_most: max}", &limit) && !is("{at_least: max}", &limit));
