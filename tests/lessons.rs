@@ -242,7 +242,7 @@ fn a_learner_reads_answers_checks_and_resets() {
     assert_eq!(failed.status.code(), Some(1));
     let said = text(&failed.stdout).replace('\n', " ");
     assert!(
-        said.contains(&format!("Numbers in NSpid of {} (sleep): 1, namely {}", sleep.id(), sleep.id())),
+        said.contains(&format!("Numbers in NSpid of {} (sleep): 1 ({})", sleep.id(), sleep.id())),
         "{said}"
     );
     let mut other = std::process::Command::new("sleep").arg(&seconds).spawn().unwrap();

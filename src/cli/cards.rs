@@ -195,6 +195,31 @@ impl Pager {
     }
 }
 
+/// Prints blocks of lines as they become known. On a terminal it waits for a key before a block that does not fit below the
+/// others.
+#[derive(Debug, Default)]
+pub(super) struct Screen {
+    rows: usize,
+}
+
+impl Screen {
+    /// Prints a block.
+    pub(super) fn print(&mut self, block: &str) -> Result<ControlFlow<()>> {
+        let rows = block.lines().count();
+        let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+        // One line is for the keys.
+        if is_terminal && self.rows > 0 && self.rows + rows > paint::height() - 1 {
+            if ask("demo.keys.first")? == PageKey::Quit {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.rows = 0;
+        }
+        self.rows += rows;
+        render::out(block);
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
 /// The parts of a page that fit the screen. The lines for a shell begin a part if they do not fit, and a system call is
 /// not divided from its reason.
 fn parts<'a>(lines: &'a [&'a str]) -> Vec<&'a [&'a str]> {

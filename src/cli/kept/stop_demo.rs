@@ -2,6 +2,7 @@
 //!
 //! Each is a container of its own, made by the plan that `run` makes.
 
+use super::super::cards::Screen;
 use super::super::prepare;
 use crate::config::complete::Completed;
 use crate::config::spec::Spec;
@@ -9,7 +10,6 @@ use crate::error::Result;
 use crate::exec::Ended;
 use crate::feature::{Feature, Purpose};
 use crate::plan::{Frame, Streams};
-use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::sys::signal;
 use crate::teach::stop_signal::{self, FirstProcess, StoppedContainer, handles_term};
@@ -52,29 +52,36 @@ const EXPERIMENTS: [Experiment; 3] = [
 pub(super) fn run(color: Color) -> Result<u8> {
     decide(color, Stream::Out);
     let width = paint::width();
-    let paragraph = |key: &str| render::out(&(wrap(&text(key), width).join("\n") + "\n"));
-    render::out(&format!("{}\n", paint::heading(&text("container.demo.title"))));
-    paragraph("container.demo.intro");
+    let paragraph = |key: &str| wrap(&text(key), width).join("\n") + "\n";
+    let mut screen = Screen::default();
+    let title = paint::heading(&text("container.demo.title")).to_string();
+    let mut flow = screen.print(&format!("{title}\n{}", paragraph("container.demo.intro")))?;
     let mut holds = true;
     for (index, experiment) in EXPERIMENTS.iter().enumerate() {
+        if flow.is_break() {
+            return Ok(0);
+        }
         let seen = observe(experiment)?;
         let title = text_with(experiment.title, &[("command", &experiment.command.join(" "))]);
         let title = format!("{}/{}  {title}", index + 1, EXPERIMENTS.len());
-        render::out("\n");
+        let mut block = "\n".to_owned();
         for line in wrap(&title, width) {
-            render::out(&format!("{}\n", paint::heading(&line)));
+            block.push_str(&format!("{}\n", paint::heading(&line)));
         }
         for (name, value) in rows(experiment, &seen) {
             let mut name = name;
             for line in wrap(&value, width - VALUES) {
-                render::out(&format!("     {}{line}\n", pad(&name, 13)));
+                block.push_str(&format!("     {}{line}\n", pad(&name, 13)));
                 name.clear();
             }
         }
+        flow = screen.print(&block)?;
         holds &= seen.ended.status() == experiment.status && seen.survived == (experiment.status == 137);
     }
-    render::out("\n");
-    paragraph(if holds { "container.demo.end" } else { "container.demo.other" });
+    if flow.is_continue() {
+        let end = paragraph(if holds { "container.demo.end" } else { "container.demo.other" });
+        let _ = screen.print(&format!("\n{end}"))?;
+    }
     Ok(u8::from(!holds))
 }
 
