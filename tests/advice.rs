@@ -362,3 +362,27 @@ fn what_the_doctor_advises_can_be_pasted() {
         assert!(!line.contains("doctor --dry-run"), "{line}");
     }
 }
+
+/// The commands of containers that stay: the subcommand that was typed, and nothing that works only for others.
+#[cfg(feature = "images")]
+#[test]
+fn an_error_of_a_kept_container_is_that_of_the_typed_command() {
+    let home = support::kept::KeptHome::new();
+    home.out(&["image", "from-host", "tool", "true"]);
+    let told = home.refused(&["run", "--foo", "tool", "true"], 2);
+    assert!(told.contains("'--foo'") && !told.contains("spec"), "{told}");
+    let told = home.refused(&["run", "--rm", "-e", "", "tool", "true"], 2);
+    assert!(told.contains("\"\" has no name of a variable"), "{told}");
+    // More processors than there are.
+    let told = home.refused(&["create", "--network", "none", "--cpuset-cpus", "70000", "tool", "true"], 125);
+    assert!(told.starts_with("sandbox: create: "), "{told}");
+    assert!(!told.contains("create --dry-run") && !told.contains("run: "), "{told}");
+    home.out(&["create", "--network", "none", "--name", "web", "tool", "true"]);
+    let told = home.run(&["update", "--cpuset-cpus", "70000", "web"]);
+    let told = text(&told.stderr);
+    assert!(!told.contains("sudo sandbox update") && !told.contains("update --dry-run"), "{told}");
+    // A container that stays prints no JSON.
+    let told =
+        home.refused(&["run", "--explain", "--format", "json", "--network", "none", "tool", "true"], 2);
+    assert!(told.contains("--format json"), "{told}");
+}

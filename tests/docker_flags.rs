@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 use support::kept::KeptHome;
-use support::{sandbox, text};
+use support::{is_root, sandbox, text};
 
 /// A HOME with an image of a few programs.
 fn with_tools() -> KeptHome {
@@ -37,6 +37,9 @@ fn a_flag_has_dockers_forms() {
         (&["-u", ":0"], "grep -E '^(Uid|Gid)' /proc/self/status", "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0"),
         (&["--ipc", "shareable", "--init=false"], "exec cat /proc/1/comm", "cat"),
         (&["--init=true"], "cat /proc/1/comm", "sandbox"),
+        // Of a flag that is given twice, the last value counts.
+        (&["-h", "one", "--rm", "-i", "-h", "box", "-i"], "cat /proc/sys/kernel/hostname", "box"),
+        (&["-w", "/proc", "-w", "/dev"], "readlink /proc/self/cwd", "/dev"),
         (&["-e", "A=1", "-e=B=false"], "echo $A $B", "1 false"),
         (&["-l", "a=true", "--read-only=1"], "echo x 2>/dev/null > /f || echo denied", "denied"),
     ] {
@@ -175,4 +178,38 @@ fn other_keys_detach() {
     assert!(home.refused(&["run", "--detach-keys", "ctrl-", "tool"], 2).contains("--detach-keys"));
     let spec = home.spec("", "true");
     assert!(home.refused(&["run", "--detach-keys", "a", &spec], 2).contains("is for a container that stays"));
+}
+
+/// As with docker, nothing is made if nobody can type into the terminal.
+#[test]
+fn without_a_terminal_it_makes_no_container() {
+    let home = with_tools();
+    let spec = home.spec("tty: true", "true");
+    for words in [
+        &["run", "-it", "--network", "none", "tool", "true"][..],
+        &["run", "--rm", "-it", "--network", "none", "-v", "data:/data", "tool", "true"],
+        &["run", "--keep", "-it", &spec],
+        &["run", "--keep", "-i", &spec],
+    ] {
+        let told = home.refused(words, 125);
+        assert!(told.contains("standard input is not a terminal"), "{words:?} {told}");
+    }
+    assert_eq!(home.out(&["ps", "-aq"]) + &home.out(&["volume", "ls", "-q"]), "");
+    // In the background, nobody types.
+    let id = home.out(&["run", "-dit", "--network", "none", "tool", "sleep", "60"]);
+    home.out(&["rm", "-f", "-f", &id]);
+}
+
+/// A refusal of a port says nothing about a network that the container could have.
+#[test]
+fn a_port_that_cannot_be_published_is_no_problem_of_the_network() {
+    let home = with_tools();
+    let mut all = vec![&["-p", "18080:1", "-p", "18080:2"][..]];
+    if !is_root() {
+        all.push(&["-p", "80:80"]);
+    }
+    for ports in all {
+        let told = home.refused(&[&["run", "--rm"], ports, &["tool", "true"]].concat(), 125);
+        assert!(!told.contains("other machines") && told.contains("port"), "{ports:?} {told}");
+    }
 }

@@ -163,9 +163,15 @@ fn statuses_and_streams() {
     // What `--explain` prints as the same has the same directory, and says what no command can do.
     let explained = exec_in(&container, &["--explain", "-w", "/usr/bin"], &["pwd"]);
     let explained = text(&explained.stdout) + &text(&explained.stderr);
-    for part in ["--wdns /usr/bin", "# without the seccomp filter", "docker exec", "--workdir /usr/bin"] {
+    for part in ["--wdns=/usr/bin", "# without the seccomp filter", "docker exec", "--workdir /usr/bin"] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
+    // The line that is the same by hand does the same.
+    let lines = explained.lines().skip_while(|line| !line.contains("nsenter --target"));
+    let lines: Vec<&str> = lines.take_while(|line| line.starts_with("  ")).collect();
+    let pasted = Command::new("sh").args(["-c", &lines.join("\n")]).output().unwrap();
+    assert_eq!(text(&pasted.stdout), "/usr/bin\n", "{lines:?} {}", text(&pasted.stderr));
+    assert!(explained.contains("# programs of the container"), "{explained}");
     assert_eq!(shown(&container, &[], &["cat"]), "");
     let by_pid = container.pid.to_string();
     assert_eq!(sandbox(&["exec", "-q", &by_pid, "true"]).status().unwrap().code(), Some(0));

@@ -304,6 +304,95 @@ fn advice_is_pasted_as_it_is() {
     }
 }
 
+/// The commands of an error with several things to do, without their numbers.
+fn commands(words: &str) -> String {
+    let (_, advice) = words.split_once("\n  do    ").unwrap_or_else(|| panic!("{words}"));
+    let lines = advice.lines().filter(|line| !line.trim().trim_end_matches('.').parse::<u8>().is_ok());
+    lines.map(|line| line.to_owned() + "\n").collect()
+}
+
+/// HOME is a directory that others can write to.
+#[test]
+fn the_path_of_a_directory_arrives() {
+    let world = World::new();
+    for value in VALUES.iter().filter(|value| !value.trim().is_empty() && !value.contains(['/', '\n'])) {
+        let path = world.path(&format!("src/{value}"));
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let output = sandbox(&["ps"]).env("SANDBOX_HOME", &path).output().unwrap();
+        let words = text(&output.stderr);
+        let calls = world.paste(&commands(&words));
+        assert_eq!(calls, [vec!["chmod".to_owned(), "700".into(), path.clone()]], "{words}");
+        fs::remove_dir(&path).unwrap();
+    }
+}
+
+/// Root outside may need what it has.
+#[test]
+fn a_directory_of_a_user_without_an_id_here_is_not_to_be_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = match is_root() {
+        true => directory.path(),
+        false => Path::new("/usr"),
+    };
+    if is_root() {
+        std::os::unix::fs::chown(home, Some(7), None).unwrap();
+    }
+    let variable = format!("SANDBOX_HOME={}", home.display());
+    let program = support::binary();
+    let inside = ["user", "-q", "--", "env", &variable, program.to_str().unwrap(), "ps"];
+    for words in [&inside[..], &inside[3..]] {
+        let output = match words[0] {
+            "user" => sandbox(words).output().unwrap(),
+            _ => Command::new(words[0]).args(&words[1..]).output().unwrap(),
+        };
+        let told = text(&output.stderr);
+        assert!(told.contains("SANDBOX_HOME") && !told.contains("rm -r"), "{words:?} {told}");
+        assert_eq!(told.contains("user namespace"), words[0] == "user", "{words:?} {told}");
+    }
+}
+
+/// The name of a secret is one of the Dockerfile.
+#[cfg(feature = "images")]
+#[test]
+fn the_name_of_a_secret_arrives() {
+    let world = World::new();
+    let home = support::kept::KeptHome::new();
+    home.out(&["image", "from-host", "tool", "true"]);
+    for value in ["$(touch)", "a;b", "`b`", "a'b", "&b"] {
+        let file = format!("FROM tool\nRUN --mount=type=secret,id={value},required=true [\"true\"]\n");
+        let path = home.around().join("Dockerfile");
+        fs::write(&path, file).unwrap();
+        let output = home.run(&["build", "-q", home.around().to_str().unwrap()]);
+        let words = text(&output.stderr);
+        let line = words.lines().find(|line| line.contains("src=FILE")).unwrap_or_else(|| panic!("{words}"));
+        let calls = world.paste(&format!("probe {line}"));
+        assert_eq!(
+            calls,
+            [vec!["probe".to_owned(), "--secret".into(), format!("id={value},src=FILE")]],
+            "{words}"
+        );
+    }
+}
+
+/// An archive is not printed on a terminal.
+#[cfg(feature = "images")]
+#[test]
+fn the_name_of_an_image_arrives() {
+    let world = World::new();
+    for value in ["a;touch PWN", "$(touch PWN)", "a b", "a'b"] {
+        let (_, shown) = support::terminal::Terminal::start(&["save", value]).end();
+        let line = shown.lines().find(|line| line.contains("image.tar")).unwrap_or_else(|| panic!("{shown}"));
+        let line = line.trim().trim_start_matches("do").trim();
+        let calls = world.paste(line);
+        assert_eq!(
+            calls,
+            [["sandbox", "save", "-o", "image.tar", value].map(str::to_owned).to_vec()],
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn the_path_of_a_program_arrives() {
     let world = World::new();

@@ -247,3 +247,77 @@ fn a_command_that_cannot_be_executed_is_refused_with_the_reason() {
         assert!(error.contains("why"), "{command:?}: {error}");
     }
 }
+
+/// A shell with a low limit that executes `sandbox`: its status, and all that it prints.
+#[cfg(feature = "images")]
+fn limited(home: &support::kept::KeptHome, limit: &str, words: &[&str]) -> (Option<i32>, String) {
+    let script = format!("ulimit {limit}; exec {} \"$@\"", binary().to_str().unwrap());
+    let words = [&["-c", &script, "sh"], words].concat();
+    let mut command = Command::new("sh");
+    command.args(words).current_dir("/").env("SANDBOX_HOME", home.path()).env("NO_COLOR", "1");
+    let (status, out, error) = result(&command.stdin(std::process::Stdio::null()).output().unwrap());
+    (status, out + &error)
+}
+
+/// The kernel ends a process that writes beyond RLIMIT_FSIZE, unless it ignores SIGXFSZ. The command does not ignore it.
+#[cfg(feature = "images")]
+#[test]
+fn a_limit_on_the_size_of_files_is_named() {
+    let _alone = alone();
+    let home = support::kept::KeptHome::new();
+    home.out(&["image", "from-host", "tool", "sh", "sleep", "grep", "true"]);
+    let archive = home.around().join("image.tar");
+    for words in [
+        &["pid", "-q", "--", "true"][..],
+        &["run", "--rm", "--network", "none", "tool", "true"],
+        &["run", "-d", "--network", "none", "tool", "sleep", "60"],
+        &["create", "--network", "none", "tool", "true"],
+        &["tag", "tool", "other"],
+        &["volume", "create", "data"],
+        &["save", "-o", archive.to_str().unwrap(), "tool"],
+        &["image", "from-host", "more", "true"],
+        &["ledger", "start"],
+    ] {
+        let (status, told) = limited(&home, "-f 0", words);
+        // One feature alone needs no file: there is only a warning.
+        let of_feature = (words[0] == "pid").then_some(0);
+        assert!([Some(1), Some(125), of_feature].contains(&status), "{words:?} {status:?} {told}");
+        assert!(told.contains("EFBIG") || told.contains("RLIMIT_FSIZE"), "{words:?} {told}");
+    }
+    assert_eq!(home.out(&["ps", "-aq"]), "");
+    let ignored =
+        home.out(&["run", "--rm", "--network", "none", "tool", "grep", "SigIgn", "/proc/self/status"]);
+    assert_eq!(ignored, "SigIgn:\t0000000000000000");
+}
+
+/// With few descriptors, what cannot be read is not called missing, empty or damaged.
+#[cfg(feature = "images")]
+#[test]
+fn too_few_descriptors_are_the_cause_that_is_named() {
+    let _alone = alone();
+    let home = support::kept::KeptHome::new();
+    home.out(&["image", "from-host", "tool", "true"]);
+    home.out(&["create", "--network", "none", "--name", "made", "tool", "true"]);
+    let mut refused = 0;
+    for limit in 5..22 {
+        for words in [
+            &["run", "--rm", "--network", "none", "tool", "true"][..],
+            &["ps", "-a"],
+            &["start", "-a", "made"],
+            &["images"],
+        ] {
+            let (status, told) = limited(&home, &format!("-n {limit}"), words);
+            for wrong in ["Unable to find", "no layers", "rm -f", "rm -r", "No such"] {
+                assert!(!told.contains(wrong), "{limit} {words:?} {status:?} {told}");
+            }
+            if status != Some(0) {
+                refused += 1;
+                let names = ["EMFILE", "os error 24", "open too few files", "Too many open files"];
+                assert!(names.iter().any(|name| told.contains(name)), "{limit} {words:?} {status:?} {told}");
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
+    home.out(&["start", "-a", "made"]);
+    assert_eq!(home.status("made"), "exited");
+}

@@ -80,3 +80,18 @@ fn without_a_root_file_system_the_servers_that_are_not_reached_are_named() {
     let (_, errors) = inside(r"nameserver 10.0.0.9\n", None, "");
     assert!(!errors.contains("nameserver"), "{errors}");
 }
+
+#[cfg(feature = "images")]
+#[test]
+fn a_container_of_an_image_names_them_too() {
+    if !has_own_etc() {
+        return;
+    }
+    let output = in_lab(
+        r#"printf 'nameserver 127.0.0.53\n' > /run/own; mount --bind /run/own /etc/resolv.conf
+        export SANDBOX_HOME=/run/home; $S image from-host tool cat > /dev/null
+        $S run --rm --network bridge tool cat /etc/resolv.conf"#,
+    );
+    let errors = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(errors.contains("nameserver 127.0.0.53 is left out"), "{output:?}");
+}

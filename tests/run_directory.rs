@@ -314,3 +314,14 @@ fn a_config_of_another_version_is_named_as_such() {
         "{shown}"
     );
 }
+
+/// A `sandbox` that was killed has left the new content of a file. One that works has made it a moment ago.
+#[test]
+fn the_new_content_of_a_file_that_nobody_completes_is_removed() {
+    let shown = script(
+        "umask 077; make() { mkdir -p -m 700 /run/sandbox; for name in ledger daemon-0123456789abcdef; do
+            touch \"$@\" /run/sandbox/$name.json.new; done; $S uts -q -- true; ls /run/sandbox 2>/dev/null; }
+        make -d '2 hours ago'; echo ==; make",
+    );
+    assert_eq!(shown, "==\ndaemon-0123456789abcdef.json.new\nledger.json.new\n");
+}

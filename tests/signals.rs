@@ -215,3 +215,35 @@ fn a_signal_before_the_command_runs_is_not_lost() {
         }
     }
 }
+
+/// Without a terminal, a container of an image gets the same signals, and so does a command of `exec`.
+#[cfg(feature = "images")]
+#[test]
+fn an_attached_client_forwards_every_signal() {
+    let home = support::kept::KeptHome::new();
+    home.out(&["image", "from-host", "tool", "sh", "sleep"]);
+    for signal in ["WINCH", "CONT", "USR1", "TERM"] {
+        let script = format!("trap 'echo got; exit 5' {signal}; echo ready; while :; do sleep 0.05; done");
+        let words = ["run", "--rm", "--network", "none", "tool", "sh", "-c", &script];
+        let child = ready(&mut home.command(&words));
+        send(child.id(), signal);
+        let (status, output) = ended(child);
+        let seen = (status, text(&output.stdout));
+        assert_eq!(seen, (Some(5), "got\n".to_owned()), "{signal} {}", text(&output.stderr));
+    }
+}
+
+/// Ctrl-Z stops the client. The command is in another session: it runs on, as that of `docker exec`.
+#[test]
+fn ctrl_z_stops_a_client_of_exec() {
+    let container = support::running::Running::of("rootfs: host\npid:\n", "");
+    let line = format!("{} exec -q {} sh -c 'echo up; exec sleep 60'", binary().display(), container.name);
+    let script = format!("set -m; {line}; echo status $?; kill -9 %1");
+    let bash = std::path::Path::new("/bin/bash");
+    let mut terminal = support::terminal::Terminal::of(bash, &["--norc", "-c", &script]);
+    terminal.wait_for("up");
+    terminal.press("\x1a");
+    // 128 and SIGTSTP.
+    terminal.wait_for("status 148");
+    terminal.end();
+}

@@ -32,6 +32,7 @@ use crate::image::rootfs::LayerWorkspace;
 use crate::image::store::StagedBlob;
 use crate::text::{printed, text_with};
 use crate::value::mount::ExtraMount;
+use crate::value::shell::quote;
 use crate::value::units::Size;
 
 /// The time between two attempts to get a directory that another build uses.
@@ -190,8 +191,11 @@ impl ImageBuilder<'_> {
                     else {
                         if *required {
                             let what = text_with("build.secret.none", &[("id", &printed(id))]);
+                            let [file, variable] =
+                                [",src=FILE", ",env=VARIABLE"].map(|of| quote(format!("id={id}{of}")));
+                            let values = [("file", &*file), ("variable", &*variable)];
                             return Err(Error::new(ExitKind::Refused, what)
-                                .todo(text_with("build.secret.todo", &[("id", &printed(id))])));
+                                .todo(text_with("build.secret.todo", &values)));
                         }
                         continue;
                     };

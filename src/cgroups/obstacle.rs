@@ -98,7 +98,7 @@ impl Advice {
             }
         };
         // "Run it as root" is no remedy for root.
-        if root_helps && !self.is_root {
+        if root_helps && !self.is_root && self.typed.is_for_root() {
             todo.push(as_root());
         }
         if !self.optional.is_empty() {

@@ -67,7 +67,13 @@ use crate::text::Language;
 
 /// Learn how containers work: use each feature alone, see every system call, read /proc outside and inside
 #[derive(Debug, Parser)]
-#[command(name = "sandbox", version, max_term_width = 80, disable_help_subcommand = true)]
+#[command(
+    name = "sandbox",
+    version,
+    max_term_width = 80,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,

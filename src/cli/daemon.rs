@@ -23,6 +23,7 @@ use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::home::HomePlace;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
+use crate::sys::signal;
 use crate::text::{printed, text, text_with};
 
 /// How long a daemon may take until clients can connect.
@@ -252,6 +253,8 @@ fn start(hosts: &[DaemonAddress], tls: Option<&TlsFiles>, explain: Explainer) ->
     command.arg0("sandbox").arg("--home").arg(home.path()).args(["daemon", "run", "--background"]);
     command.args(listening(hosts, tls));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
+    // The containers of the daemon inherit what it ignores.
+    signal::restore_before(&mut command);
     explain.step(
         "execve(\"/proc/self/exe\", [\"sandbox\", \"daemon\", \"run\"]); setsid()",
         "daemon.explain.fork",

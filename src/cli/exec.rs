@@ -112,10 +112,8 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
         let what = text_with("container.exec.paused", &[("name", &printed(&name))]);
         return Err(Error::new(ExitKind::Refused, what));
     }
-    if args.tty && args.interactive && !args.detach && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        return Err(Error::failed(text("run.notty.what"))
-            .why(text("run.notty.why"))
-            .todo(text("run.notty.todo")));
+    if args.tty && args.interactive && !args.detach {
+        super::kept::create::has_terminal()?;
     }
     let copy = match args.detach {
         false => None,

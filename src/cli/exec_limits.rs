@@ -50,11 +50,10 @@ impl MetLimits {
         let values = [("count", &*current.to_string()), ("most", &*most.to_string())];
         let error = Error { why: vec![text_with("exec.full", &values)], todo: Vec::new(), ..error };
         match &self.name {
-            Some(name) => error.todo(text("exec.full.todo")).paste(format!(
-                "sandbox update --pids-limit {} {}",
-                2 * most.max(NEEDED),
-                quote(name)
-            )),
+            Some(name) => error.step(
+                &text("exec.full.todo"),
+                format!("sandbox update --pids-limit {} {}", 2 * most.max(NEEDED), quote(name)),
+            ),
             None => error.todo(text("exec.full.other")),
         }
     }

@@ -88,6 +88,10 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
                 let place = words.iter().position(|word| word == refused)?;
                 return (!refused.starts_with('-')).then(|| without_dashes("run", words, place));
             }
+            // There is an image.
+            if words[1..].iter().any(|word| !word.starts_with('-')) {
+                return None;
+            }
             return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).paste(SPEC));
         }
         _ => {}

@@ -66,10 +66,10 @@ use crate::text::{Language, text};
 /// Rust's runtime has already opened /dev/null for each standard descriptor that was closed. It also ignores SIGPIPE,
 /// so a write to a pipe without a reader is an error and does not kill the process.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    crate::sys::signal::take_over();
     if let Some(error) = caller::refused_privilege().or_else(caller::small_stack) {
         return report(Color::Auto, &error);
     }
-    crate::sys::signal::take_over();
     Language::of_locale().set();
     let arguments: Vec<OsString> = arguments.collect();
     if arguments.len() < 2 {

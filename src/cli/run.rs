@@ -1,7 +1,6 @@
 //! `sandbox run SPEC.yaml` and `sandbox run IMAGE`: runs a container.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 
 use clap::Args;
 
@@ -12,7 +11,7 @@ use super::kept::start;
 use super::namespaces::NamespaceArgs;
 use super::output::{self, OutputArgs};
 use super::prepare::{self, Prepared};
-use super::source::{MadeSpec, SourceFlags};
+use super::source::{self, MadeSpec, SourceFlags};
 use super::watch::{LeftOut, Narrator};
 use super::without;
 use crate::config::compose::Ending;
@@ -102,12 +101,15 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output::print_spec(&spec, output);
         return Ok(0);
     }
+    // With the views of a run, the command in front makes the container itself.
+    let is_kept = args.detach || args.keep || spec.keep || (made.image.is_some() && !output.show_proc);
+    if is_kept && !is_printed && output.is_json() {
+        return Err(Error::usage(text("run.json.kept")).todo(text("run.json.kept.todo")));
+    }
     if !is_printed {
         made.spec.rootfs.clone_from(&spec.rootfs);
         made.ensure_image(output.explainer())?;
     }
-    // With the views of a run, the command in front makes the container itself.
-    let is_kept = args.detach || args.keep || spec.keep || (made.image.is_some() && !output.show_proc);
     if is_kept && !is_printed {
         return run_kept(&args, spec, &made);
     }
@@ -136,13 +138,16 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         }
         output.reserve_stdout(&args.command)?;
     }
-    let Prepared { config, mut plan, left } =
+    let Prepared { config, mut plan, left, told: less } =
         made.plan(spec.clone(), &adjustments, prepare::container_ending, output.show_proc)?;
     made.locate(&mut plan);
     // Standard error must stay one document if it is JSON.
     let (left, told) = match output.is_json() && !output.dry_run {
-        true => (left, Vec::new()),
-        false => (Vec::new(), left),
+        true => (left.into_iter().chain(less).collect(), Vec::new()),
+        false => {
+            less.iter().for_each(|(_, message)| source::say(message));
+            (Vec::new(), left)
+        }
     };
     for (feature, why) in told {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
@@ -154,10 +159,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output::print_plan(&printed, output);
         return Ok(0);
     }
-    if args.interactive && args.tty && !std::io::stdin().is_terminal() {
-        return Err(Error::failed(text("run.notty.what"))
-            .why(text("run.notty.why"))
-            .todo(text("run.notty.todo")));
+    if args.interactive && args.tty {
+        create::has_terminal()?;
     }
     if !args.without.is_empty() && !output.is_quiet() {
         without::print(&whole, &spec, &args.without, output);
@@ -174,6 +177,7 @@ fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
     let keeping = Keeping {
         open_stdin: args.interactive,
         auto_remove: args.rm,
+        is_shown: !args.detach,
         stdin_stays: args.detach,
         client: None,
     };

@@ -248,8 +248,8 @@ impl MadeSpec {
         }
     }
 
-    /// The plan. If the default network cannot be made and no flag asks for it, a message is printed. The container then has no connection
-    /// to other machines.
+    /// The plan. If the default network cannot be made and no flag asks for it, the container has no connection to other machines,
+    /// and a message says so.
     ///
     /// # Errors
     /// Those of `ending`.
@@ -265,18 +265,23 @@ impl MadeSpec {
         }
         let mode = spec.net.as_ref().map(|net| net.mode);
         let prepared = prepare::plan_adjusted(spec.clone(), adjustments, &ending, view)?;
-        let of_net = |problem: &&Problem| problem.purpose.feature() == Some(Feature::Net);
+        // A port that cannot be published stays a problem in any mode.
+        let of_net = |problem: &&Problem| {
+            problem.purpose.feature() == Some(Feature::Net) && problem.key.as_deref() != Some("net.publish")
+        };
         match (mode, prepared.plan.problems.iter().find(of_net)) {
-            (Some(Mode::Bridge), Some(problem)) => {
-                say(&text_with("docker.nobridge", &[("why", &problem.error.what)]));
+            (Some(mode @ (Mode::Bridge | Mode::User)), Some(problem)) => {
+                let message = match mode {
+                    Mode::Bridge => text_with("docker.nobridge", &[("why", &problem.error.what)]),
+                    _ => text_with("docker.nonetwork", &[("why", &problem.error.why.join(" "))]),
+                };
                 spec.net = spec.net.map(|net| Net { mode: Mode::None, ..net });
-                prepare::plan_adjusted(spec, adjustments, ending, view)
-            }
-            (Some(Mode::User), Some(problem)) => {
-                let why = problem.error.why.join(" ");
-                say(&text_with("docker.nonetwork", &[("why", &why)]));
-                spec.net = spec.net.map(|net| Net { mode: Mode::None, ..net });
-                prepare::plan_adjusted(spec, adjustments, ending, view)
+                let mut without = prepare::plan_adjusted(spec, adjustments, ending, view)?;
+                // Of a container that is not made, nothing is said about its network.
+                if without.plan.problems.is_empty() {
+                    without.told.push((Feature::Net, message));
+                }
+                Ok(without)
             }
             _ => Ok(prepared),
         }
@@ -359,7 +364,8 @@ fn copy_up(_volume: &Volume, _layers: &[PathBuf], _target: &Path) -> Result<()> 
     Ok(())
 }
 
-fn say(message: &str) {
+/// Prints a message about a container that is made.
+pub(super) fn say(message: &str) {
     render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
 }
 

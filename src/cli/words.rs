@@ -41,7 +41,7 @@ pub(super) fn for_clap(words: &[OsString], definition: &Command) -> Vec<OsString
 /// Anywhere else it asks for the help.
 fn put_behind_image(words: &mut Vec<OsString>, start: usize, own: &Command) {
     let Some(mut place) = next_positional(words, start, own) else { return };
-    if place > start && words[place - 1] == "-h" && !is_spec(&words[place]) {
+    while place > start && words[place - 1] == "-h" && !is_spec(&words[place]) {
         words[place - 1] = "--hostname".into();
         match next_positional(words, start, own) {
             Some(next) => place = next,
@@ -206,6 +206,7 @@ mod tests {
                 "sandbox create -it -h box -e A alpine -h",
                 "sandbox create -it --hostname box -e A alpine -- -h",
             ),
+            ("sandbox run -h one -h box x", "sandbox run --hostname one --hostname box x --"),
             ("sandbox run --rm=true -it=1 -d=false x --rm=true", "sandbox run --rm -it x -- --rm=true"),
             ("sandbox run --rm=false -it=0 --init=false x", "sandbox run -i --init=false x --"),
             ("sandbox ps -a=true --no-trunc=false", "sandbox ps -a"),

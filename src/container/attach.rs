@@ -202,7 +202,8 @@ impl Session {
             let has_input = has(input, PollFlags::POLLIN);
             while let Some(arrived) = self.signals.next() {
                 match arrived.number {
-                    libc::SIGWINCH | libc::SIGCONT => {
+                    // Without a terminal of its own, the command gets them as every other signal.
+                    libc::SIGWINCH | libc::SIGCONT if self.has_terminal => {
                         self.raw.iter().for_each(RawMode::set_again);
                         self.resize(client);
                     }

@@ -229,7 +229,7 @@ pub fn append(home: &PrivateDirectory, event: &Event) -> io::Result<()> {
 
 fn open(home: &PrivateDirectory) -> io::Result<File> {
     loop {
-        let found = home.file(EVENTS).map_err(|unusable| io::Error::other(unusable.reason()))?;
+        let found = home.file(EVENTS).map_err(|unusable| unusable.into_io())?;
         if let Some(file) = found {
             return Ok(file);
         }
@@ -283,7 +283,7 @@ impl EventReader {
     }
 
     fn find(&self, name: &str) -> io::Result<Option<File>> {
-        self.home.file_to_read(name).map_err(|unusable| io::Error::other(unusable.reason()))
+        self.home.file_to_read(name).map_err(|unusable| unusable.into_io())
     }
 
     /// What was added since the last time.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ExitKind};
+use crate::exec;
 
 /// The maximum number of bytes of a stream in a packet.
 pub const MAX_DATA: usize = 64 << 10;
@@ -160,7 +161,8 @@ impl From<SentError> for Error {
     fn from(sent: SentError) -> Error {
         let kinds = [ExitKind::Usage, ExitKind::NotExecutable, ExitKind::NotFound, ExitKind::Refused];
         let kind = kinds.into_iter().find(|kind| kind.status() == sent.status).unwrap_or(ExitKind::Failed);
-        Error { call: sent.call, why: sent.why, todo: sent.todo, ..Error::new(kind, sent.what) }
+        let error = Error { call: sent.call, why: sent.why, todo: sent.todo, ..Error::new(kind, sent.what) };
+        exec::as_typed(error)
     }
 }
 

@@ -147,7 +147,8 @@ impl ContainerStore {
         let Some(directories) = &self.directories else { return Ok(Vec::new()) };
         let read = |id: &Id| {
             let found = directories.containers.directory(id.as_str().as_ref());
-            let directory = found.map_err(|unusable| unread(id, unusable.reason())).transpose()?;
+            let directory =
+                found.map_err(|unusable| unread(id, unusable, &directories.path_of(id))).transpose()?;
             Some(directory.and_then(|directory| read_json(&directory, id, CONFIG, MAX_CONFIG)))
         };
         Ok(self.ids(directories)?.iter().filter_map(read).collect())
@@ -497,7 +498,8 @@ impl ContainerStore {
 
     fn read(&self, directories: &Directories, id: &Id, name: String) -> Result<Option<KeptContainer>> {
         let found = directories.containers.directory(id.as_str().as_ref());
-        let Some(directory) = found.map_err(|unusable| unread(id, unusable.reason()))? else {
+        let Some(directory) = found.map_err(|unusable| unread(id, unusable, &directories.path_of(id)))?
+        else {
             return Ok(None);
         };
         let record: ContainerRecord = read_json(&directory, id, CONFIG, MAX_CONFIG)?;
@@ -509,8 +511,5 @@ impl ContainerStore {
 
 fn failed(place: &HomePlace, unusable: Unusable) -> Error {
     let what = text_with("container.home.cannot", &[("path", &printed(&place.path))]);
-    match unusable {
-        Unusable::Failed(error) => storage::explain_io(Error::failed(what), &error, &place.path),
-        unusable => Error::failed(what).why(unusable.reason()),
-    }
+    unusable.explain(Error::failed(what), &place.path)
 }

@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::exec::{self, Container, Ended, Watch};
 use crate::host::cgroups::LeftLimits;
 use crate::host::own_run::OwnRun;
+use crate::host::run_directory;
 use crate::host::storage;
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
@@ -233,8 +234,9 @@ impl Supervisor {
     fn start(&mut self) -> Result<StartedCommand> {
         let plan = plan(&self.container, &self.left)?;
         let log = self.open_log()?;
-        let own =
-            self.own.copy().map_err(|error| Error::failed("cannot copy the lock").why(error.to_string()))?;
+        let own = self.own.copy().map_err(|error| {
+            storage::explain_io(Error::failed(text("container.lock.copy")), &error, &run_directory::path())
+        })?;
         let mut watch = SupervisorWatch::default();
         let container = exec::start_in(own, &plan, &mut watch)?;
         self.container.state = ContainerState {

@@ -276,7 +276,8 @@ impl Remedy<'_> {
 
     /// Advises to run as root, which needs no user namespace. No advice if the user is root already.
     fn with_root(self) -> Self {
-        if self.facts.uid == 0 {
+        let is_for_root = self.facts.typed.as_ref().is_none_or(TypedCommand::is_for_root);
+        if self.facts.uid == 0 || !is_for_root {
             return self;
         }
         let program = if is_installed(&self.facts.program) { "sandbox" } else { &self.facts.program };

@@ -76,6 +76,18 @@ pub(super) fn refused(plan: &Plan, problem: &Problem) -> Error {
     Error { what, ..problem.error.clone() }
 }
 
+/// The subcommands whose plan is that of a container, besides `run`.
+const OF_CONTAINERS: [&str; 7] = ["enter", "exec", "verify", "create", "start", "restart", "update"];
+
+/// An error of a plan that another process has made for the command that was typed: it begins with that one.
+pub fn as_typed(error: Error) -> Error {
+    let typed = TypedCommand::of_this_process().subcommand();
+    match error.what.strip_prefix("run: ").filter(|_| OF_CONTAINERS.contains(&&*typed)) {
+        Some(rest) => Error { what: format!("{typed}: {rest}"), ..error },
+        None => error,
+    }
+}
+
 /// How an error begins: with the subcommand that was typed, and the feature, if that is another one.
 fn prefix(whole: Purpose, part: Purpose) -> String {
     let typed = TypedCommand::of_this_process().subcommand();
@@ -83,7 +95,7 @@ fn prefix(whole: Purpose, part: Purpose) -> String {
     match whole.feature().filter(|feature| is_alias(*feature)) {
         _ if whole != part && part != Purpose::Container => format!("{}: {part}", prefix(whole, whole)),
         Some(_) => typed,
-        None if whole == Purpose::Container && ["enter", "exec", "verify"].contains(&&*typed) => typed,
+        None if whole == Purpose::Container && OF_CONTAINERS.contains(&&*typed) => typed,
         None => whole.name().to_owned(),
     }
 }

@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::process::started;
 use super::undo::{self, identity, namespace_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::containers::{JOURNAL, MAX_CONFIG, NameLine, VERSION, own_pid_namespace};
 use crate::host::own_run::{CONFIG, OwnRun, UNFINISHED, cannot_in};
 use crate::plan::undo::Undo;
-use crate::text::text_with;
+use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// The journal of one run. The file is created with the first entry, so a run that leaves nothing on the host writes
 /// none.
@@ -216,7 +217,11 @@ impl JournalFile {
         let cannot = |error: io::Error| cannot_in(error, directory.path());
         let make = |name: &str| {
             let made = directory.make_file(name).map_err(cannot)?;
-            made.ok_or_else(|| cannot(io::ErrorKind::AlreadyExists.into()))
+            // A container that stays has the same directory at each start.
+            made.ok_or_else(|| {
+                let what = text_with("gc.journal.left", &[("path", &quote(directory.path().join(name)))]);
+                Error::failed(what).why(text("gc.journal.left.reason")).paste("sandbox gc")
+            })
         };
         if let Some(config) = config {
             if config.len() as u64 > MAX_CONFIG {

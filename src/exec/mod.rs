@@ -55,6 +55,7 @@ use nix::unistd::Pid;
 pub use self::attend::Attendant;
 pub use self::background::{Background, Copy, close_inherited, close_streams, continue_in_background};
 pub use self::carry::Pipes;
+pub use self::failure::as_typed;
 pub use self::hold::create;
 use self::journal::Journal;
 use self::orphans::LeftRunning;

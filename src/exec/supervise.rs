@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use nix::unistd::{Pid, getpgid, getpgrp, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgid, getpgrp, getsid, tcgetpgrp, tcsetpgrp};
 use procfs::process::{Stat, StatFlags, Status};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
@@ -122,6 +122,9 @@ impl Container {
                     // The command belongs to another session, and does not stop. SIGTTIN and SIGTTOU can have arrived
                     // before the relay was started.
                     Some(relay) if arrived.stops() => relay.stop(|| self.stop()),
+                    // Ctrl-Z is for the session of the terminal. A command that has joined a container is in another one, and
+                    // runs on.
+                    None if arrived.stops() && arrived.from_terminal && self.is_elsewhere() => self.stop(),
                     // Only output is left to carry, and nobody reads it.
                     None if has_ended && arrived.ends() => {
                         streams.iter_mut().for_each(CarriedStream::give_up);
@@ -237,6 +240,12 @@ impl Container {
             // command.
             let _ = signal::send(pidfd.as_fd(), libc::SIGSTOP);
         }
+    }
+
+    /// Whether the command is in another session, and so does not stop with this process.
+    fn is_elsewhere(&self) -> bool {
+        let receiver = self.slots.command.as_ref().and_then(proc::pid_of).unwrap_or(self.child);
+        self.container.is_some() && getsid(Some(receiver)).is_ok_and(|session| Ok(session) != getsid(None))
     }
 
     /// A key for a signal was typed in the command's own terminal. If the signal is for process 1 and the kernel will

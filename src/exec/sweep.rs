@@ -142,6 +142,9 @@ pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept)
     if run_directory::is_ledger(name) {
         return;
     }
+    if run_directory::is_new_content(name) {
+        return sweep_new_content(run, &name.to_string_lossy());
+    }
     if run_directory::is_of_daemon(name) {
         return sweep_daemon(run, &name.to_string_lossy());
     }
@@ -151,6 +154,19 @@ pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept)
     };
     if let Err(why) = result {
         swept.note(run.path().join(name), why);
+    }
+}
+
+/// How long a process may take from making a file of a few kilobytes to its new name.
+const WRITING: Duration = Duration::from_secs(60);
+
+/// Removes the new content of a file if the process that has written it was killed before it gave it its name. No lock says so: a
+/// process that still works has made the file a moment ago.
+fn sweep_new_content(run: &PrivateDirectory, name: &str) {
+    let Ok(Some(file)) = run.file_to_read(name) else { return };
+    let made = file.metadata().and_then(|about| about.modified());
+    if made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > WRITING)) {
+        let _ = run.remove_file(name);
     }
 }
 

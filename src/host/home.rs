@@ -120,7 +120,8 @@ impl HomePlace {
     }
 
     fn explained(&self, unusable: Unusable) -> crate::error::Error {
-        unusable.explained(&self.path, MODE, &text("home.purpose"))
+        let instead = format!("{}\n   export {VARIABLE}=\"$(mktemp -d)\"", text("home.other"));
+        unusable.explained(&self.path, MODE, &text("home.purpose"), Some(&instead))
     }
 }
 

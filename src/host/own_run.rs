@@ -85,7 +85,7 @@ impl OwnRun {
     fn lock(name: &str, directory: PrivateDirectory) -> Result<Option<OwnRun>> {
         let lock = run_lock::own(&directory).map_err(|unusable| match unusable {
             Unusable::Failed(error) => cannot_in(error, directory.path()),
-            unusable => cannot_in(io::Error::other(unusable.reason()), directory.path()),
+            unusable => cannot_in(unusable.into_io(), directory.path()),
         });
         if lock.is_err() {
             // On a full filesystem, the directory could be made, and the file could not.
@@ -137,7 +137,7 @@ pub fn remove(run: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
     let directory = match run.directory(name) {
         Ok(Some(directory)) => directory,
         Ok(None) => return Ok(()),
-        Err(unusable) => return Err(io::Error::other(unusable.reason())),
+        Err(unusable) => return Err(unusable.into_io()),
     };
     remove_execs(&directory)?;
     // The lock file last: without it, a command could take the directory for one that is just being made.

@@ -18,7 +18,9 @@ use rustix::io::Errno;
 use super::storage;
 use crate::error::{Error, errno as errno_of};
 use crate::observe::file;
+use crate::observe::proc::id_outside;
 use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// The maximum number of names that are read from the directory. A machine never has as many runs at a time.
 pub const MAX_NAMES: usize = 10_000;
@@ -56,6 +58,17 @@ pub(super) fn make_private(directory: BorrowedFd<'_>, name: &OsStr, mode: u32) -
     rustix::fs::chmod(format!("/proc/self/fd/{}", made.as_raw_fd()), Mode::from_raw_mode(mode))
 }
 
+/// To whom something belongs that is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// To the caller.
+    Caller,
+    /// To another user.
+    Other,
+    /// To somebody who has no ID in this user namespace.
+    Unmapped,
+}
+
 /// Why something is not used.
 #[derive(Debug)]
 pub enum Unusable {
@@ -63,8 +76,8 @@ pub enum Unusable {
     Suspicious {
         /// What is wrong with it, as a sentence.
         reason: String,
-        /// Whether it belongs to the caller.
-        is_own: bool,
+        /// Whose it is.
+        owner: Owner,
         /// Whether it is a directory.
         is_directory: bool,
     },
@@ -97,27 +110,54 @@ impl Unusable {
         }
     }
 
+    /// The same as an error of the standard library. One of a call keeps its errno.
+    pub fn into_io(self) -> io::Error {
+        match self {
+            Unusable::Failed(error) => error,
+            Unusable::NotMade(errno) => errno.into(),
+            other => io::Error::other(other.reason()),
+        }
+    }
+
+    /// Adds the reason to an error about this path.
+    pub fn explain(self, error: Error, path: &Path) -> Error {
+        match self {
+            Unusable::Failed(failed) => storage::explain_io(error, &failed, path),
+            Unusable::NotMade(errno) => storage::explain_io(error, &errno.into(), path),
+            other => error.why(other.reason()),
+        }
+    }
+
     /// The error of a directory that is not used. `purpose` is a sentence: what it is for, and so why it must be private.
-    pub(super) fn explained(self, path: &Path, mode: u32, purpose: &str) -> Error {
+    /// `instead` is advice for a directory of another user: what it has may be worth something to its owner. None: it has only
+    /// locks and journals, and can be removed.
+    pub(super) fn explained(self, path: &Path, mode: u32, purpose: &str, instead: Option<&str>) -> Error {
         let shown = file::path_text(path);
         let error = Error::failed(what(path));
-        let (reason, todo) = match self {
-            Unusable::Failed(failed) => return error.call(format!("openat(\"{shown}\")"), failed),
+        let (reason, owner, is_directory) = match self {
+            Unusable::Failed(failed) => {
+                let errno = nix::errno::Errno::from_raw(failed.raw_os_error().unwrap_or_default());
+                return storage::explain(error.call(format!("openat(\"{shown}\")"), failed), errno, path);
+            }
             Unusable::NotMade(errno) => {
                 let call = format!("mkdir(\"{shown}\", {mode:#o})");
                 let error = error.call(call, errno).why(purpose);
                 return storage::explain(error, errno_of(errno), path);
             }
             Unusable::Removed => return error.why(text("gc.run.races")),
-            Unusable::Suspicious { reason, is_own, is_directory } => (reason, (is_own, is_directory)),
+            Unusable::Suspicious { reason, owner, is_directory } => (reason, owner, is_directory),
         };
-        let todo = match todo {
-            (true, true) => format!("chmod 700 {shown}"),
-            (true, false) => format!("rm {shown}"),
-            (false, true) => format!("sudo rm -r {shown}"),
-            (false, false) => format!("sudo rm {shown}"),
-        };
-        error.why(reason).why(purpose).todo(format!("ls -ld {shown}")).todo(todo)
+        let quoted = quote(path);
+        let error = error.why(reason).why(purpose).paste(format!("ls -ld {quoted}"));
+        match (owner, is_directory, instead) {
+            (Owner::Caller, true, _) => error.paste(format!("chmod 700 {quoted}")),
+            (Owner::Caller, false, _) => error.paste(format!("rm {quoted}")),
+            (Owner::Other | Owner::Unmapped, _, Some(instead)) => error.todo(instead),
+            (Owner::Other, true, None) => error.paste(format!("sudo rm -r {quoted}")),
+            (Owner::Other, false, None) => error.paste(format!("sudo rm {quoted}")),
+            // To root outside it may be in use, and root inside cannot remove it.
+            (Owner::Unmapped, _, None) => error,
+        }
     }
 }
 
@@ -224,7 +264,7 @@ impl PrivateDirectory {
             Err(Errno::EXIST | Errno::NOENT) => return Ok(None),
             made => made?,
         }
-        self.directory(name).map_err(|unusable| io::Error::other(unusable.reason()))
+        self.directory(name).map_err(Unusable::into_io)
     }
 
     /// Opens a file in it. None: there is nothing of this name.
@@ -385,9 +425,20 @@ pub(super) fn is_directory(found: &Stat) -> bool {
 
 /// Refuses something that `sandbox` cannot have made.
 fn check(found: &Stat, expected: FileType) -> std::result::Result<(), Unusable> {
-    let is_own = found.st_uid == rustix::process::geteuid().as_raw();
-    let refused = |reason| Unusable::Suspicious { reason, is_own, is_directory: is_directory(found) };
+    let owner = match found.st_uid == rustix::process::geteuid().as_raw() {
+        true => Owner::Caller,
+        false if is_unmapped(found.st_uid) => Owner::Unmapped,
+        false => Owner::Other,
+    };
+    let refused = |reason| Unusable::Suspicious { reason, owner, is_directory: is_directory(found) };
     suspicion(found, expected).map_or(Ok(()), |reason| Err(refused(reason)))
+}
+
+/// Whether this is the ID that stands for all users that this user namespace does not map. user_namespaces(7)
+fn is_unmapped(uid: u32) -> bool {
+    let overflow = file::read_text("/proc/sys/kernel/overflowuid");
+    overflow.is_ok_and(|overflow| overflow.trim() == uid.to_string())
+        && id_outside("/proc/self/uid_map", uid).is_none()
 }
 
 /// Why something cannot be what `sandbox` has made: a sentence. None: it can be.
@@ -407,7 +458,8 @@ fn suspicion(found: &Stat, expected: FileType) -> Option<String> {
         Some(text(key))
     } else if found.st_uid != own {
         let ids = [("owner", &*found.st_uid.to_string()), ("own", &*own.to_string())];
-        Some(text_with("gc.run.owner", &ids))
+        let key = if is_unmapped(found.st_uid) { "gc.run.unmapped" } else { "gc.run.owner" };
+        Some(text_with(key, &ids))
     } else if mode & 0o022 != 0 {
         Some(text_with("gc.run.mode", &[("mode", &format!("{mode:04o}"))]))
     } else if kind == FileType::RegularFile && found.st_nlink > 1 {

@@ -46,9 +46,18 @@ pub fn is_of_daemon(name: &OsStr) -> bool {
     is_socket || is_file
 }
 
-/// Whether a name in RUN is that of the ledger, or of its temporary file.
+/// Whether a name in RUN is that of the ledger.
 pub fn is_ledger(name: &OsStr) -> bool {
-    name.as_bytes().strip_prefix(LEDGER.as_bytes()).is_some_and(|rest| rest.is_empty() || rest == b".new")
+    name == LEDGER
+}
+
+/// Whether a name in RUN is that of the new content of a file, which gets the name of that file when it is complete.
+pub fn is_new_content(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let of = name.strip_suffix(b".new");
+    of.is_some_and(|of| {
+        of == LEDGER.as_bytes() || of.starts_with(DAEMON.as_bytes()) && of.ends_with(b".json")
+    })
 }
 
 /// The path of RUN. For root it is in /run, and for root of a user namespace too if they may write there. For other users
@@ -124,5 +133,5 @@ pub fn remove_if_empty() {
 }
 
 fn explained(unusable: Unusable, path: &Path) -> Error {
-    unusable.explained(path, mode_of(path), &text("gc.run.purpose"))
+    unusable.explained(path, mode_of(path), &text("gc.run.purpose"), None)
 }

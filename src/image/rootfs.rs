@@ -12,6 +12,7 @@ mod unpack;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -82,7 +83,7 @@ impl MappedLayers {
         let layers = store.layers()?;
         let unusable = |error: Unusable| {
             let what = text_with("image.store.unusable", &[("path", &printed(layers.path()))]);
-            Error::new(ExitKind::Refused, what).why(error.reason())
+            error.explain(Error::new(ExitKind::Refused, what), layers.path())
         };
         let directory = match maps {
             None => layers.try_clone().map_err(|error| unusable(error.into()))?,
@@ -98,18 +99,16 @@ impl MappedLayers {
 
     /// All directories of layers: that of real IDs, and those of maps.
     pub(super) fn all(layers: &PrivateDirectory) -> Result<Vec<MappedLayers>> {
-        let failed = |why: String| {
+        let failed = |error: Unusable| {
             let what = text_with("image.store.unusable", &[("path", &printed(layers.path()))]);
-            Error::new(ExitKind::Refused, what).why(why)
+            error.explain(Error::new(ExitKind::Refused, what), layers.path())
         };
-        let mut all = vec![MappedLayers {
-            directory: layers.try_clone().map_err(|error| failed(error.to_string()))?,
-            maps: None,
-        }];
-        for entry in fs::read_dir(layers.path_through("")).map_err(|error| failed(error.to_string()))? {
-            let name = entry.map_err(|error| failed(error.to_string()))?.file_name();
+        let failed_io = |error: io::Error| failed(error.into());
+        let mut all = vec![MappedLayers { directory: layers.try_clone().map_err(failed_io)?, maps: None }];
+        for entry in fs::read_dir(layers.path_through("")).map_err(failed_io)? {
+            let name = entry.map_err(failed_io)?.file_name();
             if let Some(maps) = maps_of(&name)
-                && let Some(directory) = layers.directory(&name).map_err(|error| failed(error.reason()))?
+                && let Some(directory) = layers.directory(&name).map_err(failed)?
             {
                 all.push(MappedLayers { directory, maps: Some(maps) });
             }
@@ -219,7 +218,7 @@ fn check_maps(maps: &IdMaps) -> Result<()> {
 /// The size of the files of a layer, if it is unpacked with any maps.
 pub(super) fn size_of(store: &ImageStore, chain_id: &Digest) -> Option<u64> {
     let all = MappedLayers::all(store.layers().ok()?).ok()?;
-    all.iter().find_map(|mapped| Some(find(mapped, chain_id)?.counts.size))
+    all.iter().find_map(|mapped| Some(find(mapped, chain_id).ok()??.counts.size))
 }
 
 /// The size of the files of a layer. None: this is not the directory of a layer's files.
@@ -243,7 +242,7 @@ pub fn directories(
     let parts = store.parts(descriptor)?;
     let lock = store.adding()?;
     match unpack_all(store, &parts, &|digest| store.blob(digest), maps, tell) {
-        Ok(layers) => Ok((visible(&layers), lock)),
+        Ok(layers) => Ok((visible(&layers).map_err(|error| unread(store, &error))?, lock)),
         Err(error) => {
             lock.release();
             Err(error)
@@ -253,29 +252,57 @@ pub fn directories(
 
 /// The directories of layers for an overlay, the topmost first. A layer whose root is opaque hides all below, but the
 /// kernel does not look at that attribute of a root.
-fn visible(layers: &[UnpackedLayer]) -> Vec<PathBuf> {
-    let is_opaque = |files: &Path| File::open(files).is_ok_and(|root| layer::is_opaque(&OwnedFd::from(root)));
+///
+/// # Errors
+/// The process has no descriptor left: then it is not known what is hidden.
+fn visible(layers: &[UnpackedLayer]) -> io::Result<Vec<PathBuf>> {
     let mut visible = Vec::new();
     for UnpackedLayer { files, .. } in layers.iter().rev() {
         visible.push(files.clone());
-        if is_opaque(files) {
-            break;
+        match File::open(files).map(OwnedFd::from) {
+            Ok(root) if layer::is_opaque(&root) => break,
+            Err(error) if storage::is_shortage(&error) => return Err(error),
+            _ => {}
         }
     }
-    visible
+    Ok(visible)
+}
+
+/// The error of layers that cannot be looked at. They may be whole.
+fn unread(store: &ImageStore, error: &io::Error) -> Error {
+    let what = text_with("image.store.unusable", &[("path", &printed(store.home().join("layers")))]);
+    storage::explain_io(Error::new(ExitKind::Refused, what), error, store.home())
 }
 
 /// A layer that is there already.
-fn find(mapped: &MappedLayers, chain_id: &Digest) -> Option<UnpackedLayer> {
-    let (files, about) = find_about(mapped, chain_id)?;
-    Some(UnpackedLayer { chain_id: chain_id.clone(), files, counts: about.counts, is_new: false })
+///
+/// # Errors
+/// As [`find_about`].
+fn find(mapped: &MappedLayers, chain_id: &Digest) -> io::Result<Option<UnpackedLayer>> {
+    let layer = |(files, about): (PathBuf, AboutLayer)| UnpackedLayer {
+        chain_id: chain_id.clone(),
+        files,
+        counts: about.counts,
+        is_new: false,
+    };
+    Ok(find_about(mapped, chain_id)?.map(layer))
 }
 
-/// The directory of the files of a layer, and what is known about it.
-fn find_about(mapped: &MappedLayers, chain_id: &Digest) -> Option<(PathBuf, AboutLayer)> {
-    let directory = mapped.directory.directory(chain_id.hex().as_ref()).ok()??;
-    let about = fs::read(directory.path_through(ABOUT)).ok()?;
-    Some((directory.path().join(FILES), serde_json::from_slice(&about).ok()?))
+/// The directory of the files of a layer, and what is known about it. None: it is not unpacked, or not whole.
+///
+/// # Errors
+/// The process has no descriptor left, or the device has failed: then it is not known.
+fn find_about(mapped: &MappedLayers, chain_id: &Digest) -> io::Result<Option<(PathBuf, AboutLayer)>> {
+    let directory = match mapped.directory.directory(chain_id.hex().as_ref()) {
+        Err(Unusable::Failed(error)) if storage::is_shortage(&error) => return Err(error),
+        Ok(Some(directory)) => directory,
+        _ => return Ok(None),
+    };
+    let about = match fs::read(directory.path_through(ABOUT)) {
+        Err(error) if storage::is_shortage(&error) => return Err(error),
+        about => about.ok().and_then(|about| serde_json::from_slice(&about).ok()),
+    };
+    Ok(about.map(|about| (directory.path().join(FILES), about)))
 }
 
 /// What is wrong with the unpacked files of a layer, if anything is. None: it is not unpacked, or by an older
@@ -293,7 +320,8 @@ pub(super) fn wrong_files(
     for mapped in MappedLayers::all(store.layers()?)? {
         let is_own =
             mapped.maps.is_none() || mapped.maps.as_ref() == maps || nix::unistd::geteuid().is_root();
-        let Some((files, about)) = find_about(&mapped, chain_id).filter(|_| is_own) else { continue };
+        let found = find_about(&mapped, chain_id).map_err(|error| unread(store, &error))?;
+        let Some((files, about)) = found.filter(|_| is_own) else { continue };
         // An older version has unpacked it.
         let Some(expected) = about.summary else { continue };
         let found = layer::summarize(&files, mapped.maps.as_ref())?;

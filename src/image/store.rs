@@ -37,7 +37,7 @@ use super::manifest::{
     too_large,
 };
 use super::reference::Reference;
-use crate::error::{Error, ExitKind, Result, io_text};
+use crate::error::{Error, ExitKind, Result};
 use crate::host::home::HomePlace;
 use crate::host::private_directory::{PrivateDirectory, Unusable};
 use crate::host::run_lock::RunLock;
@@ -223,7 +223,7 @@ impl ImageStore {
     pub fn document(&self, digest: &Digest) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = self.blob(digest)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
-        read.map_err(|error| self.broken(digest, io_text(&error)))?;
+        read.map_err(|error| self.unread(digest, error.into()))?;
         if bytes.len() as u64 > MAX_DOCUMENT {
             return Err(too_large(&digest.to_string()));
         }
@@ -239,7 +239,7 @@ impl ImageStore {
     /// It does not exist or cannot be opened.
     pub fn blob(&self, digest: &Digest) -> Result<std::fs::File> {
         let opened = self.directories()?.blobs.file_to_read(digest.hex());
-        let file = opened.map_err(|unusable| self.broken(digest, unusable.reason()))?;
+        let file = opened.map_err(|unusable| self.unread(digest, unusable))?;
         file.ok_or_else(|| self.broken(digest, text("image.blob.none")))
     }
 
@@ -256,9 +256,17 @@ impl ImageStore {
     }
 
     fn broken(&self, digest: &Digest, why: String) -> Error {
+        self.blob_error(digest).why(why)
+    }
+
+    /// The error of a blob that cannot be read. It may be whole.
+    fn unread(&self, digest: &Digest, unusable: Unusable) -> Error {
+        unusable.explain(self.blob_error(digest), &self.path())
+    }
+
+    fn blob_error(&self, digest: &Digest) -> Error {
         let path = self.path().join("blobs/sha256").join(digest.hex());
-        let what = text_with("image.blob", &[("path", &printed(path))]);
-        Error::new(ExitKind::Refused, what).why(why)
+        Error::new(ExitKind::Refused, text_with("image.blob", &[("path", &printed(path))]))
     }
 
     fn lock_name(&self, kind: &str) -> String {
@@ -316,7 +324,7 @@ impl StoreDirectories {
 
 fn unusable(place: &HomePlace, error: Unusable) -> Error {
     let what = text_with("image.store.unusable", &[("path", &printed(place.path.join("images")))]);
-    Error::new(ExitKind::Refused, what).why(error.reason())
+    error.explain(Error::new(ExitKind::Refused, what), &place.path)
 }
 
 /// The descriptor of a manifest that was just stored.

@@ -71,6 +71,9 @@ static BLOCKED: AtomicU64 = AtomicU64::new(0);
 ///
 /// Then gives SIGCHLD its default action. If it is ignored, the kernel discards the exit status of each child, and
 /// waitpid(2) fails with ECHILD.
+///
+/// SIGXFSZ is ignored as long as this program runs: a write beyond RLIMIT_FSIZE is an error then, EFBIG, and does not end the
+/// program in the middle of its work.
 pub(crate) fn take_over() {
     let is_ignored = |signal: &i32| !RESERVED.contains(*signal) && action_of(*signal) == IGNORE;
     let ignored: Vec<i32> = (1..=64).filter(is_ignored).collect();
@@ -79,6 +82,7 @@ pub(crate) fn take_over() {
         BLOCKED.store(blocked, Ordering::Relaxed);
     }
     set_action(libc::SIGCHLD, 0);
+    set_action(libc::SIGXFSZ, IGNORE);
 }
 
 /// The signals that the caller of this program ignores.
@@ -137,11 +141,13 @@ pub(crate) fn default_actions() {
 }
 
 /// Forgets what the caller ignored and blocked, for a process that has left its caller: every signal has its default action
-/// and none is blocked, here and in the command. SIGPIPE stays ignored here, so a write without a reader is an error.
+/// and none is blocked, here and in the command. SIGPIPE and SIGXFSZ stay ignored here, so a write without a reader, or beyond
+/// the maximum size of a file, is an error.
 pub(crate) fn forget_caller() {
     IGNORED.store(0, Ordering::Relaxed);
     BLOCKED.store(0, Ordering::Relaxed);
-    (1..=64).filter(|signal| *signal != libc::SIGPIPE).for_each(|signal| set_action(signal, 0));
+    let stays = [libc::SIGPIPE, libc::SIGXFSZ];
+    (1..=64).filter(|signal| !stays.contains(signal)).for_each(|signal| set_action(signal, 0));
     let _ = set_mask(SignalSet::default());
 }
 

@@ -29,7 +29,7 @@ use crate::plan::call::uts::UtsCall;
 use crate::plan::{Actor, Call, Plan};
 use crate::security::capabilities;
 use crate::security::rlimits::Limit;
-use crate::text::text;
+use crate::text::{text, text_with};
 use crate::value::paste::command_line;
 use crate::value::shell::quote;
 
@@ -399,6 +399,18 @@ impl Shell {
         let mut lines = std::mem::take(&mut self.before);
         if self.has_filter {
             lines.push(text("seccomp.hand"));
+        }
+        // nsenter(1) executes the programs in front of the command when it has joined the mount namespace.
+        if self.joined.as_ref().is_some_and(|(_, namespaces)| namespaces.contains(&Feature::Mnt)) {
+            let programs = [
+                (!self.prlimit.is_empty()).then_some("prlimit"),
+                (!self.setpriv.is_empty()).then_some("setpriv"),
+                (self.environment.is_some() && !plan.arguments().is_empty()).then_some("env"),
+            ];
+            let programs: Vec<&str> = programs.into_iter().flatten().collect();
+            if !programs.is_empty() {
+                lines.push(text_with("enter.hand", &[("programs", &programs.join(", "))]));
+            }
         }
         if self.root.is_from_host() {
             // No command can pass on a mount that has no path. Commands for only a part of the root would not work.

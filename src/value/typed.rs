@@ -72,12 +72,18 @@ impl TypedCommand {
         line_of(&words)
     }
 
+    /// Whether the line means the same for root: one about a container of the caller does not, because root has others.
+    pub fn is_for_root(&self) -> bool {
+        !["exec", "restart", "start", "update"].contains(&&*self.subcommand())
+    }
+
     /// The command line that prints the plan. Where the typed one has no plan, as `doctor` and `--break` do not, it is
     /// that of `purpose`: a feature, or `run`, which needs a spec.
     pub fn dry_run(&self, purpose: &str) -> Option<String> {
         let flags = self.words.iter().take_while(|word| **word != OsStr::new("--"));
         let is_mistake = flags.into_iter().any(|word| word.to_string_lossy().starts_with("--break"));
-        let without_plan = ["compare", "doctor", "gc", "spec", "verify"];
+        let without_plan =
+            ["build", "compare", "create", "doctor", "gc", "restart", "spec", "start", "update", "verify"];
         let subcommand = self.subcommand();
         // A user does not type the commands that `sandbox` executes itself: `__supervise`.
         if is_mistake || subcommand.starts_with("__") || without_plan.contains(&&*subcommand) {
@@ -144,6 +150,8 @@ mod tests {
             (&["sandbox", "run", "--break=suid"], "run", None),
             (&["sandbox", "run", "-q", "-"], "run", Some("sandbox run --dry-run -q -")),
             (&["sandbox", "__supervise", "0123"], "run", None),
+            (&["sandbox", "create", "-m", "50m", "web", "id"], "memory", Some("sandbox memory --dry-run")),
+            (&["sandbox", "start", "web"], "run", None),
             (&["sandbox", "net", "--", "--break"], "net", Some("sandbox net --dry-run -- --break")),
         ] {
             assert_eq!(TypedCommand::of(words).dry_run(purpose).as_deref(), line, "{words:?}");

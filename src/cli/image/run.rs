@@ -37,19 +37,24 @@ pub(in crate::cli) fn ensure(
     explain: Explainer,
 ) -> Result<()> {
     let as_failed = |error: Error| Error { kind: ExitKind::Failed, ..error };
-    let found = ImageStore::open().and_then(|store| {
-        let found = store.find(image)?;
-        platform.map_or(Ok(()), |wanted| suits(&store, &found, wanted))
-    });
-    let found = found.map_err(as_failed);
-    let missing = match (found, pull) {
-        (Ok(()), Pull::Missing | Pull::Never) => return Ok(()),
-        (Ok(()), Pull::Always) => None,
-        (Err(error), Pull::Never) => return Err(error),
-        (Err(error), _) => Some(error),
+    let store = ImageStore::open().map_err(as_failed)?;
+    // A store that cannot be read is an error: the image may be in it.
+    let found = store.look_for(image).map_err(as_failed)?;
+    let is_here = match (&found, platform) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(found), Some(wanted)) => is_for(&store, found, wanted).map_err(as_failed)?.is_ok(),
     };
+    match pull {
+        Pull::Missing | Pull::Never if is_here => return Ok(()),
+        Pull::Never => {
+            let found = store.find(image).map_err(as_failed)?;
+            return platform.map_or(Ok(()), |wanted| suits(&store, &found, wanted)).map_err(as_failed);
+        }
+        Pull::Missing | Pull::Always => {}
+    }
     let name = image.parse::<Reference>().map_err(Error::failed)?.or_latest().familiar();
-    if missing.is_some() {
+    if !is_here {
         render::err(&(text_with("image.run.missing", &[("name", &name)]) + "\n"));
     }
     let store = ImageStore::make().map_err(as_failed)?.0;
@@ -80,13 +85,18 @@ pub(in crate::cli) fn ensure(
 
 /// Checks that an image is for a platform, `OS/ARCH[/VARIANT]`. One that names none is for any.
 pub(super) fn suits(store: &ImageStore, image: &StoredImage, wanted: &str) -> Result<()> {
+    is_for(store, image, wanted)?
+}
+
+/// The same. The inner error is that of an image for another platform; the outer one says that this cannot be known.
+fn is_for(store: &ImageStore, image: &StoredImage, wanted: &str) -> Result<Result<()>> {
     let ImageConfig { architecture, os, .. } = store.parts(&image.descriptor)?.config;
     let own = Platform { architecture, os, variant: None, others: BTreeMap::new() };
     if own.architecture.is_empty() || own.suits(&read_platform(wanted).map_err(Error::failed)?) {
-        return Ok(());
+        return Ok(Ok(()));
     }
     let name = image.name.as_ref().map_or_else(|| image.id.short().to_owned(), Reference::familiar);
     let values =
         [("name", &*printed(&name)), ("wanted", &printed(wanted)), ("own", &printed(own.to_string()))];
-    Err(Error::failed(text_with("image.run.platform", &values)))
+    Ok(Err(Error::failed(text_with("image.run.platform", &values))))
 }

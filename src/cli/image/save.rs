@@ -15,6 +15,7 @@ use crate::image::save;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::text;
+use crate::value::paste::command_line;
 
 /// The flags of `save`.
 #[derive(Debug, Args)]
@@ -38,7 +39,8 @@ pub(crate) fn run(color: Color, args: &SaveArgs) -> Result<u8> {
     decide(color, Stream::Err);
     if args.output.is_none() && std::io::stdout().is_terminal() {
         let error = Error::new(ExitKind::Refused, text("image.save.terminal"));
-        return Err(error.paste(format!("sandbox save -o image.tar {}", args.images.join(" "))));
+        let words = ["sandbox", "save", "-o", "image.tar"].into_iter();
+        return Err(error.paste(command_line(words.chain(args.images.iter().map(String::as_str)))));
     }
     let store = ImageStore::open().map_err(as_docker)?;
     let mut images: Vec<(StoredImage, Vec<Reference>)> = Vec::new();

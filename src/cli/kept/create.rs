@@ -1,7 +1,7 @@
 //! `sandbox create SPEC`, and what `run -d` and `run --keep` share with it: makes a container that stays.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::docker::DockerArgs;
 use super::super::namespaces::NamespaceArgs;
 use super::super::prepare::{self, Layered, Prepared};
-use super::super::source::{MadeSpec, SourceFlags};
+use super::super::source::{self, MadeSpec, SourceFlags};
 use crate::cli::explain::ExplainArg;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
@@ -27,7 +27,7 @@ use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::rootfs::Rootfs;
 use crate::sys::signal;
-use crate::text::{printed, text, text_with, wrap};
+use crate::text::{printed, text, text_of_options, text_with, wrap};
 use crate::value::timestamp::Timestamp;
 use crate::value::units::Size;
 
@@ -124,6 +124,8 @@ pub(crate) struct Keeping {
     pub(crate) open_stdin: bool,
     /// Whether it is removed when it ends.
     pub(crate) auto_remove: bool,
+    /// Whether this command shows the container when it runs, and so gives it its own terminal.
+    pub(crate) is_shown: bool,
     /// Whether standard input stays open when the client that has sent it leaves.
     pub(crate) stdin_stays: bool,
     /// What a client of the daemon has sent.
@@ -148,7 +150,8 @@ pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
     made.ensure_image(explain)?;
     let client = args.client_settings.as_ref().map(client_settings).transpose()?;
     let stdin_stays = client.as_ref().is_some_and(|client| client["Config"]["StdinOnce"] == false);
-    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays, client };
+    let keeping =
+        Keeping { open_stdin: args.interactive, auto_remove: args.rm, is_shown: false, stdin_stays, client };
     let spec = std::mem::take(&mut made.spec);
     let (_, id, _) = create(spec, &made, &args.kept, &keeping, explain)?;
     render::out(&format!("{id}\n"));
@@ -164,6 +167,9 @@ pub(crate) fn create(
     explain: Explainer,
 ) -> Result<(ContainerStore, Id, String)> {
     let log = log_options(&args.log_opt)?;
+    if keeping.is_shown && keeping.open_stdin && spec.tty {
+        has_terminal()?;
+    }
     let image = image_of(&spec);
     let id = Id::new()?;
     let mut layered = prepare::with_layers(spec, &made.wishes, explain)?;
@@ -179,6 +185,14 @@ pub(crate) fn create(
     // Now the container is known that has the layers.
     lock.into_iter().for_each(RunLock::release);
     created
+}
+
+/// Checks that standard input is a terminal, before something is made that a user with `-it` wants to type into.
+pub(crate) fn has_terminal() -> Result<()> {
+    if std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    Err(Error::failed(text("run.notty.what")).why(text("run.notty.why")).todo(text("run.notty.todo")))
 }
 
 fn create_layered(
@@ -199,7 +213,12 @@ fn create_layered(
     let mut prepared = made.plan(spec, &adjustments, prepare::kept_ending, false)?;
     made.locate(&mut prepared.plan);
     crate::exec::accept(&prepared.plan)?;
-    let Prepared { config, left, .. } = prepared;
+    let Prepared { config, left, told, plan } = prepared;
+    told.iter().for_each(|(_, message)| source::say(message));
+    // Those about the cgroup of the caller are for each start.
+    let of_host = text_of_options(false, "net.host.note");
+    let notes = plan.notes.iter().filter(|note| !plan.limit_notes.contains(note) && **note != of_host);
+    notes.for_each(|note| source::say(note));
     for (feature, why) in left {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));

@@ -141,14 +141,8 @@ pub(crate) fn show(
     explain: Explainer,
 ) -> Result<Option<u8>> {
     container.is_here()?;
-    if is_started
-        && container.record.config.process.terminal
-        && options.stdin
-        && !std::io::IsTerminal::is_terminal(&std::io::stdin())
-    {
-        return Err(Error::failed(text("run.notty.what"))
-            .why(text("run.notty.why"))
-            .todo(text("run.notty.todo")));
+    if is_started && container.record.config.process.terminal && options.stdin {
+        super::create::has_terminal()?;
     }
     let id = &container.record.id;
     let mut client = match is_started {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::host::accounts::Accounts;
 use crate::security::run_as::RunAs;
-use crate::text::{printed, text_with};
+use crate::text::{printed, text_with, word};
 
 /// The variables that a command line adds, as `NAME=VALUE`: first those of these files of the caller, then `own`.
 ///
@@ -43,7 +43,7 @@ pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
     }
     for one in own {
         if one.is_empty() || one.as_bytes().starts_with(b"=") {
-            return Err(Error::usage(text_with("exec.with.env", &[("value", &printed(one))])));
+            return Err(Error::usage(text_with("exec.with.env", &[("value", &word(&printed(one)))])));
         }
         all.extend(variable(one));
     }

@@ -135,7 +135,11 @@ fn quoted(string: &str) -> String {
 }
 
 /// Keys for which there is nothing to write, each with the key of the message that says why.
-const NOTHING: [(&str, &str); 10] = [
+const NOTHING: [(&str, &str); 14] = [
+    ("labels label", "spec.instead.labels"),
+    ("dns", "spec.instead.dns"),
+    ("extra_hosts add_host", "spec.instead.hosts"),
+    ("stop_signal stop_grace_period stop_timeout", "spec.instead.stop"),
     ("privileged", "spec.instead.privileged"),
     ("restart", "spec.instead.restart"),
     ("userns userns_mode", "spec.instead.user"),
@@ -146,8 +150,8 @@ const NOTHING: [(&str, &str); 10] = [
     ("version", "spec.instead.version"),
     ("stdin_open interactive detach rm", "spec.instead.terminal"),
     (
-        "labels logging healthcheck depends_on secrets configs profiles platform dns extra_hosts annotations deploy \
-         scale",
+        "logging healthcheck depends_on secrets configs profiles platform annotations deploy scale mac_address \
+         cgroup_parent",
         "spec.instead.none",
     ),
 ];

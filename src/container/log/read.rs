@@ -111,7 +111,7 @@ impl LogReader {
 
     fn open_file(&self, number: u32) -> io::Result<Option<File>> {
         let name = if number == 0 { LOG.to_owned() } else { older(number) };
-        self.directory.file_to_read(&name).map_err(|unusable| io::Error::other(unusable.reason()))
+        self.directory.file_to_read(&name).map_err(|unusable| unusable.into_io())
     }
 
     /// The next entry. None: there is none at present.

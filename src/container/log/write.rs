@@ -60,7 +60,7 @@ impl LogWriter {
     }
 
     fn open_file(&mut self) -> io::Result<()> {
-        let found = self.directory.file(LOG).map_err(|unusable| io::Error::other(unusable.reason()))?;
+        let found = self.directory.file(LOG).map_err(|unusable| unusable.into_io())?;
         let mut file = match found {
             Some(file) => file,
             None => {

@@ -2,14 +2,18 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use super::super::id::Id;
 use super::super::record::{ContainerRecord, VERSION};
 use super::super::upper;
 use super::CONFIG;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
 use crate::host::containers::{MAX_CONFIG, read_bounded};
 use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::storage;
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
 
@@ -32,6 +36,11 @@ impl Directories {
         let (containers, names) = (home.directory(CONTAINERS.as_ref())?, home.directory(NAMES.as_ref())?);
         let home = home.try_clone()?;
         Ok(containers.zip(names).map(|(containers, names)| Directories { home, containers, names }))
+    }
+
+    /// The path of a container, for messages.
+    pub(super) fn path_of(&self, id: &Id) -> PathBuf {
+        self.containers.path().join(id.as_str())
     }
 }
 
@@ -61,7 +70,7 @@ pub(super) fn names_of(names: &PrivateDirectory, id: &Id) -> io::Result<Vec<Stri
 /// Removes the directory of a container, with its files and its upper layer. Its config is the last: it has the ID maps
 /// that the next command needs to remove the rest, if this one is killed.
 pub(super) fn remove_directory(parent: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
-    let found = parent.directory(name).map_err(|unusable| io::Error::other(unusable.reason()))?;
+    let found = parent.directory(name).map_err(|unusable| unusable.into_io())?;
     let Some(directory) = found else { return Ok(()) };
     let config = || {
         let content = read_bounded(directory.file_to_read(CONFIG).ok()??, MAX_CONFIG).ok()?;
@@ -100,10 +109,14 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(
     struct FileVersion {
         version: u32,
     }
-    let wrong = |why: String| unread(id, format!("{}: {why}", quote(directory.path().join(name))));
-    let file = directory.file_to_read(name).map_err(|unusable| wrong(unusable.reason()))?;
+    let path = directory.path().join(name);
+    let wrong = |why: String| damaged(id, format!("{}: {why}", quote(&path)));
+    let file = directory.file_to_read(name).map_err(|unusable| unread(id, unusable, &path))?;
     let file = file.ok_or_else(|| wrong(text("container.file.none")))?;
-    let content = read_bounded(file, most).map_err(|error| wrong(crate::error::io_text(&error)))?;
+    let content = read_bounded(file, most).map_err(|error| match error.raw_os_error() {
+        Some(_) => unread(id, error.into(), &path),
+        None => wrong(error.to_string()),
+    })?;
     let versioned: FileVersion =
         serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))?;
     if versioned.version > VERSION {
@@ -113,7 +126,22 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(
     serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))
 }
 
-pub(super) fn unread(id: &Id, why: String) -> Error {
-    let what = text_with("container.unread", &[("id", id.short())]);
-    Error::failed(what).why(why).paste(format!("sandbox rm -f {}", id.short()))
+/// The error of a container whose files cannot be read now. They may be whole, so nothing is removed.
+pub(super) fn unread(id: &Id, unusable: Unusable, path: &Path) -> Error {
+    match unusable {
+        Unusable::Failed(failed) => {
+            let error = Error::failed(unread_text(id)).why(format!("{}: {}", quote(path), io_text(&failed)));
+            storage::explain(error, Errno::from_raw(failed.raw_os_error().unwrap_or_default()), path)
+        }
+        unusable => damaged(id, format!("{}: {}", quote(path), unusable.reason())),
+    }
+}
+
+/// The error of a container whose files are not what they should be.
+fn damaged(id: &Id, why: String) -> Error {
+    Error::failed(unread_text(id)).why(why).paste(format!("sandbox rm -f {}", id.short()))
+}
+
+fn unread_text(id: &Id) -> String {
+    text_with("container.unread", &[("id", id.short())])
 }

@@ -17,6 +17,7 @@ use super::super::message::{ClientMessage, Packet, SentError, SupervisorMessage}
 use super::super::record::ContainerRecord;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::{self, Attendant, Container};
+use crate::host::storage;
 use crate::sys::signal;
 use crate::text::{printed, text};
 
@@ -456,10 +457,16 @@ fn set_paused(
     let set = |frozen| {
         freezer.set(frozen).map_err(|error| {
             let (file, value) = (freezer.file(), freezer.value(frozen));
+            let number = error.raw_os_error().unwrap_or_default();
             let key = if frozen { "container.pause.cannot" } else { "container.unpause.cannot" };
             let error =
-                Error::failed(text(key)).call(format!("write(<{}>, {value:?})", printed(file)), error);
-            if frozen { error.why(text("container.pause.cannot.reason")) } else { error }
+                Error::failed(text(key)).call(format!("write(<{}>, {value:?})", printed(&file)), error);
+            // The kernel waits for a process that cannot be interrupted. Any other errno is that of the file.
+            match number {
+                libc::ETIMEDOUT if frozen => error.why(text("container.pause.cannot.reason")),
+                libc::ETIMEDOUT => error,
+                _ => storage::explain(error, nix::errno::Errno::from_raw(number), &file),
+            }
         })
     };
     set(pauses)?;

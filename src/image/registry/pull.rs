@@ -231,7 +231,7 @@ pub(super) fn denied(answer: RegistryAnswer, reference: &Reference) -> HttpFailu
 fn login_line(registry: &str) -> String {
     match registry {
         crate::image::reference::DOCKER => "sandbox login".to_owned(),
-        other => format!("sandbox login {other}"),
+        other => format!("sandbox login {}", crate::value::shell::quote(other)),
     }
 }
 

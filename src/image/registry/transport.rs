@@ -273,7 +273,9 @@ impl HttpTransport {
         };
         match error {
             _ if is_unknown => HttpFailure::lasting(
-                failed.why(text_with("registry.host", &host)).paste(format!("getent hosts {}", url.host)),
+                failed
+                    .why(text_with("registry.host", &host))
+                    .paste(format!("getent hosts {}", crate::value::shell::quote(&url.host))),
             ),
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 let port = [("host", &*printed(&url.host)), ("port", &*url.port.to_string())];

@@ -18,7 +18,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{RenameFlags, renameat_with, syncfs};
 
-use super::{ABOUT, AboutLayer, FILES, MappedLayers, ROOT_MODE, UnpackedLayer, check_maps, find, unwritten};
+use super::{
+    ABOUT, AboutLayer, FILES, MappedLayers, ROOT_MODE, UnpackedLayer, check_maps, find, unread, unwritten,
+};
 use crate::error::{Error, ExitKind, Result};
 use crate::host::private_directory::PrivateDirectory;
 use crate::host::token::token;
@@ -71,15 +73,11 @@ pub(in crate::image) fn unpack_each(
     let blobs = parts.manifest.layers.iter().zip(&parts.config.rootfs.diff_ids);
     for ((blob, diff_id), chain_id) in blobs.zip(parts.config.rootfs.chain_ids()) {
         let place = match find(&mapped, &chain_id) {
-            Some(layer) => LayerHome::There(layer),
-            None => match NewLayer::make(store, &mapped) {
-                Ok(new) => LayerHome::New(new),
-                Err(error) => {
-                    discard(&mapped, &layers);
-                    return Err(error);
-                }
-            },
+            Ok(Some(layer)) => Ok(LayerHome::There(layer)),
+            Ok(None) => NewLayer::make(store, &mapped).map(LayerHome::New),
+            Err(error) => Err(unread(store, &error)),
         };
+        let place = place.inspect_err(|_| discard(&mapped, &layers))?;
         layers.push(WantedLayer { blob, diff_id, chain_id, place });
     }
     let team = UnpackTeam {
@@ -184,9 +182,13 @@ fn publish(
     let mut published = Vec::new();
     for (layer, counts) in layers.iter().zip(counts) {
         let (chain_id, Some(counts)) = (layer.chain_id.clone(), counts) else { break };
-        let LayerHome::New(new) = &layer.place else {
-            published.extend(find(mapped, &chain_id));
-            continue;
+        let new = match &layer.place {
+            // No other command removes it as long as this one has the lock.
+            LayerHome::There(layer) => {
+                published.push(layer.clone());
+                continue;
+            }
+            LayerHome::New(new) => new,
         };
         let hex = chain_id.hex();
         tell(&format!("rename(\"{}\", \"{hex}\")", new.name), "image.explain.layer");
@@ -194,7 +196,7 @@ fn publish(
         let is_new = match renamed {
             Ok(()) => true,
             // Another command has unpacked it meanwhile, or a power cut has left something.
-            Err(rustix::io::Errno::EXIST) if find(mapped, &chain_id).is_some() => false,
+            Err(rustix::io::Errno::EXIST) if matches!(find(mapped, &chain_id), Ok(Some(_))) => false,
             Err(errno) => return Err(unwritten(errno.into())),
         };
         let files = mapped.directory.path().join(hex).join(FILES);

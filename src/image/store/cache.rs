@@ -54,7 +54,7 @@ impl ImageStore {
     pub fn remember(&self, key: &Digest, image: &StoredImage) -> Result<()> {
         let images = &self.directories()?.images;
         let written = images.make_directory(CACHE.as_ref()).and_then(|_| {
-            let cache = images.directory(CACHE.as_ref()).map_err(|error| io::Error::other(error.reason()))?;
+            let cache = images.directory(CACHE.as_ref()).map_err(|error| error.into_io())?;
             let cache = cache.ok_or(io::ErrorKind::NotFound)?;
             // Another build may write the same key now.
             let name = format!("{NEW}{:08x}{:08x}", token(), token());
@@ -122,7 +122,7 @@ impl ImageStore {
         let images = &self.directories()?.images;
         let name = Digest::of(json!([id, maps]).to_string().as_bytes()).hex().to_owned();
         let made = images.make_directory(MOUNTS.as_ref()).and_then(|_| {
-            let unusable = |error: Unusable| io::Error::other(error.reason());
+            let unusable = |error: Unusable| error.into_io();
             let mounts =
                 images.directory(MOUNTS.as_ref()).map_err(unusable)?.ok_or(io::ErrorKind::NotFound)?;
             mounts.make_directory(name.as_ref())?;

@@ -115,8 +115,7 @@ impl Ingest<'_> {
     /// # Errors
     /// It cannot be opened.
     pub fn open(&self, staged: &StagedBlob) -> Result<File> {
-        let opened =
-            self.directory.file_to_read(&staged.name).map_err(|error| io::Error::other(error.reason()));
+        let opened = self.directory.file_to_read(&staged.name).map_err(|error| error.into_io());
         let opened = opened.and_then(|opened| opened.ok_or_else(|| io::ErrorKind::NotFound.into()));
         opened.map_err(|error| self.store.unwritten(&error))
     }

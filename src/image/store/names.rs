@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::{CONFIG, INDEX, ImageStore, MAX_INDEX, NAME, PATIENCE, StoredImage};
-use crate::error::{Error, ExitKind, Result, io_text};
+use crate::error::{Error, ExitKind, Result};
+use crate::host::private_directory::Unusable;
 use crate::host::run_lock::RunLock;
 use crate::image::manifest::{Descriptor, ImageIndex, media};
 use crate::image::reference::Reference;
@@ -40,13 +41,13 @@ impl ImageStore {
         };
         let Some(directories) = &self.directories else { return Ok(empty) };
         let path = printed(self.path().join(INDEX));
-        let wrong = |why: String| {
-            Error::new(ExitKind::Refused, text_with("image.index", &[("path", &path)])).why(why)
-        };
-        let file = directories.images.file_to_read(INDEX).map_err(|unusable| wrong(unusable.reason()))?;
+        let error = || Error::new(ExitKind::Refused, text_with("image.index", &[("path", &path)]));
+        let wrong = |why: String| error().why(why);
+        let unread = |unusable: Unusable| unusable.explain(error(), &self.path());
+        let file = directories.images.file_to_read(INDEX).map_err(unread)?;
         let Some(file) = file else { return Ok(empty) };
         let mut bytes = Vec::new();
-        file.take(MAX_INDEX + 1).read_to_end(&mut bytes).map_err(|error| wrong(io_text(&error)))?;
+        file.take(MAX_INDEX + 1).read_to_end(&mut bytes).map_err(|error| unread(error.into()))?;
         if bytes.len() as u64 > MAX_INDEX {
             return Err(wrong(text_with(
                 "image.document.large",
@@ -77,7 +78,14 @@ impl ImageStore {
     /// # Errors
     /// There is none, or several.
     pub fn find(&self, written: &str) -> Result<StoredImage> {
-        let none = || none(written);
+        self.look_for(written)?.ok_or_else(|| none(written))
+    }
+
+    /// As [`ImageStore::find`]. None: there is none.
+    ///
+    /// # Errors
+    /// There are several; the store cannot be read.
+    pub fn look_for(&self, written: &str) -> Result<Option<StoredImage>> {
         let all = self.all()?;
         let own = written.parse::<Reference>().ok();
         // `pull` stores an image by the name for which an alias of registries.conf stands.
@@ -94,12 +102,12 @@ impl ImageStore {
             // The name itself, before another one of the same repository that leads to this digest.
             let own = all.iter().find(|image| image.name.as_ref() == Some(&wanted));
             if let Some(found) = own.or_else(|| all.iter().find(is_it)) {
-                return Ok(found.clone());
+                return Ok(Some(found.clone()));
             }
         }
         let prefix = written.strip_prefix("sha256:").unwrap_or(written);
         if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(none());
+            return Ok(None);
         }
         let begins = |image: &StoredImage| image.id.hex().starts_with(prefix);
         let mut found: Vec<StoredImage> = all.into_iter().filter(begins).collect();
@@ -109,12 +117,12 @@ impl ImageStore {
             found.sort_by(|one, other| one.id.hex().cmp(other.id.hex()));
         }
         found.dedup_by(|one, other| one.id == other.id);
-        let first = found.first().cloned().ok_or_else(none)?;
+        let Some(first) = found.first().cloned() else { return Ok(None) };
         if found.iter().any(|image| image.id != first.id) {
             let values = [("prefix", &*printed(written))];
             return Err(Error::new(ExitKind::Refused, text_with("image.several", &values)));
         }
-        Ok(first)
+        Ok(Some(first))
     }
 
     /// Gives a name to an image, also if another one has it: that one keeps its ID only.

@@ -67,7 +67,7 @@ impl ImageStore {
     fn own_partial(&self, name: &str) -> io::Result<Option<File>> {
         let ingest = &self.directories().map_err(|error| io::Error::other(error.what))?.ingest;
         for _ in 0..100 {
-            let file = match ingest.file(name).map_err(|error| io::Error::other(error.reason()))? {
+            let file = match ingest.file(name).map_err(|error| error.into_io())? {
                 Some(file) => file,
                 None => match ingest.make_file(name)? {
                     Some(file) => file,

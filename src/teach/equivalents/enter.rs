@@ -28,7 +28,8 @@ pub(super) fn nsenter(
         line.push_str(" --root");
     }
     if let Some(directory) = directory {
-        line.push_str(&format!(" --wdns {}", quote(directory)));
+        // The argument of this option is optional, so it has to be in the same word. nsenter(1)
+        line.push_str(&format!(" --wdns={}", quote(directory)));
     }
     match ids {
         [Some(group), Some(user)] => line.push_str(&format!(" --setgid {group} --setuid {user}")),

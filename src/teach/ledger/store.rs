@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{FORMAT, Ledger};
 use crate::error::{Error, Result, io_text};
 use crate::host::run_directory::{self, LEDGER};
+use crate::host::storage;
 use crate::teach::replace::replace;
 use crate::text::{printed, text, text_with};
 use crate::value::paste::command_line;
@@ -150,18 +151,13 @@ impl LedgerPlace {
     /// Something else is in its place, or those of open(2), write(2) and rename(2).
     pub fn write(&self, ledger: &Ledger) -> Result<bool> {
         let json = serde_json::to_string(ledger).unwrap_or_default() + "\n";
-        let unwritten = |error: io::Error| self.unusable("ledger.unwritten").why(io_text(&error));
+        let unwritten =
+            |error: io::Error| storage::explain_io(self.unusable("ledger.unwritten"), &error, &self.path());
         match self {
             LedgerPlace::Run => {
                 let run = run_directory::make()?;
-                let temporary = format!("{LEDGER}.new");
-                // A `sandbox` that was killed may have left it.
-                run.remove_file(&temporary).map_err(unwritten)?;
                 let is_there = run.file(LEDGER).is_ok_and(|file| file.is_some());
-                let busy = || unwritten(io::Error::from(ErrorKind::AlreadyExists));
-                let mut file = run.make_file(&temporary).map_err(unwritten)?.ok_or_else(busy)?;
-                file.write_all(json.as_bytes()).map_err(unwritten)?;
-                run.rename(&temporary, LEDGER).map_err(unwritten)?;
+                run.replace(LEDGER, json.as_bytes(), false).map_err(unwritten)?;
                 Ok(is_there)
             }
             LedgerPlace::File(path) => {
