@@ -169,6 +169,69 @@ fn a_platform_that_the_image_does_not_have_is_refused() {
         .unwrap();
     let output = home.run(&["build", "--network", "none", place.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let wanted = "the image localhost:1/other:1 is for linux/s390x, and linux/riscv64 was asked for";
+    let message = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(message.contains(wanted), "{message}");
+}
+
+/// The steps count what Docker's classic builder counts. The values reach the stages that begin with another one, and no others.
+#[test]
+fn a_stage_has_the_build_arguments_of_the_stage_that_it_begins_with() {
+    let home = lab();
+    let dockerfile = "\
+ARG BASE=lab
+ARG OUTER=global
+FROM $BASE AS one
+ARG V=1.2
+ARG W=first
+FROM one AS two
+RUN echo [$V] [$OUTER] > /two
+ARG V
+ARG W=second
+FROM two AS three
+ARG OUTER
+RUN echo [$V] [$W] [$OUTER] > /three
+FROM lab
+RUN echo [$V] > /other
+COPY --from=three /two /three /
+";
+    let place = context(&home, "scopes", dockerfile, &[]);
+    let place = place.to_str().unwrap();
+    let lines = build(&home, &["-t", "scopes", place]);
+    let steps: Vec<&String> = lines.iter().filter(|line| line.starts_with("Step ")).collect();
+    assert_eq!(
+        steps[..3],
+        ["Step 1/15 : ARG BASE=lab", "Step 2/15 : ARG OUTER=global", "Step 3/15 : FROM $BASE AS one"]
+    );
+    assert!(steps[14].starts_with("Step 15/15 : COPY"), "{steps:#?}");
+    let shown = |home: &KeptHome| run(home, &["scopes", "cat", "/two", "/three", "/other"]);
+    assert_eq!(shown(&home), "[1.2] []\n[1.2] [second] [global]\n[]");
+    build(&home, &["-t", "scopes", "--build-arg", "V=2", place]);
+    assert_eq!(shown(&home), "[2] []\n[2] [second] [global]\n[]");
+}
+
+/// The names of some units of systemd have a backslash. It has its meaning only in a pattern.
+#[test]
+fn a_name_with_a_backslash_is_a_name() {
+    let home = lab();
+    let dockerfile = r#"FROM lab AS first
+COPY dev-x\\x2dy.swap Dockerfile /z/
+COPY ["dev-x\\\\x2dy.swap", "/alone"]
+COPY \\[x\\] /set/
+FROM lab
+COPY --from=first /z/dev-x\\x2dy.swap /stage
+COPY --from=first /z/dev-x*.swap /z/dev-x\\\\x2d?.swap /all/
+"#;
+    let place = context(&home, "slash", dockerfile, &[("dev-x\\x2dy.swap", "S"), ("\\[x\\]", "B")]);
+    let place = place.to_str().unwrap();
+    build(&home, &["-t", "first", "--target", "first", place]);
+    build(&home, &["-t", "slash", place]);
+    let shown = run(&home, &["first", "sh", "-c", r"ls /z /set; cat /z/dev-x\\x2dy.swap /alone /set/*"]);
+    assert_eq!(shown, "/set:\n\\[x\\]\n\n/z:\nDockerfile\ndev-x\\x2dy.swap\nSSB");
+    assert_eq!(run(&home, &["slash", "sh", "-c", "cat /stage; ls /all"]), "Sdev-x\\x2dy.swap");
+    let wrong = context(&home, "slash", "FROM lab\nCOPY no\\\\x2d Dockerfile /z/\n", &[]);
+    let message = home.refused(&["build", "--network", "none", wrong.to_str().unwrap()], 1);
+    assert!(message.contains("no\\x2d"), "{message}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod support;
 use std::fs;
 
 use serde_json::json;
-use support::build::{PATH, base, build, context, run};
+use support::build::{PATH, base, build, config, context, run};
 use support::image::Layer;
 use support::kept::KeptHome;
 use support::{feed, text};
@@ -35,6 +35,31 @@ fn a_context_can_come_from_standard_input() {
     let output = feed(&mut home.command(&["build", "-f", "-", directory.to_str().unwrap()]), dockerfile);
     assert!(output.status.success(), "{}", text(&output.stderr));
     home.refused(&["build", "-f", "-", "-"], 2);
+}
+
+#[test]
+fn the_name_of_the_dockerfile_can_have_small_letters() {
+    let home = KeptHome::new();
+    base(&home, "base", |layer| layer, json!({ "Env": [PATH] }));
+    let place = context(&home, "small", "FROM base\nENV FROM=small\n", &[]);
+    fs::rename(place.join("Dockerfile"), place.join("dockerfile")).unwrap();
+    let archive = Layer::new().file("dockerfile", "FROM base\nENV FROM=small\n").tar();
+    let output = feed(&mut home.command(&["image", "build", "-q", "-t", "archive", "-"]), archive);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // The same command by Docker's other name, for the platform that every image here is for.
+    let here = if cfg!(target_arch = "x86_64") { "linux/x86_64" } else { "linux/aarch64" };
+    let words = ["image", "build", "--platform", here, "-t", "directory", place.to_str().unwrap()];
+    assert!(home.out(&words).contains("Successfully tagged directory:latest"));
+    for name in ["archive", "directory"] {
+        assert_eq!(config(&home, name)["Env"][1], "FROM=small", "{name}");
+    }
+    // The other name counts first.
+    fs::write(place.join("Dockerfile"), "FROM base\nENV FROM=large\n").unwrap();
+    build(&home, &["-t", "directory", place.to_str().unwrap()]);
+    assert_eq!(config(&home, "directory")["Env"][1], "FROM=large");
+    fs::remove_file(place.join("Dockerfile")).unwrap();
+    fs::remove_file(place.join("dockerfile")).unwrap();
+    assert!(home.refused(&["build", place.to_str().unwrap()], 1).contains("small/Dockerfile"));
 }
 
 #[test]
@@ -85,7 +110,8 @@ fn every_flag_of_docker_is_known() {
     let empty = context(&home, "empty", "FROM scratch\nLABEL a=b\n", &[]);
     let empty = empty.to_str().unwrap();
     for (words, name) in [
-        (&["--platform", "linux/arm64"][..], "--platform"),
+        (&["--platform", "linux/s390x"][..], "--platform"),
+        (&["--platform", "linux/amd64,linux/arm64"], "--platform"),
         (&["-m", "64m"], "--memory"),
         (&["--push"], "--push"),
         (&["--squash"], "--squash"),

@@ -59,22 +59,24 @@ fn a_file_of_a_server_is_added() {
     let modified = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n".to_owned();
     let server = serve(BTreeMap::from([
         ("/a/file.txt?x=1", ("200 OK", modified, "from a server")),
+        ("/a/na%20me.txt", ("200 OK", String::new(), "a space")),
         ("/moved", ("302 Found", "Location: /a/file.txt?x=1\r\n".to_owned(), "")),
     ]));
     let sum = digest(b"from a server");
     let dockerfile = format!(
         "FROM lab\nADD {server}/a/file.txt?x=1 /into/\nADD --checksum={sum} --chmod=644 {server}/moved /named\n\
-         ADD {server}/a/file.txt?x=1 file /both/\n"
+         ADD {server}/a/file.txt?x=1 file /both/\nADD {server}/a/na%20me.txt /both/\n"
     );
     let place = context(&home, "url", &dockerfile, &[("file", "F")]);
     build(&home, &["-t", "url", place.to_str().unwrap()]);
     let shown = run(&home, &["url", "sh", "-c", "cat /into/file.txt /named /both/file.txt /both/file"]);
     assert_eq!(shown, "from a serverfrom a serverfrom a serverF");
+    assert_eq!(run(&home, &["url", "cat", "/both/na me.txt"]), "a space");
     let shown = run(&home, &["url", "stat", "-c", "%a %u %Y", "/into/file.txt", "/named"]);
     assert_eq!(shown, "600 0 784111777\n644 0 784111777");
     // The content decides whether the step is taken from the cache.
     let again = build(&home, &[place.to_str().unwrap()]);
-    assert_eq!(again.iter().filter(|line| *line == " ---> Using cache").count(), 3, "{again:#?}");
+    assert_eq!(again.iter().filter(|line| *line == " ---> Using cache").count(), 4, "{again:#?}");
     for (instruction, wanted) in [
         (format!("ADD --checksum=sha256:{} {server}/moved /x", "0".repeat(64)), "the file has the digest"),
         (format!("ADD {server}/absent /x"), "404"),

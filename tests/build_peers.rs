@@ -43,6 +43,11 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ("copy-owners", "b/sub/s", SET_ID),
     ("copy-owners", "srv/there/sub", SET_ID),
     ("copy-owners", "srv/there/sub/s", SET_ID),
+    (
+        "dockerfiles.arg-before-from",
+        "second",
+        "buildah 1.28 gives a stage no build argument of the stage that it begins with; BuildKit does",
+    ),
     ("dockerfiles.escape-directive", "Env", "buildah takes the backslash in a value for an escape"),
     ("dockerfiles.php-health", "Cmd", "buildah does not use SHELL for CMD"),
     ("dockerfiles.python-pip", "root/.cache", MOUNT_POINT),

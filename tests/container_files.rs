@@ -150,12 +150,24 @@ fn all_files_are_exported() {
 fn a_container_becomes_a_layer_of_an_image() {
     let home = KeptHome::new();
     container(&home, SCRIPT);
-    let change = ["-c", "CMD [\"ls\"]", "-m", "a message", "-a", "an author"];
+    let change = [
+        "-c",
+        "CMD [\"ls\"]",
+        "-c",
+        "ONBUILD RUN true",
+        "-c",
+        "ENV NEW=$PATH:x",
+        "-m",
+        "a message",
+        "-a",
+        "an author",
+    ];
     let id = home.out(&[&["commit"], &change[..], &["box", "mine:2"]].concat());
     let about: serde_json::Value = serde_json::from_str(&home.out(&["image", "inspect", "mine:2"])).unwrap();
     assert_eq!(about[0]["Id"], id.as_str());
     assert_eq!(about[0]["Author"], "an author");
     assert_eq!(about[0]["Config"]["Cmd"], serde_json::json!(["ls"]));
+    assert_eq!(about[0]["Config"]["OnBuild"], serde_json::json!(["RUN true"]));
     let layers = about[0]["RootFS"]["Layers"].as_array().unwrap();
     assert_eq!(layers.len(), 3);
     let history = home.out(&["history", "--format", "{{.CreatedBy}}|{{.Comment}}", "mine:2"]);
@@ -332,6 +344,7 @@ fn files_are_copied_in_both_directions() {
     let at = |name: &str| home.around().join(name).to_str().unwrap().to_owned();
     fs::create_dir_all(at("tree/inner")).unwrap();
     fs::write(at("tree/inner/file"), "outside").unwrap();
+    std::os::unix::fs::symlink("tree", at("outer")).unwrap();
     for state in ["running", "stopped"] {
         let to = |name: &str| at(&format!("{name}-{state}"));
         // A file under another name, into a directory, a tree, the content of a tree, a link itself, and through a link.
@@ -352,6 +365,21 @@ fn files_are_copied_in_both_directions() {
             );
         }
         assert_eq!(fs::read_link(to("link")).unwrap().to_str(), Some("b"));
+        // What a link leads to has the name of the link.
+        copied(&home, &["-qL", "box:/a/link", &to("dir")]);
+        copied(&home, &["--follow-link", "--quiet", "box:/a/link", &to("followed")]);
+        for file in ["dir/link/file", "followed/file"] {
+            let (name, rest) = file.split_once('/').unwrap();
+            assert_eq!(
+                fs::read_to_string(format!("{}/{rest}", to(name))).unwrap(),
+                "inside\n",
+                "{file} {state}"
+            );
+        }
+        let archive = home.run(&["cp", "-L", "box:/a/link", "-"]).stdout;
+        let names: Vec<String> = entries(&archive).into_keys().collect();
+        assert!(names.iter().any(|name| name == "link/file"), "{state}: {names:?}");
+        assert!(names.iter().all(|name| name == "link" || name.starts_with("link/")), "{state}: {names:?}");
         let archive = home.run(&["cp", "box:/a", "-"]).stdout;
         let names: Vec<String> = entries(&archive).into_keys().collect();
         for name in ["a", "a/b", "a/b/file", "a/link"] {
@@ -361,6 +389,8 @@ fn files_are_copied_in_both_directions() {
         // Into the container.
         copied(&home, &[&at("tree"), &format!("box:/tree-{state}")]);
         copied(&home, &[&at("tree"), "box:/a/link"]);
+        copied(&home, &["-L", &at("outer"), "box:/emptied"]);
+        copied(&home, &[&at("outer"), "box:/data"]);
         copied(&home, &[&format!("{}/.", at("tree")), "box:/emptied"]);
         copied(&home, &[&at("tree/inner/file"), &format!("box:/{state}")]);
         let stream =
@@ -372,11 +402,13 @@ fn files_are_copied_in_both_directions() {
             ("a/b/tree/inner/file", "outside"),
             ("emptied/inner/file", "outside"),
             ("emptied/one", "1"),
+            ("emptied/outer/inner/file", "outside"),
             (state, "outside"),
             ("data/by-tar", state),
         ] {
             assert_eq!(files[name].2, content, "{name} {state}");
         }
+        assert_eq!((files["emptied/outer"].0, files["data/outer"].0), (b'5', b'2'), "{state}");
         for (arguments, words) in [
             (&["box:/nothing", "x"][..], "Could not find the file /nothing in container box"),
             (&["nothing:/a", "x"], "No such container"),

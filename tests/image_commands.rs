@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::image::{Image, Layer, digest, gzip, programs};
+use support::image::{Image, Layer, Layout, digest, gzip, programs};
 use support::kept::KeptHome;
 use support::{feed, text};
 
@@ -166,6 +166,14 @@ fn images_and_history_take_templates_and_filters() {
         format!("{} 1B", &old.id()[7..19])
     );
     assert_eq!(home.out(&["history", "--format", "table {{.Size}}", "old:1"]), "SIZE\n1B");
+    let digits = "2015-10-22T21:00:00.123456789Z";
+    let mut exact = with_config(&[layer("3")], digits, json!({}));
+    exact.config["history"] = json!([{ "created": digits, "created_by": "x" }]);
+    load(&home, &exact, &["exact"]);
+    let table = home.out(&["history", "-H=false", "--no-trunc", "old:1"]);
+    let columns: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(columns[0], ["IMAGE", "CREATED", "AT", "CREATED", "BY", "SIZE", "COMMENT"]);
+    assert_eq!(home.out(&["history", "--format", "{{.CreatedAt}}", "exact"]), "2015-10-22T21:00:00Z");
     for (flags, expected) in [(&["-H"][..], "1B"), (&["-H=false"], "1"), (&["--human=false"], "1")] {
         let words = [&["history", "--format", "{{.Size}}"], flags, &["old:1"]].concat();
         assert_eq!(home.out(&words), expected, "{flags:?}");
@@ -213,6 +221,10 @@ fn a_path_comes_from_a_layer_and_others_hide_it() {
         with_status(&home, &["image", "which", "image", "/nothing"], 1)
             .contains("/nothing is not in the image")
     );
+    for root in ["/", ".", "/etc/.."] {
+        let printed = with_status(&home, &["image", "which", "image", root], 0);
+        assert!(printed.contains("/ is the root directory"), "{root}: {printed}");
+    }
     assert!(home.refused(&["image", "which", "nothing", "/"], 1).contains("No such image"));
 }
 
@@ -253,6 +265,31 @@ fn an_archive_of_files_becomes_an_image() {
     assert_eq!(about[0]["Id"], id.as_str());
     let config = &about[0]["Config"];
     assert_eq!((&config["Cmd"], &config["Env"]), (&json!(["sh", "-c", "cat /etc/motd"]), &json!(["A=1"])));
+    let small = Layer::new().file("file", "small").tar();
+    for (program, changes, part, wanted) in [
+        ("xz", &["-c", "ONBUILD RUN echo x"][..], "OnBuild", json!(["RUN echo x"])),
+        (
+            "bzip2",
+            &["-c", "HEALTHCHECK --retries=2 CMD true"],
+            "Healthcheck",
+            json!({ "Test": ["CMD-SHELL", "true"], "Retries": 2 }),
+        ),
+    ] {
+        let other = import(
+            &feed(Command::new(program).arg("-c"), &small).stdout,
+            &[changes, &["-", program]].concat(),
+        );
+        let about: Value = serde_json::from_str(&home.out(&["image", "inspect", &other])).unwrap();
+        assert_eq!(about[0]["Config"][part], wanted);
+        assert_eq!(about[0]["RootFS"]["Layers"], json!([digest(&small)]), "{program}");
+        // The archive of an image too.
+        let image = Image::of(&[Layer::new().file("by", program)]);
+        let packed =
+            feed(Command::new(program).arg("-c"), image.docker(&[&format!("{program}:image")])).stdout;
+        let loaded = feed(&mut home.command(&["load", "-q"]), packed);
+        assert!(loaded.status.success(), "{program}: {}", text(&loaded.stderr));
+        assert_eq!(home.out(&["images", "-q", "--no-trunc", &format!("{program}:image")]), image.id());
+    }
     // In the store it is not compressed, so the blob and the layer have the same digest.
     assert_eq!(about[0]["RootFS"]["Layers"], json!([digest(&files)]));
     assert_eq!(fs::read(home.path().join("images/blobs/sha256").join(&digest(&files)[7..])).unwrap(), files);
@@ -397,4 +434,86 @@ fn paths_of_many_levels_are_unpacked() {
     assert!(which(format!("/{}e/new", "dd/".repeat(299)), 0).contains("layer 2"));
     which(format!("/{deep}file"), 1);
     home.out(&["rmi", "deep:1"]);
+}
+
+/// What the layers are that a container needs may be unknown. Then the commands that remove images remove nothing.
+#[test]
+fn where_a_container_cannot_be_read_no_image_loses_its_name() {
+    let home = KeptHome::new();
+    load(&home, &Image::of(&[Layer::new().file("file", "a")]), &["used"]);
+    load(&home, &Image::of(&[Layer::new().file("file", "b")]), &["other"]);
+    home.out(&["create", "--name", "box", "used", "/file"]);
+    let config = home.container("box").join("config.json");
+    let whole = fs::read(&config).unwrap();
+    fs::write(&config, "{").unwrap();
+    let before = home.out(&["images"]);
+    for command in [&["rmi", "other"][..], &["image", "prune", "-af"], &["builder", "prune", "-f"]] {
+        let output = home.run(command);
+        assert_eq!(output.status.code(), Some(1), "{command:?} {}", text(&output.stdout));
+        assert_eq!(text(&output.stdout), "", "{command:?}");
+        assert_eq!(home.out(&["images"]), before, "{command:?}");
+    }
+    fs::write(&config, whole).unwrap();
+    assert!(home.out(&["rmi", "other"]).starts_with("Untagged: other:latest\nDeleted: sha256:"));
+    home.out(&["rm", "box"]);
+}
+
+/// An index of an archive, as `docker buildx` and others write it.
+fn indexed(layout: &Layout, platform: Option<Value>) -> Layout {
+    let mut inner = layout.index["manifests"][0].clone();
+    inner.as_object_mut().unwrap().remove("annotations");
+    let mut other = inner.clone();
+    other["platform"] = json!({ "os": "linux", "architecture": "s390x" });
+    other["digest"] = digest(b"nothing").into();
+    match platform {
+        Some(platform) => inner["platform"] = platform,
+        None => drop(inner.as_object_mut().unwrap().remove("platform")),
+    }
+    let media = "application/vnd.oci.image.index.v1+json";
+    let index = json!({ "schemaVersion": 2, "mediaType": media, "manifests": [other, inner] });
+    let index = index.to_string().into_bytes();
+    let mut indexed = layout.clone();
+    indexed.index["manifests"][0] = json!({
+        "mediaType": media,
+        "digest": digest(&index),
+        "size": index.len(),
+        "annotations": { "org.opencontainers.image.ref.name": "index:latest" },
+    });
+    indexed.blobs.push(index);
+    indexed
+}
+
+#[test]
+fn what_is_no_image_for_containers_is_refused_by_what_it_is() {
+    let home = KeptHome::new();
+    let load = |archive: &[u8]| {
+        let output = feed(&mut home.command(&["load", "-q"]), archive);
+        (output.status.code(), text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let image = Image::of(&[Layer::new().file("a", "a")]);
+    // The entry of an index need not say what it is for. Its config does.
+    assert_eq!(load(&indexed(&image.oci("x"), None).archive()), (Some(0), String::new()));
+    assert_eq!(home.out(&["images", "-q", "--no-trunc", "index"]), image.id());
+    let (status, message) =
+        load(&indexed(&image.oci("x"), Some(json!({ "os": "linux", "architecture": "riscv64" }))).archive());
+    assert!(status == Some(1) && message.contains("only for linux/s390x, linux/riscv64"), "{message}");
+    let windows = Image { config: json!({ "os": "windows" }), ..Image::of(&[Layer::new().file("a", "w")]) };
+    for archive in [windows.docker(&["w"]), windows.oci("w:1").archive()] {
+        let (status, message) = load(&archive);
+        let wanted = "image operating system \"windows\" cannot be used on this platform";
+        assert!(status == Some(1) && message.contains(wanted), "{message}");
+    }
+    // A chart of Helm.
+    let mut chart = image.oci("chart:1");
+    let name = chart.index["manifests"][0]["digest"].clone();
+    let manifest = chart.blobs.iter_mut().find(|blob| digest(blob) == name).unwrap();
+    let text = text(manifest)
+        .replace("application/vnd.oci.image.config.v1+json", "application/vnd.cncf.helm.config.v1+json");
+    *manifest = text.into_bytes();
+    chart.index["manifests"][0]["digest"] = digest(manifest).into();
+    chart.index["manifests"][0]["size"] = manifest.len().into();
+    let (status, message) = load(&chart.archive());
+    let wanted =
+        "It is no container image: the media type of its config is application/vnd.cncf.helm.config.v1+json.";
+    assert!(status == Some(1) && message.contains(wanted), "{message}");
 }

@@ -191,6 +191,99 @@ fn all_formats_of_images_are_pulled() {
     blobs_are_right(&home);
 }
 
+/// An index of several images of the architecture arm, and what a name of each platform leads to.
+#[test]
+fn an_entry_of_an_index_is_found_by_its_platform() {
+    if ran_with_loopback("an_entry_of_an_index_is_found_by_its_platform") {
+        return;
+    }
+    let home = KeptHome::new();
+    let image = |name: &str| {
+        let config = json!({ "architecture": "arm", "os": "linux" });
+        Image { config, ..Image::of(&[Layer::new().file("name", name)]) }
+    };
+    let images = ["v5", "v6", "v7", "unnamed"].map(image);
+    let mut honest = Honest::of(&images[0].oci("x"));
+    let mut manifests = Vec::new();
+    let mut by_digest = Vec::new();
+    for (image, variant) in images.iter().zip([Some("v5"), Some("v6"), Some("v7"), None]) {
+        let one = Honest::of(&image.oci("x"));
+        honest.blobs.extend(one.blobs.clone());
+        let mut entry = json!({ "mediaType": one.media_type, "digest": digest(&one.manifest), "size": one.manifest.len() });
+        if let Some(variant) = variant {
+            entry["platform"] = json!({ "os": "linux", "architecture": "arm", "variant": variant });
+        }
+        manifests.push(entry);
+        by_digest.push((digest(&one.manifest), one));
+    }
+    let media = "application/vnd.oci.image.index.v1+json";
+    let index = json!({ "schemaVersion": 2, "mediaType": media, "manifests": manifests }).to_string();
+    let registry = Liar::start(move |heard, stream| {
+        let last = heard.target.rsplit('/').next().unwrap();
+        let inner = by_digest.iter().find(|(digest, _)| digest == last);
+        let _ = stream.write_all(&match inner {
+            Some((_, one)) => one.right(heard),
+            None if last == "1" => whole_answer(200, &[("Content-Type", media)], index.as_bytes()),
+            None => honest.right(heard),
+        });
+    });
+    let name = registry.name("x:1");
+    for (platform, wanted) in [
+        ("linux/arm", 2),
+        ("Linux/ARM/v7", 2),
+        ("linux/armhf", 2),
+        ("linux/arm/6", 1),
+        ("arm", 2),
+        ("linux/arm/v5", 0),
+    ] {
+        pulled(&home, &["pull", "-q", "--platform", platform, &name]);
+        assert_eq!(home.out(&["images", "-q", "--no-trunc", &name]), images[wanted].id(), "{platform}");
+    }
+    // No entry names this machine's platform. One names none: it is taken, and its config says what it is for.
+    let output = pulls(&home, &["pull", &name]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(home.out(&["images", "-q", "--no-trunc", &name]), images[3].id());
+    assert!(text(&output.stderr).contains("WARNING: the image is for linux/arm"), "{}", text(&output.stderr));
+    let message = not_pulled(&home, &["pull", "--platform", "linux/x86_64", &name]);
+    assert!(message.contains("wanted linux/amd64, actual: linux/arm"), "{message}");
+    for wrong in ["linux/", "nothing", "linux/a b"] {
+        assert_eq!(
+            pulls(&home, &["pull", "--platform", wrong, &name]).status().unwrap().code(),
+            Some(2),
+            "{wrong}"
+        );
+    }
+}
+
+/// What a registry may have besides images for Linux.
+#[test]
+fn what_is_no_image_for_this_system_is_not_pulled() {
+    if ran_with_loopback("what_is_no_image_for_this_system_is_not_pulled") {
+        return;
+    }
+    let home = KeptHome::new();
+    let windows = Image { config: json!({ "os": "windows" }), ..Image::of(&[Layer::new().file("a", "w")]) };
+    let mut chart = Honest::of(&Image::of(&[Layer::new().file("a", "c")]).oci("x"));
+    let helm = "application/vnd.cncf.helm.config.v1+json";
+    chart.manifest =
+        text(&chart.manifest).replace("application/vnd.oci.image.config.v1+json", helm).into_bytes();
+    let empty = json!({ "schemaVersion": 2, "manifests": [] }).to_string().into_bytes();
+    let media_type = "application/vnd.oci.image.index.v1+json".to_owned();
+    let empty = Honest { manifest: empty, media_type, blobs: chart.blobs.clone() };
+    for (honest, words) in [
+        (Honest::of(&windows.oci("x")), "image operating system \"windows\" cannot be used on this platform"),
+        (chart, "It is no container image: the media type of its config is application/vnd.cncf.helm.config"),
+        (empty, "The index of 127.0.0.1"),
+    ] {
+        let registry = Liar::start(move |heard, stream| {
+            let _ = stream.write_all(&honest.right(heard));
+        });
+        let message = not_pulled(&home, &["pull", &registry.name("x:1")]);
+        assert!(message.contains(words), "{message}");
+        assert_eq!(home.out(&["images", "-q"]), "");
+    }
+}
+
 #[test]
 fn all_tags_are_pulled() {
     if ran_with_loopback("all_tags_are_pulled") {

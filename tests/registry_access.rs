@@ -154,6 +154,13 @@ fn a_token_that_is_too_old_is_replaced() {
     tokens.answers(|_, stream| answer(stream, 200, &[], br#"{"token":"a\nb"}"#));
     let message = not_pulled(&home, &["pull", &registry.name("y:1")]);
     assert!(message.contains("has no token"), "{message}");
+    // A server that gives nobody a token without a password: the advice is to log in.
+    for status in [401, 403] {
+        tokens.answers(move |_, stream| answer(stream, status, &[], b""));
+        let message = not_pulled(&home, &["pull", &registry.name("y:1")]);
+        let host = format!("sandbox login 127.0.0.1:{}", registry.port);
+        assert!(message.contains("pull access denied for") && message.contains(&host), "{status}: {message}");
+    }
     tokens.answers(|_, stream| answer(stream, 403, &[], b""));
     let message = not_pulled(&home, &["pull", "--creds", "me:secret", &registry.name("y:1")]);
     assert!(message.contains("incorrect username or password"), "{message}");
@@ -183,6 +190,16 @@ fn passwords_are_found_where_podman_and_docker_have_them() {
     };
     again(&home, &["--creds", "me:secret"]);
     let entry = json!({ "auth": "bWU6c2VjcmV0" });
+    // As if the keys were absent.
+    let nulls = home.around().join("nulls.json");
+    fs::write(&nulls, r#"{"auths":null,"credHelpers":null}"#).unwrap();
+    let nulls = nulls.to_str().unwrap();
+    let message = not_pulled(&home, &["pull", "--authfile", nulls, &name]);
+    assert!(message.contains("pull access denied"), "{message}");
+    let login = ["login", "--authfile", nulls, "-u", "me", "--password-stdin", &host];
+    let output = support::feed(&mut pulls(&home, &login), "secret");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    again(&home, &["--authfile", nulls]);
     let write = |path: &str, content: serde_json::Value| {
         let path = home.around().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -192,7 +209,7 @@ fn passwords_are_found_where_podman_and_docker_have_them() {
     for (path, content) in [
         ("run/containers/auth.json", json!({ "auths": { &host: entry } })),
         (".config/containers/auth.json", json!({ "auths": { format!("{host}/team"): entry } })),
-        (".docker/config.json", json!({ "auths": { format!("https://{host}/v2/"): entry } })),
+        (".docker/config.json", json!({ "auths": { format!("https://{host}/v2/"): entry, "other": null } })),
     ] {
         let path = write(path, content);
         again(&home, &[]);

@@ -189,17 +189,20 @@ impl BuildContext {
     /// The pattern is wrong (EINVAL), or a directory cannot be read.
     pub fn expand(&self, written: &[u8], is_deep: bool) -> Result<Vec<Vec<u8>>, Errno> {
         let mut found: Vec<Vec<u8>> = vec![Vec::new()];
+        let mut is_pattern = false;
         let mut parts =
             written.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).peekable();
         while let Some(part) = parts.next() {
             let mut next = Vec::new();
+            // What follows a pattern is one too: a backslash in it has its meaning.
+            is_pattern |= pattern::has_meta(part);
             for above in found {
                 // At the end it means each name.
                 if is_deep && part == b"**" && parts.peek().is_some() {
                     self.directories_below(above, &mut next)?;
                     continue;
                 }
-                if !pattern::has_meta(part) {
+                if !pattern::has_meta(part) && !(is_pattern && part.contains(&b'\\')) {
                     next.push(joined(&above, part));
                     continue;
                 }

@@ -134,12 +134,12 @@ impl CopyRequest<'_> {
                 return Err(ContextError::Wrong(text("build.add.noname")));
             }
             if self.unpacks_fetched
-                && let Some(archive) = archive_in(file, name.as_bytes())?
+                && let Some(archive) = archive_in(file, name)?
             {
                 unpack_at(archive, &target, &mut layer)?;
                 continue;
             }
-            let path = self.place(&target, name.as_bytes(), &mut layer)?;
+            let path = self.place(&target, name, &mut layer)?;
             let entry = ArchiveEntry { mode: FETCHED_MODE, ..text_entry(path, *size, *mtime) };
             layer.add(entry, None, &mut &*file).map_err(ContextError::Unwritten)?;
         }

@@ -9,7 +9,7 @@
 //! Each instruction makes an image. Those that change files add a layer to it. So each step can be taken from the cache by itself,
 //! and what was built before a failure stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -46,6 +46,8 @@ pub struct StepImage {
     pub layers: Vec<Descriptor>,
     /// Whether this build has made it.
     pub is_new: bool,
+    /// At the end of a stage, the build arguments that it has declared. A stage that begins with it has them too.
+    pub declared: BTreeMap<String, Option<String>>,
 }
 
 /// What a build works with.
@@ -166,7 +168,8 @@ impl<'b> ImageBuilder<'b> {
             })?,
         };
         let triggers = configure::begin(&mut current.config);
-        let scope = self.table.scope.clone();
+        let mut scope = self.table.scope.clone();
+        scope.inherit(std::mem::take(&mut current.declared));
         let mut state = StageState { number, scope, current, has_command: false };
         if !triggers.is_empty() {
             self.event(BuildEvent::Triggers(triggers.len()));
@@ -180,6 +183,7 @@ impl<'b> ImageBuilder<'b> {
             self.perform(&mut state, step)?;
             self.tell_image(&state);
         }
+        state.current.declared = state.scope.declared().clone();
         Ok(state.current)
     }
 
@@ -221,7 +225,8 @@ impl<'b> ImageBuilder<'b> {
         let parts = self.inputs.store.parts(&image.descriptor)?;
         let document = self.inputs.store.document(&image.id)?;
         let config = read_json(&document, &image.id.to_string())?;
-        Ok(StepImage { image: Some(image), config, layers: parts.manifest.layers, is_new: false })
+        let (layers, declared) = (parts.manifest.layers, BTreeMap::new());
+        Ok(StepImage { image: Some(image), config, layers, is_new: false, declared })
     }
 
     fn perform(
@@ -398,8 +403,8 @@ impl<'b> ImageBuilder<'b> {
         let image = new.publish(self.inputs.ingest, size, self.tell)?;
         (self.tell)(&format!("write(<images/cache/{}>); rename(…)", key.hex()), "build.explain.remember");
         self.inputs.store.remember(key, &image)?;
-        stage.current =
-            StepImage { image: Some(image), config, layers: new.parts.manifest.layers, is_new: true };
+        let (layers, declared) = (new.parts.manifest.layers, BTreeMap::new());
+        stage.current = StepImage { image: Some(image), config, layers, is_new: true, declared };
         Ok(())
     }
 
@@ -433,7 +438,7 @@ fn scratch() -> StepImage {
         "history": [],
         "rootfs": { "type": "layers", "diff_ids": [] },
     });
-    StepImage { image: None, config, layers: Vec::new(), is_new: false }
+    StepImage { image: None, config, layers: Vec::new(), is_new: false, declared: BTreeMap::new() }
 }
 
 /// An error of something that a Dockerfile names: its place is added.

@@ -14,7 +14,7 @@ use crate::text::{printed, text, text_with};
 /// A file that was fetched. Nothing else has it: it has no name.
 pub struct FetchedSource {
     /// The last part of the address. Empty: there is none.
-    pub name: String,
+    pub name: Vec<u8>,
     /// The content.
     pub file: File,
     /// Its size in bytes.

@@ -9,7 +9,7 @@
 //! | `engine` | executes the instructions of a stage, one after the other |
 //! | `stop` | what ends a build early |
 //! | `steps` | the instructions that change files |
-//! | `configure` | the instructions that change only the config |
+//! | `configure`, `change` | the instructions that change only the config, in a build and for `--change` of `commit` and `import` |
 //! | `scope` | the variables of a stage |
 //! | `key` | the keys of the cache |
 //! | `container`, `process` | the container of `RUN`, and the process that makes it |
@@ -25,6 +25,7 @@
 //! | `ignore` | `.dockerignore`: which files of the context are left out |
 //! | `pattern` | patterns of paths |
 
+pub mod change;
 pub mod configure;
 pub mod container;
 pub mod context;

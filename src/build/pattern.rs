@@ -122,9 +122,18 @@ impl PathPattern {
     }
 }
 
-/// Whether a name has a character with a meaning in patterns.
+/// Whether a name is a pattern: it has a `*`, `?` or `[` that no backslash takes its meaning. As with Docker, any other name is taken as
+/// it is, also with a backslash: units of systemd have names as `dev-x\x2dy.swap`.
 pub fn has_meta(name: &[u8]) -> bool {
-    name.iter().any(|byte| b"*?[\\".contains(byte))
+    let mut bytes = name.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'*' | b'?' | b'[' => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether a pattern matches a whole name. `None`: it is no pattern.

@@ -1,8 +1,8 @@
 //! The variables of a stage, and what their names stand for in its instructions.
 //!
 //! A variable of `ENV` is in the image and hides one of `ARG` with the same name. A variable of `ARG` is known from its instruction
-//! to the end of the stage. Its value is that of `--build-arg`, else its default, else, if it is declared before the first `FROM` too,
-//! the value from there.
+//! to the end of the stage, and in each stage that begins with it. Its value is that of `--build-arg`, else its default, else, if it is
+//! declared before the first `FROM` too, the value from there, else the one that it has already.
 
 use std::collections::BTreeMap;
 
@@ -63,9 +63,20 @@ impl BuildScope {
     /// Declares a variable of the stage. Returns its value.
     pub fn declare(&mut self, name: &str, default: Option<String>) -> Option<String> {
         let given = self.given.get(name).cloned();
-        let value = given.or(default).or_else(|| self.global.get(name).cloned());
+        let before = || self.declared.get(name).cloned().flatten();
+        let value = given.or(default).or_else(|| self.global.get(name).cloned()).or_else(before);
         self.declared.insert(name.to_owned(), value.clone());
         value
+    }
+
+    /// What the stage has declared. None: without a value.
+    pub fn declared(&self) -> &BTreeMap<String, Option<String>> {
+        &self.declared
+    }
+
+    /// The stage begins with another one, and has what that has declared.
+    pub fn inherit(&mut self, declared: BTreeMap<String, Option<String>>) {
+        self.declared.extend(declared);
     }
 
     /// The value of a variable in `FROM`.

@@ -2,7 +2,7 @@
 //!
 //! | command line | Dockerfile | context |
 //! |---|---|---|
-//! | `build DIR` | `Dockerfile` in it | the directory |
+//! | `build DIR` | `Dockerfile` in it, or `dockerfile` | the directory |
 //! | `build -f FILE DIR` | that file, also outside of the directory | the directory |
 //! | `build -f - DIR` | standard input | the directory |
 //! | `build -`, an archive on standard input | `Dockerfile` in it, or `-f` | the files of the archive |
@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,9 @@ use crate::text::{printed, text, text_with};
 
 /// The name of a Dockerfile.
 const NAME: &str = "Dockerfile";
+
+/// The name that counts if there is no file of the other one, as with Docker.
+const OTHER_NAME: &str = "dockerfile";
 
 /// The size of the header of an archive.
 const HEADER: usize = 512;
@@ -69,7 +73,7 @@ pub fn open(
         }
         (false, None) => {
             let opened = open_directory(context)?;
-            let path = file.map_or_else(|| context.join(NAME), Path::to_owned);
+            let path = file.map_or_else(|| default_file(context), Path::to_owned);
             let dockerfile = read_file(&path)?;
             let opened = ignoring(opened, Some(&path))?;
             Ok(BuildSource { name: printed(&path), dockerfile, context: opened, _unpacked: None })
@@ -89,6 +93,12 @@ fn open_directory(path: &Path) -> Result<BuildContext> {
         let what = text_with("build.context", &[("path", &printed(path))]);
         Error::new(ExitKind::Refused, what).call(format!("openat(\"{}\")", printed(path)), error)
     })
+}
+
+/// The Dockerfile of a context for which none is named.
+fn default_file(context: &Path) -> PathBuf {
+    let is_there = |name: &str| context.join(name).symlink_metadata().is_ok();
+    context.join(if !is_there(NAME) && is_there(OTHER_NAME) { OTHER_NAME } else { NAME })
 }
 
 fn unread(path: &Path, why: String) -> Error {
@@ -144,14 +154,22 @@ fn from_input(file: Option<&Path>, store: &ImageStore, maps: Option<&IdMaps>) ->
         return Ok(BuildSource { name: "-".to_owned(), dockerfile, context, _unpacked: Some(workspace) });
     }
     let context = open_directory(&directory)?;
-    let name = file.map_or_else(|| PathBuf::from(NAME), Path::to_owned);
-    use std::os::unix::ffi::OsStrExt;
-    let read = context.read(name.as_os_str().as_bytes(), MAX_SIZE as u64);
-    let dockerfile = read
-        .map_err(|error| unread(&name, io_text(&error)))?
-        .ok_or_else(|| unread(&name, text("build.file.archive")))?;
+    let names = match file {
+        Some(file) => vec![file.to_owned()],
+        None => vec![PathBuf::from(NAME), PathBuf::from(OTHER_NAME)],
+    };
+    let mut found = None;
+    for name in &names {
+        let read = context.read(name.as_os_str().as_bytes(), MAX_SIZE as u64);
+        let read = read.map_err(|error| unread(name, io_text(&error)))?;
+        found = read.map(|bytes| (name, bytes));
+        if found.is_some() {
+            break;
+        }
+    }
+    let (name, dockerfile) = found.ok_or_else(|| unread(&names[0], text("build.file.archive")))?;
     let context = ignoring(context, None)?;
-    Ok(BuildSource { name: printed(&name), dockerfile, context, _unpacked: Some(workspace) })
+    Ok(BuildSource { name: printed(name), dockerfile, context, _unpacked: Some(workspace) })
 }
 
 /// The context without the files that `.dockerignore` names. A file beside the Dockerfile has precedence.

@@ -102,7 +102,11 @@ pub fn build(
     let (resolved, needed) = stages::resolve(dockerfile, &scope, inputs.options.target.as_deref())?;
     let of_labels = usize::from(!inputs.options.labels.is_empty());
     let of_stages = |number: &usize| dockerfile.stages[*number].steps.len() + 1;
-    watch.event(0, BuildEvent::Steps(of_labels + needed.iter().map(of_stages).sum::<usize>()));
+    let of_arguments = dockerfile.arguments.len();
+    let steps = of_arguments + of_labels + needed.iter().map(of_stages).sum::<usize>();
+    watch.event(0, BuildEvent::Steps(steps));
+    // Docker counts and prints them too. Their values are known already.
+    dockerfile.arguments.iter().for_each(|argument| watch.event(0, BuildEvent::Step(&argument.text)));
     let slots = Mutex::new(vec![StageSlot::Waiting; resolved.len()]);
     let table = StageTable { resolved, scope, slots, changed: Condvar::new() };
     let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));

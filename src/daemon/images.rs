@@ -327,10 +327,10 @@ pub(super) async fn commit(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     Ok(json_answer(StatusCode::CREATED, &json!({ "Id": id })))
 }
 
-/// A variable as a line of a Dockerfile has it.
+/// A variable as a line of a Dockerfile has it. Nothing has a meaning between single quotes.
 fn quoted(variable: &str) -> String {
     let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-    format!("{name}={}", Value::from(value))
+    format!("{name}='{}'", value.replace('\'', "'\"'\"'"))
 }
 
 /// How many images and containers there are.

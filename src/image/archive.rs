@@ -19,8 +19,8 @@ use super::Tell;
 use super::decompress::Compression;
 use super::digest::Digest;
 use super::manifest::{
-    Descriptor, ImageConfig, ImageDocument, ImageIndex, ImageManifest, MAX_DOCUMENT, Platform, media,
-    read_document, read_json, too_large,
+    Descriptor, ImageConfig, ImageDocument, ImageIndex, ImageManifest, MAX_DOCUMENT, Platform, check_config,
+    check_system, media, read_document, read_json, too_large,
 };
 use super::new_image::{AddedImage, NewImage, described};
 use super::reference::Reference;
@@ -62,6 +62,7 @@ pub fn load(
             return Err(if members.has_root() { error.todo(text("image.archive.root")) } else { error });
         }
     };
+    images.iter().try_for_each(|image| check_system(&image.parts.config))?;
     if let Some(wanted) = platform {
         images.iter().try_for_each(|image| fits(&image.parts.config, wanted))?;
     }
@@ -166,12 +167,10 @@ fn of_descriptor(
     match read_document(&bytes, &descriptor.media_type, &what)? {
         ImageDocument::Index(index) if depth < MAX_DEPTH => {
             let here = platform.cloned().unwrap_or_else(Platform::here);
-            let is_for_here =
-                |inner: &&Descriptor| inner.platform.as_ref().is_some_and(|platform| platform.suits(&here));
             let is_image =
                 |inner: &&Descriptor| inner.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
             let all: Vec<&Descriptor> = index.manifests.iter().filter(is_image).collect();
-            let found = all.iter().copied().find(|inner| is_for_here(inner)).or(match all[..] {
+            let found = index.entry_for(&here).or(match all[..] {
                 [only] => Some(only),
                 _ => None,
             });
@@ -183,6 +182,7 @@ fn of_descriptor(
         }
         ImageDocument::Index(_) => Err(refused("image.archive.deep", &[("digest", &what)])),
         ImageDocument::Manifest(manifest) => {
+            check_config(&manifest, &what)?;
             let mut blobs = Vec::new();
             let (config_blob, config) = document(members, &manifest.config)?;
             blobs.push(config_blob);

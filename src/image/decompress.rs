@@ -1,4 +1,4 @@
-//! gzip and zstd, and for the archives of a build also xz and bzip2, with limits: a few bytes can stand for very many.
+//! gzip and zstd, and for archives that are no layers also xz and bzip2, with limits: a few bytes can stand for very many.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
@@ -45,7 +45,7 @@ impl Compression {
     }
 }
 
-/// What else compresses an archive that `ADD` or a build unpacks. No layer is compressed with it.
+/// What else compresses an archive of `load`, `import`, `ADD` or a build. No layer is compressed with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OtherCompression {
     Xz,
@@ -141,6 +141,10 @@ struct Bounded<R> {
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // XzReader takes an answer of 0 bytes for the end of a block, also where none are asked for.
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         let count = self.inner.read(buffer)?;
         self.written += count as u64;
         if self.written > FREE && self.written / MAX_RATIO > self.read.get() {

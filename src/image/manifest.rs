@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+pub use super::platform::Platform;
 use crate::error::{Error, ExitKind, Result};
 use crate::text::{printed, text, text_with};
 
@@ -82,55 +83,6 @@ pub struct Descriptor {
     pub others: BTreeMap<String, serde_json::Value>,
 }
 
-/// A system, in the words of Go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    /// `amd64`.
-    #[serde(default)]
-    pub architecture: String,
-    /// `linux`.
-    #[serde(default)]
-    pub os: String,
-    /// `v8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// Other fields, which are kept as they are.
-    #[serde(flatten)]
-    pub others: BTreeMap<String, serde_json::Value>,
-}
-
-impl Platform {
-    /// This machine's.
-    pub fn here() -> Platform {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "powerpc64" => "ppc64le",
-            "loongarch64" => "loong64",
-            other => other,
-        };
-        let (architecture, os) = (architecture.to_owned(), "linux".to_owned());
-        Platform { architecture, os, variant: None, others: BTreeMap::new() }
-    }
-
-    /// Whether programs for `self` run where `wanted` is asked for. A variant is only compared if both have one.
-    pub fn suits(&self, wanted: &Platform) -> bool {
-        let is_variant = match (&self.variant, &wanted.variant) {
-            (Some(one), Some(other)) => one == other,
-            _ => true,
-        };
-        self.os == wanted.os && self.architecture == wanted.architecture && is_variant
-    }
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
-    }
-}
-
 /// A list of manifests, one for each platform, or of all images of a layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -146,6 +98,22 @@ pub struct ImageIndex {
     /// Other fields, which are kept as they are.
     #[serde(flatten)]
     pub others: BTreeMap<String, serde_json::Value>,
+}
+
+impl ImageIndex {
+    /// The entry for a platform, of the best variant for it. If none names it, the first one that names none, which OCI allows: its
+    /// config says what it is for.
+    pub fn entry_for(&self, wanted: &Platform) -> Option<&Descriptor> {
+        let level = |entry: &&Descriptor| entry.platform.as_ref().and_then(Platform::level);
+        let suits = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|own| own.suits(wanted));
+        let is_image = |entry: &&Descriptor| {
+            entry.platform.is_none()
+                && (media::is_manifest(&entry.media_type) || media::is_index(&entry.media_type))
+        };
+        // Of several with the same variant, the first one counts.
+        let best = self.manifests.iter().rev().filter(suits).max_by_key(level);
+        best.or_else(|| self.manifests.iter().find(is_image))
+    }
 }
 
 /// An image: its config and its layers.
@@ -339,6 +307,30 @@ pub fn check_layers(manifest: &ImageManifest, config: &ImageConfig, what: &str) 
         }
     }
     Ok(())
+}
+
+/// Checks that a manifest is that of an image for containers. Charts, signatures and other files have manifests too.
+///
+/// # Errors
+/// It is not.
+pub fn check_config(manifest: &ImageManifest, what: &str) -> Result<()> {
+    let own = manifest.config.media_type.as_str();
+    // The last one is of images that Docker made before 2016.
+    match [media::OCI_CONFIG, media::DOCKER_CONFIG, "application/octet-stream"].contains(&own) {
+        true => Ok(()),
+        false => Err(wrong(what, text_with("image.document.artifact", &[("type", &printed(own))]))),
+    }
+}
+
+/// Checks that an image is for Linux: this kernel executes no other program. An old image does not say it.
+///
+/// # Errors
+/// It is for another system.
+pub fn check_system(config: &ImageConfig) -> Result<()> {
+    match config.os.as_str() {
+        "" | "linux" => Ok(()),
+        os => Err(Error::new(ExitKind::Refused, text_with("image.document.os", &[("os", &printed(os))]))),
+    }
 }
 
 /// Reads a JSON document. serde_json refuses more than 128 levels.

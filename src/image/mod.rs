@@ -37,7 +37,6 @@
 //! | `sparse` | files with holes |
 
 pub mod archive;
-pub mod change;
 pub mod contents;
 pub mod decompress;
 pub mod differences;
@@ -52,6 +51,7 @@ pub mod layer;
 pub mod manifest;
 pub mod new_image;
 pub mod pattern;
+pub mod platform;
 pub mod reference;
 pub mod registry;
 pub mod rootfs;

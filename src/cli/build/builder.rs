@@ -65,6 +65,8 @@ fn prune(color: Color, args: &BuilderPruneArgs) -> Result<u8> {
         return Ok(0);
     }
     let store = ImageStore::open().map_err(as_docker)?;
+    // If this is not known, nothing is removed, and the steps stay too.
+    in_use().map_err(as_docker)?;
     let tell = args.explain.tell();
     tell(&"unlinkat(<images/cache>, ...)", "build.explain.forget");
     store.forget_steps(before).map_err(as_docker)?;

@@ -6,6 +6,7 @@ use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
 use crate::error::{Error, Result};
+use crate::image::manifest::Platform;
 use crate::text::{text, text_with};
 
 /// The names of the flags, and the key of the message that says why. A name that ends in `=` takes a value.
@@ -30,6 +31,11 @@ const WITHOUT_EFFECT: &str = "compress disable-content-trust load builder=";
 /// The flags of a command line that are refused: their names, and the keys of the reasons.
 #[derive(Debug)]
 pub(super) struct RefusedFlags(Vec<(&'static str, &'static str)>);
+
+/// Whether this machine has the platform.
+fn is_here(platform: Platform) -> bool {
+    platform.suits(&Platform::here())
+}
 
 /// All flags, with the key of the reason.
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -65,9 +71,14 @@ impl Args for RefusedFlags {
 
 impl FromArgMatches for RefusedFlags {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<RefusedFlags, clap::Error> {
+        let is_refused = |name: &str, value: &OsString| match name {
+            // What is built is for this machine.
+            "platform" => !value.to_str().and_then(|value| value.parse().ok()).is_some_and(is_here),
+            _ => value != "false",
+        };
         let is_given = |name: &str| {
             let values = matches.get_many::<OsString>(name);
-            values.into_iter().flatten().any(|value| value != "false")
+            values.into_iter().flatten().any(|value| is_refused(name, value))
         };
         let named = all().map(|(written, why)| (written.trim_end_matches('='), why));
         Ok(RefusedFlags(named.filter(|(name, _)| is_given(name)).collect()))

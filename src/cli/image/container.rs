@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::import::changed;
 use super::output_file::OutputFile;
 use super::{as_docker, name_from, own_maps, print_added};
+use crate::build::change::changed;
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::find;
 use crate::container::description::described;

@@ -73,6 +73,8 @@ pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
     let seen = contents.at(&place).map(|(layer, _)| layer);
     let path = shown(&place);
     lines.push(match seen {
+        // Most archives have no entry for it, and there is a root directory in any case.
+        _ if place.is_empty() => text("image.which.root"),
         Some(layer) => text_with("image.which.from", &[("path", &path), ("layer", &layer.to_string())]),
         None => text_with("image.which.none", &[("path", &path)]),
     });
@@ -98,7 +100,7 @@ pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
         lines.push(format!("  {}", text_with("image.which.layer", &values)));
     }
     render::out(&(lines.join("\n") + "\n"));
-    Ok(u8::from(seen.is_none()))
+    Ok(u8::from(seen.is_none() && !place.is_empty()))
 }
 
 /// `file, mode 0644, owner 0:0, 5B`.

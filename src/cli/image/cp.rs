@@ -40,6 +40,12 @@ pub(crate) struct CpArgs {
     /// Keep the owners. Without it, files in a container belong to root, and files on the host to you
     #[arg(long, short)]
     archive: bool,
+    /// If the source is a symbolic link, copy what it leads to
+    #[arg(long, short = 'L')]
+    follow_link: bool,
+    /// For Docker's scripts: no progress is printed in any case
+    #[arg(long, short)]
+    quiet: bool,
     #[command(flatten)]
     explain: ExplainArg,
 }
@@ -155,7 +161,7 @@ fn moved(old: Vec<u8>, new: Vec<u8>) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
 fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> Result<()> {
     let (container, layers) = files(args, name)?;
     refuse_mounts(&container, &layers, path)?;
-    let follows = ends_with_slash(path) || is_content(path);
+    let follows = args.follow_link || ends_with_slash(path) || is_content(path);
     let found = place(&layers, path, follows)?.filter(|found| found.kind != PlaceKind::Nothing);
     let found = found.ok_or_else(|| {
         let values = [("path", &*printed(path)), ("name", &printed(name))];
@@ -164,16 +170,23 @@ fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> R
     refuse_mounts(&container, &layers, &found.place)?;
     let reading = LayerReading::Tree(found.place.clone());
     let (directories, maps) = (&layers.directories, layers.maps.as_ref());
+    let old = found.place.file_name().unwrap_or_default().as_bytes().to_vec();
+    // What a link leads to has the name of the link.
+    let own = path.file_name().map_or_else(|| old.clone(), |own| own.as_bytes().to_vec());
     let CopySide::Host(target) = target else {
         let output = io::stdout().as_fd().try_clone_to_owned().map_err(|error| unread(&error))?;
-        return layer::read(reading, directories, maps, output);
+        if own == old {
+            return layer::read(reading, directories, maps, output);
+        }
+        let renamed = |pipe| extract::renamed(pipe, moved(old, own), File::from(output));
+        let read = layer::read_to(reading, directories, maps, renamed)?;
+        return read.map_err(|Unreadable(why)| refused("image.copy.cannot", "-").why(why));
     };
-    let old = found.place.file_name().unwrap_or_default().as_bytes().to_vec();
     let is_directory = found.kind == PlaceKind::Directory;
     let cannot = |error: io::Error| refused("image.copy.cannot", target).why(io_text(&error));
     let (into, new) = match fs::metadata(target) {
         Ok(about) if about.is_dir() && is_directory && is_content(path) => (target.clone(), Vec::new()),
-        Ok(about) if about.is_dir() => (target.clone(), old.clone()),
+        Ok(about) if about.is_dir() => (target.clone(), own),
         Ok(_) if is_directory => return Err(refused("image.copy.overfile", target)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(error)),
         Err(_) if ends_with_slash(target) && !is_directory => {
@@ -241,8 +254,12 @@ fn copy_into(
             Box::new(move || extract::renamed(io::stdin(), rename, output).map_err(|Unreadable(why)| why))
         }
         CopySide::Host(source) => {
-            let about = fs::symlink_metadata(source).map_err(|error| {
-                refused("image.copy.source", source).call(format!("lstat(\"{}\")", printed(source)), error)
+            let (call, about) = match args.follow_link {
+                true => ("stat", fs::metadata(source)),
+                false => ("lstat", fs::symlink_metadata(source)),
+            };
+            let about = about.map_err(|error| {
+                refused("image.copy.source", source).call(format!("{call}(\"{}\")", printed(source)), error)
             })?;
             let is_content = is_content(source);
             let target = match (found.kind, about.is_dir()) {
@@ -266,7 +283,12 @@ fn copy_into(
                 (PlaceKind::Other, true) => return Err(refused("image.copy.overfile", path)),
                 (PlaceKind::Other, false) => bytes(&found.place),
             };
-            let (source, keeps) = (source.clone(), args.archive);
+            // The copy has the name of the link, and the files that the link leads to.
+            let source = match args.follow_link {
+                true => fs::canonicalize(source).map_err(|error| failed(io_text(&error)))?,
+                false => source.clone(),
+            };
+            let keeps = args.archive;
             // The target itself keeps its mode and its owner.
             let has_top = !(is_content && is_directory);
             Box::new(move || {

@@ -55,6 +55,9 @@ struct HistoryRow {
 /// The fields of the table.
 const COLUMNS: [&str; 5] = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
 
+/// The same, where nothing is written for people.
+const EXACT_COLUMNS: [&str; 5] = ["ID", "CreatedAt", "CreatedBy", "Size", "Comment"];
+
 /// The titles of the fields.
 const TITLES: [(&str, &str); 6] = [
     ("Comment", "COMMENT"),
@@ -84,8 +87,9 @@ pub(crate) fn run(color: Color, args: &HistoryArgs) -> Result<u8> {
         render::out(&rows.into_iter().map(|row| row.id + "\n").collect::<String>());
         return Ok(0);
     }
+    let columns = if args.human { &COLUMNS } else { &EXACT_COLUMNS };
     let rows: Vec<Value> = rows.iter().map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
-    render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);
+    render::out(&format.rows(&TITLES, columns, &rows).map_err(|why| unfilled(&why))?);
     Ok(0)
 }
 
@@ -97,6 +101,7 @@ fn row(
 ) -> HistoryRow {
     let is_whole = args.no_trunc;
     let created: Option<Timestamp> = step.created.as_ref().and_then(|created| created.parse().ok());
+    let created = created.map(Timestamp::of_second);
     let command = printed(&step.created_by);
     let cut = !is_whole && command.chars().count() > COMMAND_WIDTH;
     let created_by = match cut {

@@ -5,12 +5,12 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{as_docker, name_from, note as note_event, own_maps, print_added};
+use crate::build::change::changed;
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
-use crate::image::change;
 use crate::image::import::{self, NewConfig};
 use crate::image::store::ImageStore;
 use crate::render;
@@ -22,7 +22,7 @@ use crate::value::timestamp::Timestamp;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct ImportArgs {
-    /// The archive, which may be compressed by gzip or zstd; `-` is standard input
+    /// The archive, which may be compressed by gzip, zstd, xz or bzip2; `-` is standard input
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
     /// The name of the image
@@ -73,12 +73,4 @@ pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
         note_event("import", &added.image.id, &added.image.id);
     }
     print_added(&store, added)
-}
-
-/// The config after these instructions.
-pub(super) fn changed(mut config: Value, instructions: &[String]) -> Result<Value> {
-    for instruction in instructions {
-        change::apply(&mut config, instruction).map_err(|why| Error::new(ExitKind::Refused, why))?;
-    }
-    Ok(config)
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::pull::read_platform;
 use super::{as_docker, note as note_event, own_maps, print_losses, sweep_quietly};
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, Result};
@@ -25,7 +24,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, short, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Of an image for several platforms, load the one for this platform; the default is this machine's
-    #[arg(long, value_name = "OS/ARCH", value_parser = read_platform)]
+    #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     /// Print only errors and the names of the images
     #[arg(long, short)]

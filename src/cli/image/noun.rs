@@ -16,6 +16,7 @@ use super::push::PushArgs;
 use super::rmi::RmiArgs;
 use super::save::SaveArgs;
 use super::tag::TagArgs;
+use crate::cli::build::{self, BuildArgs};
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::inspect::{description_format, print_all};
 use crate::container::explain::Explainer;
@@ -39,6 +40,8 @@ pub(crate) struct ImageArgs {
 
 #[derive(Debug, Subcommand)]
 enum ImageAction {
+    /// Make an image from a Dockerfile, as `sandbox build`
+    Build(Box<BuildArgs>),
     /// Print everything about images, as JSON
     Inspect(DescribedImages),
     /// Print the layers of an image: sizes, commands, digests, and how each digest is computed
@@ -96,6 +99,7 @@ struct DescribedImages {
 /// Does it.
 pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
     match &args.action {
+        ImageAction::Build(args) => build::run(color, args),
         ImageAction::Inspect(described) => inspect(color, described),
         ImageAction::Tree(named) => {
             each(color, named, "image.explain.documents", |store, image| tree(store, image).map(|()| true))

@@ -63,6 +63,8 @@ pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
             || names.clone().any(|name| used.iter().any(|used| is_name(used, name)));
         !is_used && (is_all || names.count() == 0)
     };
+    // If this is not known, nothing is removed, and no image loses its name either.
+    in_use().map_err(as_docker)?;
     let tell = args.explain.tell();
     let mut lines = Vec::new();
     let mut wanted = all.clone();
@@ -80,13 +82,14 @@ pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
         }
     }
     tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");
-    let freed = store.sweep(in_use).map_err(as_docker)?;
-    for layer in &freed.layers {
+    let freed = store.sweep(in_use);
+    for layer in freed.iter().flat_map(|freed| &freed.layers) {
         lines.push(text_with("image.prune.deleted", &[("digest", &layer.to_string())]));
     }
     if !lines.is_empty() {
         render::out(&format!("{}\n{}\n\n", text("image.prune.title"), lines.join("\n")));
     }
+    let freed = freed.map_err(as_docker)?;
     if freed.is_postponed {
         render::err(&format!("sandbox: {}\n", text("image.rmi.postponed")));
     }

@@ -33,7 +33,7 @@ pub(crate) struct PullArgs {
     #[arg(long, short)]
     all_tags: bool,
     /// The platform of the image; the default is this machine's
-    #[arg(long, value_name = "OS/ARCH", value_parser = read_platform)]
+    #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     /// Print only errors and the name of the image
     #[arg(long, short)]
@@ -88,26 +88,6 @@ impl RegistryArgs {
             certificates: self.cert_dir.clone(),
         }
     }
-}
-
-/// Reads `linux/arm64/v8`.
-pub(super) fn read_platform(written: &str) -> std::result::Result<Platform, String> {
-    let parts: Vec<&str> = written.split('/').collect();
-    let (os, architecture, variant) = match parts[..] {
-        [os, architecture] => (os, architecture, None),
-        [os, architecture, variant] => (os, architecture, Some(variant.to_owned())),
-        _ => return Err(text("image.pull.platform.form")),
-    };
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if !parts.iter().all(|part| is_word(part)) {
-        return Err(text("image.pull.platform.form"));
-    }
-    let architecture = match architecture {
-        "x86_64" | "x86-64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    Ok(Platform { os: os.to_owned(), architecture: architecture.to_owned(), variant, ..Platform::here() })
 }
 
 fn read_login(written: &str) -> std::result::Result<Login, String> {

@@ -59,6 +59,8 @@ fn remove(store: &ImageStore, written: &str, args: &RmiArgs) -> Result<()> {
     // The last name takes the image with it.
     if by_name.is_none() || names.len() <= 1 {
         refuse_if_used(&image, args.force)?;
+        // If this is not known, no files can be removed, and the image keeps its name too.
+        in_use()?;
     }
     let tell = args.explain.tell();
     tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.untag");

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use super::pull::read_platform;
 use crate::cli::docker::Pull;
 use crate::config::of_image::spec_of_image;
 use crate::config::spec::Spec;
@@ -40,11 +39,12 @@ pub(in crate::cli) fn ensure(
     let store = ImageStore::open().map_err(as_failed)?;
     // A store that cannot be read is an error: the image may be in it.
     let found = store.look_for(image).map_err(as_failed)?;
-    let is_here = match (&found, platform) {
-        (None, _) => false,
-        (Some(_), None) => true,
-        (Some(found), Some(wanted)) => is_for(&store, found, wanted).map_err(as_failed)?.is_ok(),
+    // The image that is here is for another platform.
+    let other = match (&found, platform) {
+        (Some(found), Some(wanted)) => is_for(&store, found, wanted).map_err(as_failed)?.err(),
+        _ => None,
     };
+    let is_here = found.is_some() && other.is_none();
     match pull {
         Pull::Missing | Pull::Never if is_here => return Ok(()),
         Pull::Never => {
@@ -75,10 +75,11 @@ pub(in crate::cli) fn ensure(
     }
     // A build has blocked the signals that end it.
     signal::restore_before(&mut command);
-    match command.arg(name.as_str()).status().map_err(cannot)?.success() {
-        true => Ok(()),
-        // It has said why.
-        false => Err(Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
+    match (command.arg(name.as_str()).status().map_err(cannot)?.success(), other) {
+        (true, _) => Ok(()),
+        // The process has said why it cannot be pulled.
+        (false, Some(error)) => Err(as_failed(error)),
+        (false, None) => Err(Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
             .todo("sandbox load -i image.tar")),
     }
 }
@@ -92,7 +93,7 @@ pub(super) fn suits(store: &ImageStore, image: &StoredImage, wanted: &str) -> Re
 fn is_for(store: &ImageStore, image: &StoredImage, wanted: &str) -> Result<Result<()>> {
     let ImageConfig { architecture, os, .. } = store.parts(&image.descriptor)?.config;
     let own = Platform { architecture, os, variant: None, others: BTreeMap::new() };
-    if own.architecture.is_empty() || own.suits(&read_platform(wanted).map_err(Error::failed)?) {
+    if own.architecture.is_empty() || own.suits(&wanted.parse().map_err(Error::failed)?) {
         return Ok(Ok(()));
     }
     let name = image.name.as_ref().map_or_else(|| image.id.short().to_owned(), Reference::familiar);

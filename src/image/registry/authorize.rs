@@ -64,7 +64,7 @@ impl Authorizer {
         });
         let header = match (bearer, &self.credential) {
             (Some((realm, service)), _) => {
-                Some(self.token(transport, (endpoint, asked), (realm, service), scope, tell)?)
+                self.token(transport, (endpoint, asked), (realm, service), scope, tell)?
             }
             (None, Some(Credential::Login(login))) if challenges.contains(&Challenge::Basic) => {
                 tell(
@@ -81,6 +81,7 @@ impl Authorizer {
         Ok(is_new)
     }
 
+    /// Asks for a token. None: nobody gets one without a password, and there is none.
     fn token(
         &self,
         transport: &HttpTransport,
@@ -88,7 +89,7 @@ impl Authorizer {
         (realm, service): (&str, Option<&str>),
         scope: &str,
         tell: TellAll<'_>,
-    ) -> Tried<String> {
+    ) -> Tried<Option<String>> {
         let refused = || {
             let values = [("host", &*printed(asked.authority())), ("realm", &printed(realm))];
             HttpFailure::lasting(Error::new(ExitKind::Refused, text_with("registry.realm", &values)))
@@ -142,7 +143,11 @@ impl Authorizer {
             &format!("{method} {} = {status} {}", url.shown(), printed(answer.media_type())),
             "registry.explain.token",
         );
-        read_token(answer, transport).map_err(|failure| match status {
+        // The registry's own answer is the error then: it wants a login.
+        if self.credential.is_none() && matches!(status, 401 | 403) {
+            return Ok(None);
+        }
+        read_token(answer, transport).map(Some).map_err(|failure| match status {
             401 | 403 if credential.is_some() => {
                 let error = Error::new(ExitKind::Refused, text("registry.password"));
                 HttpFailure::lasting(

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::files::{config_directory, home_directory};
 use super::helper::CredentialHelper;
 use crate::error::{Error, ExitKind, Result, io_text};
+use crate::image::manifest::or_default;
 use crate::image::reference::DOCKER;
 use crate::text::{printed, text_with};
 
@@ -80,10 +81,11 @@ impl Credential {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AuthFile {
-    #[serde(default)]
-    auths: BTreeMap<String, AuthEntry>,
+    // Docker reads null as if the key were absent, and so do other programs that write the file.
+    #[serde(default, deserialize_with = "or_default")]
+    auths: BTreeMap<String, Option<AuthEntry>>,
     /// The helpers of single registries.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) cred_helpers: BTreeMap<String, String>,
     /// The helper of all other registries.
     pub(super) creds_store: Option<String>,
@@ -147,8 +149,10 @@ pub(super) fn find(
             let rest = whole.strip_prefix(key)?;
             (rest.is_empty() || rest.starts_with('/')).then_some(key.len())
         };
-        let best =
-            file.auths.iter().filter_map(|(key, entry)| Some((fits(normal(key))?, entry.credential()?)));
+        let best = file
+            .auths
+            .iter()
+            .filter_map(|(key, entry)| Some((fits(normal(key))?, entry.as_ref()?.credential()?)));
         if let Some((_, credential)) = best.max_by_key(|(length, _)| *length) {
             return Ok(Some((credential, printed(&path))));
         }

@@ -24,11 +24,34 @@ pub struct FetchedFile {
     pub modified: Option<i64>,
 }
 
-/// The last part of the path of an address. None: it has none.
-pub fn file_name(url: &str) -> Option<String> {
-    let url = Url::parse(url)?;
-    let name = url.path().rsplit('/').next().unwrap_or_default();
-    Some(name.to_owned()).filter(|name| !name.is_empty() && name != "." && name != "..")
+/// The last part of the path of an address, with the characters that its `%20` and the like stand for. None: it has none, or no file
+/// can have this name.
+pub fn file_name(url: &str) -> Option<Vec<u8>> {
+    let path = decoded(Url::parse(url)?.path());
+    // A slash that was written as %2F separates too: so the name never leads to another directory.
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_name = !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+    is_name.then(|| name.to_vec())
+}
+
+/// The bytes that a path of an address stands for. A `%` without two hexadecimal digits is itself.
+fn decoded(path: &str) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (mut rest, mut all) = (path.as_bytes(), Vec::new());
+    while let [first, after @ ..] = rest {
+        let high = after.first().and_then(digit);
+        match (first, high, after.get(1).and_then(digit)) {
+            (b'%', Some(high), Some(low)) => {
+                all.push(high << 4 | low);
+                rest = &after[2..];
+            }
+            _ => {
+                all.push(*first);
+                rest = after;
+            }
+        }
+    }
+    all
 }
 
 /// Gives the bytes of a file of a server to `take`.
@@ -135,8 +158,19 @@ mod tests {
 
     #[test]
     fn the_name_is_the_last_part_of_the_path() {
-        assert_eq!(file_name("https://example.org/a/b.tar.gz?x=1").as_deref(), Some("b.tar.gz"));
-        assert_eq!(file_name("https://example.org/"), None);
-        assert_eq!(file_name("https://example.org/a/.."), None);
+        let name = |url: &str| file_name(url).map(|name| String::from_utf8_lossy(&name).into_owned());
+        for (url, wanted) in [
+            ("https://example.org/a/b.tar.gz?x=1", Some("b.tar.gz")),
+            ("https://example.org/na%20me.txt", Some("na me.txt")),
+            ("https://example.org/100%.txt", Some("100%.txt")),
+            ("https://example.org/a%2fb", Some("b")),
+            ("https://example.org/a%2F..%2f", None),
+            ("https://example.org/%2e%2e", None),
+            ("https://example.org/a%00", None),
+            ("https://example.org/", None),
+            ("https://example.org/a/..", None),
+        ] {
+            assert_eq!(name(url).as_deref(), wanted, "{url}");
+        }
     }
 }

@@ -181,6 +181,9 @@ fn change(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut all = read(path)?;
     let auths = all.entry("auths").or_insert_with(|| json!({}));
+    if auths.is_null() {
+        *auths = json!({});
+    }
     let Some(auths) = auths.as_object_mut() else {
         return Err(unwritten(path, text_with("registry.authfile.json", &[("line", "1"), ("column", "1")])));
     };

@@ -17,8 +17,8 @@ use crate::error::{Error, ExitKind, Result};
 use crate::image::digest::Digest;
 use crate::image::layer::LayerCounts;
 use crate::image::manifest::{
-    Descriptor, ImageConfig, ImageDocument, ImageIndex, Platform, check_layers, media, read_document,
-    read_json,
+    Descriptor, ImageConfig, ImageDocument, ImageIndex, Platform, check_config, check_layers, check_system,
+    media, read_document, read_json,
 };
 use crate::image::reference::Reference;
 use crate::image::store::{ImageParts, ImageStore, Ingest, StoredImage, manifest_descriptor};
@@ -162,8 +162,10 @@ fn find(client: &RegistryClient<'_>, request: &PullRequest<'_>) -> Tried<FoundIm
     let ImageDocument::Manifest(manifest) = document else {
         return Err(Error::new(ExitKind::Refused, text("registry.index.index")).into());
     };
+    check_config(&manifest, &descriptor.digest.to_string())?;
     let config_bytes = download::document(client, &manifest.config, "")?;
     let config: ImageConfig = read_json(&config_bytes, &manifest.config.digest.to_string())?;
+    check_system(&config)?;
     check_layers(&manifest, &config, &manifest.config.digest.to_string())?;
     let parts = ImageParts { manifest, config };
     Ok(FoundImage { descriptor, bytes, parts, config: config_bytes, index, digest })
@@ -237,15 +239,15 @@ fn login_line(registry: &str) -> String {
 
 /// The manifest for a platform.
 fn choose<'i>(index: &'i ImageIndex, wanted: &Platform, reference: &Reference) -> Result<&'i Descriptor> {
-    let suits = |inner: &&Descriptor| inner.platform.as_ref().is_some_and(|platform| platform.suits(wanted));
-    index.manifests.iter().find(suits).ok_or_else(|| {
+    index.entry_for(wanted).ok_or_else(|| {
         let known =
             |inner: &Descriptor| inner.platform.as_ref().filter(|known| known.os != "unknown").cloned();
         let others = index.manifests.iter().filter_map(known).map(|platform| platform.to_string());
         let others = printed(others.collect::<Vec<_>>().join(", "));
         let what = text_with("registry.platform", &[("platform", &wanted.to_string())]);
         let values = [("name", &*reference.familiar()), ("others", &others)];
-        Error::new(ExitKind::Refused, what).why(text_with("registry.platform.others", &values))
+        let key = if others.is_empty() { "registry.platform.none" } else { "registry.platform.others" };
+        Error::new(ExitKind::Refused, what).why(text_with(key, &values))
     })
 }
 
