@@ -35,6 +35,7 @@ pub struct Draft {
     added: Vec<Addition>,
     notes: Vec<String>,
     limit_notes: Vec<String>,
+    nameserver_notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
     intents: Vec<Intent>,
@@ -56,6 +57,7 @@ impl Draft {
             added,
             notes: Vec::new(),
             limit_notes: Vec::new(),
+            nameserver_notes: Vec::new(),
             steps: Vec::new(),
             problems: Vec::new(),
             intents: Vec::new(),
@@ -170,6 +172,12 @@ impl Draft {
     /// Adds a note about limits of the caller's cgroup.
     pub fn limit_note(&mut self, note: String) {
         self.limit_notes.push(note.clone());
+        self.notes.push(note);
+    }
+
+    /// Adds a note about the nameservers of the container.
+    pub fn nameserver_note(&mut self, note: String) {
+        self.nameserver_notes.push(note.clone());
         self.notes.push(note);
     }
 
@@ -308,7 +316,18 @@ impl Draft {
         // Sorted by cached keys: a step is a large value, and so it is moved only once.
         self.steps.sort_by_cached_key(|(phase, _)| *phase);
         let steps: Vec<Step> = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { purpose, name, notes, limit_notes, timeout, added, mut problems, intents, .. } = self;
+        let Draft {
+            purpose,
+            name,
+            notes,
+            limit_notes,
+            nameserver_notes,
+            timeout,
+            added,
+            mut problems,
+            intents,
+            ..
+        } = self;
         problems.extend(behind::problems(&steps));
         Plan {
             purpose,
@@ -316,6 +335,7 @@ impl Draft {
             name,
             notes,
             limit_notes,
+            nameserver_notes,
             timeout,
             namespaces: namespaces.features(),
             joined: self.joined,

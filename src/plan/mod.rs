@@ -63,6 +63,9 @@ pub struct Plan {
     /// Those of the notes that are about limits of the caller's cgroup. A container that stays reports them at each start.
     #[serde(skip)]
     pub limit_notes: Vec<String>,
+    /// Those of the notes that are about nameservers. No flag of a user asks for them, so a container of an image has them too.
+    #[serde(skip)]
+    pub nameserver_notes: Vec<String>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,

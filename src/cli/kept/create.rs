@@ -27,7 +27,7 @@ use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::rootfs::Rootfs;
 use crate::sys::signal;
-use crate::text::{printed, text, text_of_options, text_with, wrap};
+use crate::text::{printed, text, text_with, wrap};
 use crate::value::timestamp::Timestamp;
 use crate::value::units::Size;
 
@@ -215,10 +215,7 @@ fn create_layered(
     crate::exec::accept(&prepared.plan)?;
     let Prepared { config, left, told, plan } = prepared;
     told.iter().for_each(|(_, message)| source::say(message));
-    // Those about the cgroup of the caller are for each start.
-    let of_host = text_of_options(false, "net.host.note");
-    let notes = plan.notes.iter().filter(|note| !plan.limit_notes.contains(note) && **note != of_host);
-    notes.for_each(|note| source::say(note));
+    plan.nameserver_notes.iter().for_each(|note| source::say(note));
     for (feature, why) in left {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
