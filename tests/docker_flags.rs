@@ -36,6 +36,11 @@ fn a_flag_has_dockers_forms() {
         (&["-i=false", "-h", "box"], "cat /proc/sys/kernel/hostname", "box"),
         (&["-u", ":0"], "grep -E '^(Uid|Gid)' /proc/self/status", "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0"),
         (&["--ipc", "shareable", "--init=false"], "exec cat /proc/1/comm", "cat"),
+        // Docker mounts nothing on /dev/shm then.
+        (&["--ipc", "none"], "grep -c ' /dev/shm ' /proc/self/mounts || :", "0"),
+        (&["--ipc=none", "--tmpfs", "/dev/shm:size=4k"], "grep -c ' /dev/shm ' /proc/self/mounts", "1"),
+        // A variable that is empty in a script.
+        (&["-u", "", "-w", ""], "grep Uid /proc/self/status", "Uid:\t0\t0\t0\t0"),
         (&["--init=true"], "cat /proc/1/comm", "sandbox"),
         // Of a flag that is given twice, the last value counts.
         (&["-h", "one", "--rm", "-i", "-h", "box", "-i"], "cat /proc/sys/kernel/hostname", "box"),
@@ -49,6 +54,8 @@ fn a_flag_has_dockers_forms() {
     let own = fs::read_link("/proc/self/ns/ipc").unwrap();
     let inside = printed(&home, &["--ipc=shareable"], "readlink /proc/self/ns/ipc");
     assert_ne!(inside, own.to_str().unwrap());
+    let inside = printed(&home, &["--ipc=none"], "readlink /proc/self/ns/ipc");
+    assert_ne!(inside, own.to_str().unwrap());
     // A quarter of the memory of this machine, in whole pages. The kernel does not print the usual size, a half.
     let memory = rustix::system::sysinfo();
     let part = memory.totalram * u64::from(memory.mem_unit) / 4;
@@ -60,6 +67,9 @@ fn a_flag_has_dockers_forms() {
     home.out(&["run", "--rm=false", "--name", "kept", "--network=none", "tool", "true"]);
     home.out(&["rm", "kept"]);
     home.out(&["create", "--network", "default", "--ipc", "private", "--name", "web", "tool", "true"]);
+    home.out(&["create", "--network", "none", "--ipc", "none", "--name", "bare", "tool", "true"]);
+    assert_eq!(home.out(&["inspect", "-f", "{{.HostConfig.IpcMode}}", "web", "bare"]), "private\nnone");
+    home.out(&["rm", "bare"]);
     let mode = home.out(&["inspect", "-f", "{{.HostConfig.NetworkMode}}", "web"]);
     assert!(["bridge", "none"].contains(&&*mode), "{mode}");
     home.out(&["rm", "-f=true", "web"]);

@@ -152,6 +152,51 @@ fn two_containers_at_once_on_one_missing_mount_point_leave_nothing() {
     assert_eq!(tree(data.path()).len(), 1);
 }
 
+/// With `mountpoints: true` in the bind they are made, and stay.
+#[test]
+fn in_a_bind_that_allows_it_a_mount_point_is_made_and_stays() {
+    let _alone = alone();
+    let data = tempfile::tempdir().unwrap();
+    let open = bind(data.path(), "/srv/box").replace(" }", ", mountpoints: true }");
+    let mounts = [open.clone(), tmpfs("/srv/box/x/t"), bind(Path::new("/etc/passwd"), "/srv/box/passwd")];
+    for _ in 0..2 {
+        works(&spec(HOST, &mounts));
+        let made = tree(data.path());
+        assert_eq!(made[1..], ["passwd f 644", "x d 755", "x/t d 755"]);
+    }
+    // A bind that does not allow it is in between, or it is read-only.
+    let inner = tempfile::tempdir().unwrap();
+    let closed = [open.clone(), bind(inner.path(), "/srv/box/inner"), tmpfs("/srv/box/inner/t")];
+    let fixed = [open.replace(" }", ", readonly: true }"), tmpfs("/srv/box/new")];
+    for mounts in [&closed[..], &fixed] {
+        assert!(refused(&spec(HOST, mounts)).contains("mountpoints: true"));
+    }
+    assert_eq!((tree(inner.path()).len(), data.path().join("new").exists()), (1, false));
+}
+
+/// The container's own files of /etc are in what is mounted there.
+#[test]
+fn a_mount_on_etc_does_not_hide_the_names() {
+    let _alone = alone();
+    let data = tempfile::tempdir().unwrap();
+    for name in ["hosts", "note"] {
+        fs::write(data.path().join(name), "from the host\n").unwrap();
+    }
+    let script = "while read -r line; do echo $line; done < /etc/hosts; echo /etc/*";
+    let command = format!("command: [sh, -c, {script:?}]");
+    let before = tree(data.path());
+    for (mount, names) in [
+        (tmpfs("/etc"), "/etc/hostname /etc/hosts /etc/resolv.conf"),
+        // New files would stay in the directory.
+        (bind(data.path(), "/etc"), "/etc/hosts /etc/note"),
+    ] {
+        let seen = works(&spec(HOST, &[mount]).replace("command: [ls, /srv]", &command));
+        assert!(seen.contains("127.0.0.1 localhost\n") && seen.ends_with(&format!("{names}\n")), "{seen}");
+        assert!(!seen.contains("from the host"), "{seen}");
+    }
+    assert_eq!(tree(data.path()), before);
+}
+
 #[test]
 fn a_root_directory_and_no_root_at_all_are_left_unchanged_too() {
     let _alone = alone();

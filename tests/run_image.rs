@@ -65,8 +65,24 @@ fn an_image_says_how_it_is_run() {
     assert_eq!((&config["StopSignal"], &config["Image"]), (&"SIGINT".into(), &"app:1".into()));
     assert!(inspected[0]["Image"].as_str().unwrap().starts_with("sha256:"));
     assert_eq!(home.out(&["ps", "-aq", "--no-trunc", "--filter", "label=maker=a test"]), id);
+    // What the image and the container have nothing of has Docker's zero value.
+    let zero = "{{.Config.ExposedPorts}} {{.Config.Volumes}} {{index .Config.Labels \"none\"}}|{{.Config.Healthcheck}}";
+    assert_eq!(
+        home.out(&["image", "inspect", "-f", zero, "app:1"]),
+        "map[53/udp:map[] 80/tcp:map[]] map[] |<nil>"
+    );
+    let zero = "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.Config.Labels.none}}";
+    assert_eq!(home.out(&["inspect", "-f", zero, "web"]), "none <no value>");
     assert!(home.refused(&["rmi", "app:1"], 1).contains("container"));
     home.out(&["rm", "web"]);
+    // An image without a command.
+    image(&home, "none", |layer| layer, json!({ "Env": ["PATH=/bin"] }));
+    for (words, status) in [(&["run", "--rm"][..], 125), (&["run", "--dry-run"], 125), (&["create"], 1)] {
+        let message = home.refused(&[words, &["--network", "none", "none"]].concat(), status);
+        assert!(message.contains("no command specified") && !message.contains("SPEC"), "{message}");
+    }
+    let zero = "{{.Config.ExposedPorts}} {{.Config.Labels}} {{index .Config.Labels \"x\"}}|{{.Config.Shell}}{{.Config.StopSignal}}";
+    assert_eq!(home.out(&["image", "inspect", "-f", zero, "none"]), "map[] map[] |[]");
     // `rootfs: IMAGE` in a spec has the same defaults.
     let file = home.around().join("app.yaml");
     fs::write(&file, "rootfs: app:1\nenv: { A: 3 }\n").unwrap();
@@ -376,6 +392,126 @@ fn ports_of_an_image_are_published() {
     assert!(lines[1].starts_with("53/udp -> 0.0.0.0:"), "{ports}");
     home.out(&["rm", "-f", "ports"]);
     home.is_empty();
+}
+
+/// Of this kind: a volume in a volume, a file in a volume, a volume in a directory of the host, one that is read-only, a link in the
+/// directory to outside of it, the working directory, the same volume a second time, two containers at once.
+#[test]
+fn a_mount_below_another_one_gets_its_mount_point() {
+    let home = KeptHome::new();
+    let volumes = json!({ "Env": ["PATH=/bin"], "Volumes": { "/a": {}, "/a/b": {} } });
+    image(&home, "nest", |layer| layer, volumes);
+    image(&home, "app", |layer| layer, json!({ "Env": ["PATH=/bin"] }));
+    let mounts = run(&home, &["nest", "cat", "/proc/self/mounts"]);
+    let points: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert!(points.contains(&"/a") && points.contains(&"/a/b"), "{mounts}");
+    // A file of the host in a volume, twice: the mount point is there the second time.
+    let token = home.around().join("token");
+    fs::write(&token, "secret\n").unwrap();
+    let token = format!("{}:/app/conf/token", token.display());
+    for _ in 0..2 {
+        let words = ["-v", "data:/app", "-v", &token, "app", "cat", "/app/conf/token"];
+        assert_eq!(run(&home, &words), "secret");
+    }
+    assert_eq!(
+        run(&home, &["-v", "data:/app", "app", "stat", "-c", "%F", "/app/conf/token"]),
+        "regular empty file"
+    );
+    // In a directory of the host, where the mount point stays.
+    let source = home.around().join("source");
+    fs::create_dir(&source).unwrap();
+    std::os::unix::fs::symlink("/etc", source.join("out")).unwrap();
+    let bind = format!("{}:/app", source.display());
+    let words =
+        ["-v", &bind, "-v", "/app/modules", "-v", "data:/app/out/made", "app", "ls", "/app", "/etc/made"];
+    assert_eq!(run(&home, &words), "/app:\nmodules\nout\n\n/etc/made:\nconf");
+    assert!(source.join("modules").is_dir() && !std::path::Path::new("/etc/made").exists());
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(source.join("modules")).unwrap());
+    assert_eq!(owner, nix::unistd::geteuid().as_raw());
+    assert_eq!(run(&home, &["-v", &bind, "-w", "/app/src", "app", "sh", "-c", "pwd"]), "/app/src");
+    assert!(source.join("src").is_dir());
+    assert_eq!(run(&home, &["--tmpfs", "/t", "-w", "/t/a/b", "app", "sh", "-c", "pwd"]), "/t/a/b");
+    let plan = ["run", "--network", "none", "--dry-run", "-v", &bind, "--tmpfs", "/app/t", "app", "ls"];
+    assert!(home.out(&plan).contains("it stays in these files"), "{}", home.out(&plan));
+    // What is read-only is left as it is.
+    let fixed = format!("{bind}:ro");
+    let message =
+        home.refused(&["run", "--rm", "--network", "none", "-v", &fixed, "-v", "/app/x", "app", "ls"], 125);
+    assert!(message.contains("mount point does not exist"), "{message}");
+    assert!(!source.join("x").exists() && !source.join("t").exists());
+    // Two at once make the mount point in one volume.
+    let words = ["run", "--rm", "--network", "none", "-v", "both:/b", "--tmpfs", "/b/t", "app", "ls", "/b"];
+    let both: Vec<_> = (0..2)
+        .map(|_| home.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for one in both {
+        let output = one.wait_with_output().unwrap();
+        assert_eq!((text(&output.stdout), text(&output.stderr)), ("t\n".to_owned(), String::new()));
+    }
+    for (command, status) in [("create", 1), ("run", 125)] {
+        let words = [command, "--network", "none", "-v", "d1:/app", "-v", "d2:/app/", "app", "ls"];
+        assert!(home.refused(&words, status).contains("Duplicate mount point: /app"));
+    }
+    home.is_empty();
+}
+
+/// Of this kind: a volume, a directory of the host, a tmpfs, one that is read-only, the volume of an image · on /etc, on the
+/// directory to which the link /etc leads, above that · with a file of the caller's own among them.
+#[test]
+fn what_is_mounted_on_etc_does_not_hide_the_names() {
+    let home = KeptHome::new();
+    let passwd = |layer: Layer| layer.file("etc/passwd", "root:x:0:0::/:/bin/sh\n");
+    let path = json!({ "Env": ["PATH=/bin"] });
+    image(&home, "app", passwd, path.clone());
+    image(&home, "own", passwd, json!({ "Env": ["PATH=/bin"], "Volumes": { "/etc": {} } }));
+    let source = home.around().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("note"), "").unwrap();
+    let bind = format!("{}:/etc", source.display());
+    let script = "cat /etc/hostname /etc/hosts /etc/resolv.conf; ls /etc";
+    let ours = "hostname\nhosts\n";
+    for (flags, name, files) in [
+        (&["-v", "names:/etc"][..], "app", "hostname\nhosts\npasswd\nresolv.conf"),
+        (&["-v", "names:/etc"], "app", "hostname\nhosts\npasswd\nresolv.conf"),
+        (&["--mount", "type=tmpfs,dst=/etc"], "app", "hostname\nhosts\nresolv.conf"),
+        (&["-v", &bind], "app", "hostname\nhosts\nnote\nresolv.conf"),
+        (&["--read-only", "-v", &bind], "app", "hostname\nhosts\nnote\nresolv.conf"),
+        (&[], "own", "hostname\nhosts\npasswd\nresolv.conf"),
+    ] {
+        let flags =
+            [&["--hostname", "box", "--dns", "192.0.2.9", "--add-host", "far:192.0.2.1"], flags].concat();
+        let seen = run(&home, &[&flags, &[name, "sh", "-c", script][..]].concat());
+        assert!(seen.starts_with("box\n") && seen.ends_with(files), "{flags:?} {seen}");
+        for part in ["localhost", "192.0.2.1\tfar", "nameserver 192.0.2.9"] {
+            assert!(seen.contains(part), "{flags:?} {seen}");
+        }
+    }
+    // Only their mount points stay on the host.
+    assert!(source.join("hosts").metadata().is_ok_and(|file| file.len() == 0));
+    // In what is read-only there are none to be made.
+    assert!(!run(&home, &["--tmpfs", "/etc:ro", "app", "ls", "/etc"]).contains(ours));
+    // A file of the caller's is the one that is seen, in /etc and where a link of the image leads.
+    let own = home.around().join("own");
+    fs::write(&own, "192.0.2.7 mine\n").unwrap();
+    let on = |name: &str| format!("{}:/etc/{name}", own.display());
+    let linked = |layer: Layer| layer.symlink("etc/resolv.conf", "../tmp/resolv.conf");
+    image(&home, "linked", linked, path.clone());
+    for (flags, name, file) in [
+        (vec!["-v".to_owned(), on("hosts")], "app", "/etc/hosts"),
+        (vec!["--tmpfs=/etc".to_owned(), "-v".to_owned(), on("hosts")], "app", "/etc/hosts"),
+        (vec!["-v".to_owned(), on("resolv.conf")], "linked", "/etc/resolv.conf"),
+    ] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        assert_eq!(run(&home, &[&flags, &[name, "cat", file][..]].concat()), "192.0.2.7 mine", "{flags:?}");
+    }
+    // The link of the second layer takes the place of the directory.
+    let moved = Layer::new().directory("usr/conf").symlink("etc", "usr/conf");
+    let moved = Image { config: json!({ "config": path }), ..Image::of(&[programs(&["cat"]), moved]) };
+    assert!(feed(&mut home.command(&["load", "-q"]), moved.docker(&["moved"])).status.success());
+    for flag in ["--tmpfs=/etc", "--tmpfs=/usr/conf", "--tmpfs=/usr"] {
+        let seen = run(&home, &[flag, "--hostname", "box", "moved", "cat", "/etc/hostname"]);
+        assert_eq!(seen, "box", "{flag}");
+    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl ImageBuilder<'_> {
                     )?;
                     let source = file.iter().fold(directory, |directory, name| directory.join(name));
                     let (target, readonly) = (target("/"), mount.read_only);
-                    made.mounts.push(ExtraMount::Bind { source, target, readonly });
+                    made.mounts.push(ExtraMount::bind(source, target, readonly));
                 }
                 RunMountKind::Cache { id, sharing, owner, .. } => {
                     let target = target("/");
@@ -179,7 +179,7 @@ impl ImageBuilder<'_> {
                     let id = id.clone().unwrap_or_else(|| own().display().to_string());
                     let source =
                         self.cache_directory(&id, *sharing, *owner, (workspace, &name), &mut made)?;
-                    made.mounts.push(ExtraMount::Bind { source, target, readonly: mount.read_only });
+                    made.mounts.push(ExtraMount::bind(source, target, mount.read_only));
                 }
                 RunMountKind::Tmpfs { size } => {
                     let size = Size(size.unwrap_or(TMPFS_SIZE));
@@ -215,7 +215,7 @@ impl ImageBuilder<'_> {
                     let mode = owner.mode.unwrap_or(SECRET_MODE);
                     let source = secret::write(directory, &secret, mode, *owner, maps)?;
                     let target = target(&format!("/run/secrets/{id}"));
-                    made.mounts.push(ExtraMount::Bind { source, target, readonly: true });
+                    made.mounts.push(ExtraMount::bind(source, target, true));
                 }
             }
         }

@@ -125,7 +125,7 @@ impl ImageBuilder<'_> {
                 write_program(&source, content.as_bytes()).map(|()| source)
             });
             let source = source.map_err(|error| self.inputs.ingest.unwritten(&error))?;
-            made.mounts.push(ExtraMount::Bind { source, target: path.into(), readonly: true });
+            made.mounts.push(ExtraMount::bind(source, path, true));
         }
         let task = RunTask {
             layers: layers.clone(),

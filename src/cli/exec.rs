@@ -204,8 +204,8 @@ fn plan(args: &ExecArgs, target: &Target, pid: i32, command: &[OsString]) -> Res
         container,
         arguments: command.to_vec(),
         variables: variables(&args.env_file, &args.env)?,
-        user: args.user.clone(),
-        directory: args.workdir.clone(),
+        user: args.user.clone().filter(|user| !user.is_empty()),
+        directory: args.workdir.clone().filter(|directory| !directory.as_os_str().is_empty()),
         privileged: args.privileged,
         streams: match (args.tty, args.detach, args.interactive) {
             (true, _, _) => Streams::Terminal,

@@ -24,7 +24,7 @@ pub(super) struct NamespaceArgs {
     /// PID namespace: private (a new one), host (yours), container:NAME, or a PATH such as /proc/123/ns/pid
     #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
     pid: Option<NamespaceFlag>,
-    /// IPC namespace, in the same form; shareable means private
+    /// IPC namespace, in the same form; shareable means private, and none a private one without /dev/shm
     #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read_ipc))]
     ipc: Option<NamespaceFlag>,
     /// UTS namespace (hostname), in the same form
@@ -43,6 +43,8 @@ pub(super) struct NamespaceArgs {
 enum NamespaceFlag {
     /// `private`: a new one.
     New,
+    /// `none`: a new IPC namespace, and no filesystem for shared memory.
+    Bare,
     /// One that exists already.
     Join(JoinTarget),
 }
@@ -67,7 +69,11 @@ fn read(value: OsString) -> Result<NamespaceFlag, String> {
 
 /// A container can join the IPC namespace of any other one here, so each is what Docker calls shareable.
 fn read_ipc(value: OsString) -> Result<NamespaceFlag, String> {
-    if value == "shareable" { Ok(NamespaceFlag::New) } else { read(value) }
+    match value.to_str() {
+        Some("shareable") => Ok(NamespaceFlag::New),
+        Some("none") => Ok(NamespaceFlag::Bare),
+        _ => read(value),
+    }
 }
 
 fn read_network(value: OsString) -> Result<NetworkFlag, String> {
@@ -87,6 +93,11 @@ impl NamespaceArgs {
         self.network.as_ref().is_some_and(|network| *network != NetworkFlag::Default)
     }
 
+    /// Whether the container has no /dev/shm.
+    pub(super) fn has_no_shm(&self) -> bool {
+        self.ipc == Some(NamespaceFlag::Bare)
+    }
+
     /// Puts the flags into the spec, in place of its own keys.
     pub(super) fn apply(&self, spec: &mut Spec) {
         let flags = [
@@ -98,7 +109,7 @@ impl NamespaceArgs {
         ];
         for (feature, flag) in flags {
             match flag {
-                Some(NamespaceFlag::New) => spec.set_join(feature, None),
+                Some(NamespaceFlag::New | NamespaceFlag::Bare) => spec.set_join(feature, None),
                 Some(NamespaceFlag::Join(target)) => {
                     spec.set_join(feature, Some(target.clone()));
                     // A namespace that exists has its maps. These were not asked for: they are those of each image.
@@ -133,6 +144,8 @@ mod tests {
         assert_eq!(read_as("host"), Ok(NamespaceFlag::Join(JoinTarget::Host)));
         assert!(read_as("shareable").is_err() && read_network("private".into()).is_err());
         assert_eq!(read_ipc("shareable".into()), Ok(NamespaceFlag::New));
+        assert_eq!(read_ipc("none".into()), Ok(NamespaceFlag::Bare));
+        assert!(read_as("none").is_err());
         let mut spec = Spec::default();
         let flags = NamespaceArgs {
             network: Some(read_network("host".into()).unwrap()),

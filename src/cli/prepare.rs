@@ -138,11 +138,16 @@ pub(super) struct Adjustments {
     pub(super) groups: Vec<u32>,
     /// Whether nothing of /proc and /sys is masked or read-only.
     pub(super) is_unmasked: bool,
+    /// Whether the filesystem in memory on /dev/shm is left out.
+    pub(super) has_no_shm: bool,
     /// Further lines of /etc/hosts.
     pub(super) hosts: Vec<(String, String)>,
     /// The DNS servers in place of the host's.
     pub(super) nameservers: Vec<std::net::IpAddr>,
 }
+
+/// Where shm_open(3) makes its files.
+const SHARED_MEMORY: &str = "/dev/shm";
 
 impl Adjustments {
     fn apply(&self, config: &mut Config) {
@@ -155,6 +160,13 @@ impl Adjustments {
             for mount in environment.mounts.iter_mut().filter(of_sys) {
                 mount.options.retain(|option| option != "ro");
             }
+        }
+        if self.has_no_shm {
+            let is_shm = |mount: &ContainerMount| {
+                mount.bound().is_none() && mount.destination.as_os_str() == SHARED_MEMORY
+            };
+            let shm = environment.mounts.iter().position(is_shm);
+            shm.map(|shm| environment.mounts.remove(shm));
         }
         environment.hosts = self.hosts.iter().map(|(address, name)| format!("{address}\t{name}")).collect();
         environment.nameservers.clone_from(&self.nameservers);

@@ -116,6 +116,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let mut layered = prepare::with_layers(spec, &made.wishes, output.explainer())?;
     let lock = layered.lock.take();
     let mut spec = std::mem::take(&mut layered.spec);
+    made.check_command(&spec).map_err(refused_run)?;
     made.complete(&mut spec, &layered, None)?;
     let adjustments = made.adjustments(&layered);
     if args.print_config {
@@ -183,11 +184,7 @@ fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
     };
     let explain = args.output.explainer();
     let created = create::create(spec, made, &args.kept, &keeping, explain);
-    // What `create` refuses with 1 is 125 here: 1 may be the status of the command.
-    let (store, id, _) = created.map_err(|error| match error.kind {
-        ExitKind::Refused => Error { kind: ExitKind::Failed, ..error },
-        _ => error,
-    })?;
+    let (store, id, _) = created.map_err(refused_run)?;
     let container = store.find(id.as_str())?;
     if args.detach {
         let started = life::start(&container, explain);
@@ -202,6 +199,14 @@ fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
     let detach_keys = made.wanted.detach_keys.clone().unwrap_or_else(|| DETACH_KEYS.to_vec());
     let options = AttachOptions { stdin: args.interactive, forwards: true, detach_keys };
     Ok(start::show(&store, &container, true, &options, explain)?.unwrap_or_default())
+}
+
+/// What `create` refuses with 1 is 125 here: 1 may be the status of the command.
+fn refused_run(error: Error) -> Error {
+    match error.kind {
+        ExitKind::Refused => Error { kind: ExitKind::Failed, ..error },
+        _ => error,
+    }
 }
 
 /// The error of `--without` with a key that the spec does not have.

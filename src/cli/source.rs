@@ -1,6 +1,6 @@
 //! What `run` and `create` make a container from: a spec, or an image; and the flags that change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::container::listing::bound;
 use crate::container::record::VolumeMount;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::{self, Volume, VolumeStore};
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::feature::Feature;
 use crate::host::resolver::Resolver;
 use crate::host::run_lock::RunLock;
@@ -34,6 +34,7 @@ use crate::rootfs::Rootfs;
 use crate::text::{printed, text, text_with, wrap};
 use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
+use crate::value::shell::quote;
 
 /// The flags that change a spec.
 pub(super) struct SourceFlags<'a> {
@@ -51,6 +52,8 @@ pub(super) struct MadeSpec {
     pub(super) image: Option<String>,
     /// Whether the network is the default one, for which another one can stand in.
     has_default_network: bool,
+    /// Whether the container has no /dev/shm.
+    has_no_shm: bool,
     text: SpecText,
 }
 
@@ -73,6 +76,9 @@ impl MadeSpec {
         };
         spec = wanted.apply(spec)?;
         flags.namespaces.apply(&mut spec);
+        if let Some(mounts) = &mut spec.mnt {
+            allow_mount_points(mounts, &wanted.targets(), spec.workdir.as_deref(), Path::to_owned);
+        }
         if !command.is_empty() {
             spec.command = command;
         }
@@ -84,7 +90,8 @@ impl MadeSpec {
             follows_entrypoint: image.is_some(),
         };
         let has_default_network = image.is_some() && !flags.namespaces.has_network();
-        Ok(MadeSpec { spec, wanted, wishes, image, has_default_network, text })
+        let has_no_shm = flags.namespaces.has_no_shm();
+        Ok(MadeSpec { spec, wanted, wishes, image, has_default_network, has_no_shm, text })
     }
 
     /// Gets the image, if it is not here.
@@ -109,6 +116,20 @@ impl MadeSpec {
     #[cfg(not(feature = "images"))]
     pub(super) fn ensure_image(&self, _: Explainer) -> Result<()> {
         Ok(())
+    }
+
+    /// An image without a command, and no other one: Docker's words, because there is no spec that lacks one.
+    ///
+    /// # Errors
+    /// There is no command.
+    pub(super) fn check_command(&self, spec: &Spec) -> Result<()> {
+        match &self.image {
+            Some(image) if spec.command.is_empty() => {
+                let run = format!("sandbox run {} sh", quote(image));
+                Err(Error::new(ExitKind::Refused, text("docker.nocommand")).paste(run))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds what depends on the image. `hostname` is that of a container of an image without another one.
@@ -171,6 +192,8 @@ impl MadeSpec {
             false => resolver.resolve(target).container,
         };
         let mut mounts = spec.mnt.take().unwrap_or_default();
+        self.refuse_duplicates()?;
+        let mut asked = self.wanted.targets();
         let mut taken: Vec<PathBuf> = self.wanted.targets().iter().map(|target| resolved(target)).collect();
         taken.extend(mounts.all().iter().map(|mount| resolved(mount.target())));
         let mut all: Vec<WantedVolume> = self.wanted.volumes().cloned().collect();
@@ -188,7 +211,8 @@ impl MadeSpec {
             for bound in bound(&container).filter(|bound| !taken.contains(&bound.destination)) {
                 let readonly = mode == "ro" || bound.attributes().contains(Attributes::READ_ONLY);
                 let (source, target) = (bound.source.clone(), bound.destination.clone());
-                mounts.mounts.push(ExtraMount::Bind { source, target, readonly });
+                asked.push(target.clone());
+                mounts.mounts.push(ExtraMount::bind(source, target, readonly));
             }
             taken.extend(container.record.volumes.iter().map(|volume| volume.target.clone()));
             taken.extend(bound(&container).map(|bound| bound.destination.clone()));
@@ -199,6 +223,7 @@ impl MadeSpec {
                 all.push(WantedVolume { name: None, target, readonly: false, copies: true });
             }
         }
+        asked.extend(all.iter().map(|volume| resolved(&volume.target)));
         let mut made = MadeVolumes::default();
         // A volume is mounted where the links of its path lead to, a directory of the host at the path itself.
         for target in &self.wanted.mount_flags {
@@ -206,6 +231,7 @@ impl MadeSpec {
             made.mount_flags.extend(Some(resolved(target)).filter(|resolved| resolved != target));
         }
         let result = made.make(all, &mut mounts, &layers, resolved, explain);
+        allow_mount_points(&mut mounts, &asked, spec.workdir.as_deref(), resolved);
         if self.image.is_some() {
             // What is below another mount point is mounted after it.
             mounts.mounts.sort_by_key(|mount| mount.target().components().count());
@@ -219,6 +245,20 @@ impl MadeSpec {
                 Err(error)
             }
         }
+    }
+
+    /// Of two mounts on one mount point, a container would see only the second. So Docker refuses them.
+    fn refuse_duplicates(&self) -> Result<()> {
+        let mut known = BTreeSet::new();
+        for target in self.wanted.targets() {
+            let target: PathBuf = target.components().collect();
+            let path = printed(&target);
+            if !known.insert(target) {
+                let what = text_with("docker.volume.twice", &[("path", &path)]);
+                return Err(Error::new(ExitKind::Refused, what));
+            }
+        }
+        Ok(())
     }
 
     /// Makes the directories of the host that `-v` names and that do not exist, as Docker does. Nothing removes them.
@@ -243,6 +283,7 @@ impl MadeSpec {
         Adjustments {
             groups: layered.groups.clone(),
             is_unmasked: self.wanted.privileged,
+            has_no_shm: self.has_no_shm,
             hosts: self.wanted.hosts.clone(),
             nameservers: self.wanted.nameservers.clone(),
         }
@@ -293,6 +334,29 @@ impl MadeSpec {
     }
 }
 
+/// The files of /etc that a container has of its own are mounted too.
+const OWN_FILES: &str = "/etc/hosts";
+
+/// Allows mount points in the mounts that flags ask for, if something is mounted below them, or the command starts there.
+fn allow_mount_points(
+    mnt: &mut Mnt,
+    asked: &[PathBuf],
+    workdir: Option<&Path>,
+    resolved: impl Fn(&Path) -> PathBuf,
+) {
+    let mut inner: Vec<PathBuf> = mnt.all().iter().map(|mount| resolved(mount.target())).collect();
+    inner.push(resolved(Path::new(OWN_FILES)));
+    inner.extend(workdir.map(&resolved));
+    for mount in &mut mnt.mounts {
+        if let ExtraMount::Bind { target, readonly: false, mountpoints, .. } = mount
+            && asked.contains(target)
+        {
+            let place = resolved(target);
+            *mountpoints |= inner.iter().any(|path| *path != place && path.starts_with(&place));
+        }
+    }
+}
+
 /// The volumes of a new container. Until it is known, no command removes them.
 #[derive(Debug, Default)]
 pub(super) struct MadeVolumes {
@@ -330,7 +394,7 @@ impl MadeVolumes {
                 explain.step(format!("copy(<layers>, \"{}\")", printed(&target)), "volume.explain.copy");
                 copy_up(&volume, layers, &target)?;
             }
-            mnt.mounts.push(ExtraMount::Bind { source: volume.path, target, readonly });
+            mnt.mounts.push(ExtraMount::bind(volume.path, target, readonly));
         }
         Ok(())
     }

@@ -307,7 +307,7 @@ pub fn device_files(spec: &Spec) -> Vec<ExtraMount> {
             _ => None,
         });
     let paths: BTreeSet<PathBuf> = paths.collect();
-    let file = |path: PathBuf| ExtraMount::Bind { source: path.clone(), target: path, readonly: true };
+    let file = |path: PathBuf| ExtraMount::bind(path.clone(), path, true);
     paths.into_iter().map(file).collect()
 }
 

@@ -13,6 +13,7 @@ use crate::namespaces::mnt::Mnt;
 use crate::observe::file;
 use crate::plan::Draft;
 use crate::rootfs::RootFilesystem;
+use crate::rootfs::mount::ContainerMount;
 use crate::text::{text, text_with};
 use crate::value::mount::ExtraMount;
 use crate::value::shell::quote;
@@ -61,13 +62,14 @@ fn obstacle(config: &Config, directory: &Path, tree: &Resolver) -> Option<Error>
     let resolved = tree.resolve(directory);
     let on_host = resolved.host?;
     let makes = config.environment.root.as_ref().is_some_and(RootFilesystem::makes_working_directory);
+    let is_shown =
+        |mount: &&ContainerMount| resolved.container.starts_with(tree.resolve(&mount.destination).container);
+    let mount = config.environment.mounts.iter().rev().find(is_shown);
+    let makes =
+        makes && mount.map_or(!tree.is_in_mount(&resolved.container), ContainerMount::takes_mount_points);
     let key = match fs::metadata(&on_host) {
         Ok(found) if found.is_dir() => return None,
-        Err(error)
-            if error.kind() == ErrorKind::NotFound && makes && !tree.is_in_mount(&resolved.container) =>
-        {
-            return None;
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound && makes => return None,
         Ok(_) => "run.workdir.file",
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             "run.workdir.missing"

@@ -180,7 +180,7 @@ impl Mnt {
     /// All mounts in their order: those of the flags, then those of `mounts`.
     pub fn all(&self) -> Vec<ExtraMount> {
         let binds = self.bind.iter().cloned();
-        let binds = binds.map(|Bind { source, target }| ExtraMount::Bind { source, target, readonly: false });
+        let binds = binds.map(|Bind { source, target }| ExtraMount::bind(source, target, false));
         let empty = self.tmpfs.iter().cloned().map(|target| ExtraMount::tmpfs(target, mount::default_size()));
         binds.chain(empty).chain(self.mounts.iter().cloned()).collect()
     }

@@ -4,12 +4,18 @@
 //! The files are on a tmpfs of ours, and are bind-mounted. So none of them is ever in a layer, and a program cannot replace
 //! them by files of the directory. Below an overlay, the init layer has their mount points. A root directory without an
 //! overlay gets only those for which it has a file: new files would be left behind in the directory.
+//!
+//! If something is mounted on /etc, the files are mounted in it, as Docker does. Otherwise they would be hidden, and the container
+//! could not look up a name. A file on which the spec mounts another one is left out.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::{RootDraft, init_layer};
+use super::mount::ContainerMount;
+use super::{RootDraft, init_layer, mounts};
+use crate::host::files::is_directory;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 use crate::text::{text, text_with};
@@ -53,12 +59,48 @@ pub(super) fn note_nameservers(root: &mut RootDraft<'_>) {
     }
 }
 
+/// The names of the files that the container has of its own, and when they are mounted.
+#[derive(Debug, Default)]
+pub(super) struct EtcFiles {
+    /// Those on which no additional mount is.
+    names: Vec<&'static str>,
+    /// Whether an additional mount covers /etc. They are then mounted after it, and are in it.
+    pub(super) is_covered: bool,
+}
+
+impl EtcFiles {
+    /// Those of a root in which further mounts are made. Nothing is mounted in it yet.
+    pub(super) fn of(root: &RootDraft<'_>, mounts: &[&ContainerMount]) -> EtcFiles {
+        let mut resolver = root.resolver.clone();
+        let mut places = Vec::new();
+        for mount in mounts {
+            places.push(resolver.resolve(&mount.destination).container);
+            mounts::show(mount, &mut resolver);
+        }
+        let etc = resolver.resolve(Path::new("/etc")).container;
+        let is_ours = |name: &&'static str| {
+            let (written, place) = (Path::new("/etc").join(name), etc.join(name));
+            !mounts.iter().any(|mount| mount.destination == written) && !places.contains(&place)
+        };
+        EtcFiles {
+            names: NAMES.into_iter().filter(is_ours).collect(),
+            is_covered: places.iter().any(|place| etc.starts_with(place)),
+        }
+    }
+
+    /// Those that are mounted before the additional mounts.
+    fn early(&self) -> Vec<&'static str> {
+        if self.is_covered { Vec::new() } else { self.names.clone() }
+    }
+}
+
 /// The names of the files.
 const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
 
 /// Writes the files to `<layer>`.
 pub(super) fn write(root: &mut RootDraft<'_>) {
-    for (name, content) in files(root) {
+    let names = root.etc.names.clone();
+    for (name, content) in files(root).into_iter().filter(|(name, _)| names.contains(name)) {
         root.step(
             DetachedMountCall::MakeFile { at: Held::Layer, path: name.into(), content },
             "rootfs.etc.why",
@@ -68,9 +110,9 @@ pub(super) fn write(root: &mut RootDraft<'_>) {
 
 /// The paths of the files in a root without an overlay.
 pub(super) fn places(root: &RootDraft<'_>) -> Vec<(&'static str, PathBuf)> {
-    let places = NAMES.map(|name| (name, root.resolver.resolve(&Path::new("/etc").join(name))));
-    let existing =
-        places.into_iter().filter(|(_, place)| place.host.as_ref().is_some_and(|file| file.is_file()));
+    let names = root.etc.early().into_iter();
+    let places = names.map(|name| (name, root.resolver.resolve(&Path::new("/etc").join(name))));
+    let existing = places.filter(|(_, place)| place.host.as_ref().is_some_and(|file| file.is_file()));
     existing.map(|(name, place)| (name, place.container)).collect()
 }
 
@@ -80,7 +122,7 @@ pub(super) fn places_in_overlay(root: &mut RootDraft<'_>) -> Vec<(&'static str, 
     let etc = root.resolver.resolve(Path::new("/etc")).container;
     let upper = root.layers.as_ref().and_then(|layers| layers.upper.clone());
     let mut places = Vec::new();
-    for name in NAMES {
+    for name in root.etc.early() {
         let mut place = etc.join(name);
         let kept = upper.as_ref().map(|upper| upper.join(place.strip_prefix("/").unwrap_or(&place)));
         if kept.is_some_and(|kept| kept.is_symlink()) {
@@ -102,13 +144,41 @@ pub(super) fn places_in_pieces(root: &RootDraft<'_>) -> Vec<(&'static str, PathB
     let etc = Path::new("/etc");
     match etc {
         etc if !etc.is_dir() || etc.is_symlink() || root.is_read_only_piece(etc) => places(root),
-        etc => NAMES.map(|name| (name, etc.join(name))).into(),
+        etc => root.etc.early().into_iter().map(|name| (name, etc.join(name))).collect(),
     }
+}
+
+/// The paths of the files below an additional mount that covers /etc. A mount point that does not exist is made, where that
+/// mount allows it. Elsewhere the file is left out.
+pub(super) fn places_in_mounts(
+    root: &mut RootDraft<'_>,
+    made: &mut BTreeSet<PathBuf>,
+) -> Vec<(&'static str, PathBuf)> {
+    if !root.etc.is_covered {
+        return Vec::new();
+    }
+    let mut places = Vec::new();
+    for name in root.etc.names.clone() {
+        let place = root.resolver.resolve(&Path::new("/etc").join(name));
+        match place.host.as_deref().map(is_directory) {
+            Some(Ok(Some(false))) => {}
+            Some(Ok(Some(true)) | Err(_)) => continue,
+            Some(Ok(None)) | None => {
+                let is_fixed = root.takes_mount_points(&place.container) == Some(false);
+                if is_fixed || mounts::obstacle(root, false, &place).is_some() {
+                    continue;
+                }
+                mounts::make_mount_point(root, false, &place, made);
+            }
+        }
+        places.push((name, place.container));
+    }
+    places
 }
 
 /// Makes empty files with these names in a directory of `<layer>`.
 pub(super) fn make_mount_points(root: &mut RootDraft<'_>, directory: &Path) {
-    for name in NAMES {
+    for name in root.etc.early() {
         let (path, content) = (directory.join(name), OsString::new());
         root.step(DetachedMountCall::MakeFile { at: Held::Layer, path, content }, "rootfs.initlayer.why");
     }

@@ -50,6 +50,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use self::dev::DeviceFile;
+use self::etc::EtcFiles;
 use self::kernel::MaskedPath;
 pub use self::layers::lower_only;
 use self::mount::{ContainerMount, OwnMounts};
@@ -122,6 +123,10 @@ struct RootDraft<'a> {
     layers: Option<&'a RootFilesystem>,
     /// Whether the tmpfs of the layers is mounted over the old root.
     has_layer: bool,
+    /// The additional mounts so far: each mount point, and whether further ones may be made in the mount.
+    placed: Vec<(PathBuf, bool)>,
+    /// Which files of /etc are ours, and when they are mounted.
+    etc: EtcFiles,
     /// The files and directories that the init layer has so far, by their paths in the container.
     init: BTreeSet<PathBuf>,
     /// The phase of the steps that are added now.
@@ -200,6 +205,12 @@ impl RootDraft<'_> {
             && self.files.is_mounted_below(directory)
     }
 
+    /// Whether the additional mount that shows a path of the container takes new mount points. None: no such mount shows it.
+    fn takes_mount_points(&self, path: &Path) -> Option<bool> {
+        let showing = self.placed.iter().rev().find(|(place, _)| path.starts_with(place));
+        showing.map(|(_, takes)| *takes)
+    }
+
     /// Whether files that are made in the new root disappear with it.
     fn is_temporary(&self) -> bool {
         self.wanted.root.is_some_and(|root| root.overlay)
@@ -219,6 +230,8 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
         resolver,
         layers: None,
         has_layer: false,
+        placed: Vec::new(),
+        etc: EtcFiles::default(),
         init,
         phase,
         key: "rootfs",
@@ -227,6 +240,7 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     // An ordinary user may not copy the mount of `/`.
     root.layers = Some(new).filter(|new| new.overlay && (!new.host || root.is_privileged()));
     let own = OwnMounts::of(wanted.mounts);
+    root.etc = EtcFiles::of(&root, &own.others);
     check(&mut root, new);
     etc::note_nameservers(&mut root);
     mounts::copy_host(&mut root, &own.others);
@@ -237,8 +251,9 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     dev::plan(&mut root, &own);
     kernel::mask(&mut root);
     root.key = mounts::KEY;
-    mounts::plan(&mut root, &own.others);
-    mounts::make_working_directory(&mut root);
+    let mut made = mounts::always_made(&mut root);
+    mounts::plan(&mut root, &own.others, &mut made);
+    mounts::make_working_directory(&mut root, &mut made);
     root.phase = Phase::Root;
     plan_readonly(&mut root);
     root.step(DetachedMountCall::Enter, "rootfs.enter.why");
@@ -269,6 +284,8 @@ fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
         resolver,
         layers: None,
         has_layer: false,
+        placed: Vec::new(),
+        etc: EtcFiles::default(),
         init,
         phase,
         key: mounts::KEY,
@@ -278,7 +295,8 @@ fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
         root.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }
     root.step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
-    mounts::plan(&mut root, &wanted.mounts.iter().collect::<Vec<_>>());
+    let mut made = mounts::always_made(&mut root);
+    mounts::plan(&mut root, &wanted.mounts.iter().collect::<Vec<_>>(), &mut made);
     plan_readonly(&mut root);
 }
 

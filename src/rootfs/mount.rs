@@ -32,6 +32,9 @@ pub struct ContainerMount {
 /// The type of a bind mount.
 const BIND: &str = "bind";
 
+/// The option of a bind in which mount points are made. mount(8) keeps names that begin with `x-` for other programs.
+const MOUNT_POINTS: &str = "x-mountpoints";
+
 /// The type of the mount that shows the container's own cgroups. It is not a type of the kernel.
 const CGROUP: &str = "cgroup";
 
@@ -52,6 +55,12 @@ impl ContainerMount {
         self.options.iter().any(|option| option == "rbind")
     }
 
+    /// Whether a mount point that does not exist may be made in it: in a new filesystem, and in a bind that allows it.
+    pub fn takes_mount_points(&self) -> bool {
+        let is_open = self.bound().is_none() || self.options.iter().any(|option| option == MOUNT_POINTS);
+        is_open && !self.attributes().contains(Attributes::READ_ONLY)
+    }
+
     /// The options that restrict the mount.
     pub fn attributes(&self) -> Attributes {
         let named = |option: &String| Attributes::named(option);
@@ -69,9 +78,10 @@ impl ContainerMount {
 impl From<ExtraMount> for ContainerMount {
     fn from(mount: ExtraMount) -> ContainerMount {
         match mount {
-            ExtraMount::Bind { source, target, readonly } => {
+            ExtraMount::Bind { source, target, readonly, mountpoints } => {
                 let readonly = if readonly { &["ro"][..] } else { &[] };
-                let options = [&["rbind", "nosuid"], readonly].concat();
+                let open = if mountpoints { &[MOUNT_POINTS][..] } else { &[] };
+                let options = [&["rbind", "nosuid"], readonly, open].concat();
                 let options = options.into_iter().map(str::to_owned).collect();
                 ContainerMount { destination: target, kind: BIND.into(), source, options }
             }
@@ -180,8 +190,7 @@ mod tests {
         assert_eq!(pts.attributes(), Attributes::NO_SUID.and(Attributes::NO_EXEC));
         let data = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
         assert_eq!(pts.data(), data);
-        let bind = ExtraMount::Bind { source: "/a".into(), target: "/b".into(), readonly: true };
-        let bind = ContainerMount::from(bind);
+        let bind = ContainerMount::from(ExtraMount::bind("/a", "/b", true));
         assert_eq!((bind.bound(), bind.data()), (Some(Path::new("/a")), vec![]));
         assert_eq!(bind.attributes(), Attributes::READ_ONLY.and(Attributes::NO_SUID));
     }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::mount::ContainerMount;
-use super::{OURS, RootDraft, RootFilesystem, init_layer};
+use super::{OURS, RootDraft, RootFilesystem, etc, init_layer};
 use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -48,19 +48,15 @@ pub(super) fn copy_host(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
     }
 }
 
-/// The steps of the additional mounts.
-pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
-    if mounts.is_empty() {
-        return;
-    }
+/// The steps of the additional mounts. `made` has the directories that exist before, and gets those that are made.
+pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &mut BTreeSet<PathBuf>) {
     let is_new = root.wanted.root.is_some();
-    let mut made = always_made(root);
     let mut trees = TREES.map(Held::Tree).peekable();
     for mount in mounts {
         let mut held = Held::Mount;
         let place = root.resolver.resolve(&mount.destination);
         let Some(is_directory) = check(root, mount, &place) else { continue };
-        make_mount_point(root, is_directory, &place, &mut made);
+        make_mount_point(root, is_directory, &place, made);
         match mount.bound() {
             Some(source) => {
                 // A path on the host. The reader of the spec has made it absolute.
@@ -79,15 +75,21 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
         }
         root.attach(held, (Held::Root, &place.container), "rootfs.place.why");
         show(mount, &mut root.resolver);
+        root.placed.push((place.container.clone(), mount.takes_mount_points()));
         // The mount covers what was made below it.
         made.retain(|path| !path.starts_with(&place.container));
         made.insert(place.container);
     }
+    let places = etc::places_in_mounts(root, made);
+    etc::bind(root, places);
 }
 
 /// The directories that exist before the additional mounts are made.
-fn always_made(root: &mut RootDraft<'_>) -> BTreeSet<PathBuf> {
-    let mut made: BTreeSet<PathBuf> = ["/", "/dev/pts", "/dev/shm"].map(PathBuf::from).into();
+pub(super) fn always_made(root: &mut RootDraft<'_>) -> BTreeSet<PathBuf> {
+    let own = root.wanted.mounts.iter().map(|mount| mount.destination.clone());
+    let own = own.filter(|place| ["/dev/pts", "/dev/shm"].map(Path::new).contains(&place.as_path()));
+    let own = own.filter(|_| root.wanted.root.is_some());
+    let mut made: BTreeSet<PathBuf> = own.chain(["/".into()]).collect();
     if let Some(wanted) = root.wanted.root {
         for name in OURS {
             let place = Path::new("/").join(name);
@@ -100,17 +102,18 @@ fn always_made(root: &mut RootDraft<'_>) -> BTreeSet<PathBuf> {
     made
 }
 
-/// Makes the working directory of the command, in the init layer.
-pub(super) fn make_working_directory(root: &mut RootDraft<'_>) {
+/// Makes the working directory of the command: in the init layer, or in a mount that takes mount points.
+pub(super) fn make_working_directory(root: &mut RootDraft<'_>, made: &mut BTreeSet<PathBuf>) {
     let Some(directory) = root.wanted.directory else { return };
     if !root.layers.is_some_and(RootFilesystem::makes_working_directory) {
         return;
     }
     let place = root.resolver.resolve(directory);
-    // Below a mount, or below a file, the start says why it cannot be entered.
-    if !root.resolver.is_in_mount(&place.container) && obstacle(root, true, &place).is_none() {
-        let mut made = always_made(root);
-        make_mount_point(root, true, &place, &mut made);
+    // It is made where a mount point would be. Below another mount, or below a file, the start says why it cannot be entered.
+    let takes = root.takes_mount_points(&place.container);
+    let takes = takes.unwrap_or_else(|| !root.resolver.is_in_mount(&place.container));
+    if takes && obstacle(root, true, &place).is_none() {
+        make_mount_point(root, true, &place, made);
     }
 }
 
@@ -125,9 +128,9 @@ fn restrict(root: &mut RootDraft<'_>, mount: Held, is_directory: bool, mut attri
     root.step(DetachedMountCall::Restrict { mount, attributes, below: true }, why);
 }
 
-/// Makes a mount point that does not exist, with its parent directories. They disappear with the container. Those in an
-/// overlay are made in its init layer.
-fn make_mount_point(
+/// Makes a mount point that does not exist, with its parent directories. Those in an overlay are made in its init layer, and
+/// disappear with the container, as those in a new filesystem do. Those in a volume or in files of the host stay.
+pub(super) fn make_mount_point(
     root: &mut RootDraft<'_>,
     is_directory: bool,
     place: &Resolved,
@@ -146,7 +149,10 @@ fn make_mount_point(
     for path in missing {
         let name = path.clone();
         let is_file = path == place.container && !is_directory;
-        if root.layers.is_some() && !root.resolver.is_in_mount(&path) {
+        if root.resolver.bind_with(&path).is_some() {
+            let place = DetachedMountCall::MakePlace { at: Held::Root, path: name, directory: !is_file };
+            root.step(place, "rootfs.stayingplace.why");
+        } else if root.layers.is_some() && !root.resolver.is_in_mount(&path) {
             if is_file {
                 init_layer::file(root, &path);
             } else {
@@ -200,9 +206,13 @@ fn check(root: &mut RootDraft<'_>, mount: &ContainerMount, place: &Resolved) -> 
     None
 }
 
-/// Why a mount point that does not exist cannot be made, and what to do. It is made only where it disappears with the
-/// container: in an overlay or a tmpfs of ours.
-fn obstacle(root: &RootDraft<'_>, is_directory: bool, place: &Resolved) -> Option<(String, String)> {
+/// Why a mount point that does not exist cannot be made, and what to do. It is made where it disappears with the container: in
+/// an overlay or a tmpfs of ours. In a volume and in files of the host it is made only if that mount allows it.
+pub(super) fn obstacle(
+    root: &RootDraft<'_>,
+    is_directory: bool,
+    place: &Resolved,
+) -> Option<(String, String)> {
     if let Some(kept) = init_layer::hiding_upper(root, &place.container) {
         let parent = kept.ancestors().skip(1).find(|path| path.symlink_metadata().is_ok());
         let can_be_made = parent.is_some_and(Path::is_dir) && kept.symlink_metadata().is_err();
@@ -216,6 +226,7 @@ fn obstacle(root: &RootDraft<'_>, is_directory: bool, place: &Resolved) -> Optio
         return Some((why, text("rootfs.target.todo")));
     }
     let why = match root.resolver.bind_with(&place.container) {
+        Some(_) if root.takes_mount_points(&place.container) == Some(true) => return None,
         Some((target, source)) => {
             text_with("rootfs.target.bind", &[("target", &printed(target)), ("source", &printed(source))])
         }

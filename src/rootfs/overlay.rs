@@ -68,7 +68,7 @@ fn plan_directory(root: &mut RootDraft<'_>, new: &RootFilesystem, directory: &Pa
         DetachedMountCall::Restrict { mount: Held::Root, attributes: Attributes::NO_DEV, below: false };
     root.step(call, "rootfs.nodev.why");
     let places = etc::places(root);
-    if !places.is_empty() {
+    if !places.is_empty() || root.etc.is_covered {
         make_layer(root, new.size);
         etc::write(root);
         stack_layer(root);
@@ -220,7 +220,7 @@ fn plan_piece(root: &mut RootDraft<'_>, name: &OsStr) {
     make_directory(root, Held::Layer, &work, 0o700, "rootfs.layerdirectory.why");
     let in_layer = |name: &OsStr| joined(&format!("{}/", Held::Layer), name);
     let mut lowers = Vec::new();
-    if name == "etc" {
+    if name == "etc" && !root.etc.is_covered {
         // As the init layer of a single overlay.
         make_directory(root, Held::Layer, init_layer::DIRECTORY, 0o755, "rootfs.initlayer.why");
         etc::make_mount_points(root, Path::new(init_layer::DIRECTORY));

@@ -27,7 +27,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::feature::Feature;
-use crate::host::Host;
+use crate::host::{Host, Subordinate};
+use crate::observe::Unread;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::user::{IdMaps, IdRange};
 use crate::plan::order::Phase;
@@ -63,7 +64,7 @@ impl RunAs {
         if let Some(IdMaps { users, groups }) = ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
                 if !ranges.iter().any(|range| range.has(id)) {
-                    draft.problem_at(Feature::User, "run_as", unmapped(kind, id, ranges));
+                    draft.problem_at(Feature::User, "run_as", unmapped(kind, id, ranges, host));
                 }
             }
         }
@@ -104,16 +105,24 @@ pub fn plan_groups(groups: &[u32], host: &Host, ids: Option<&IdMaps>, draft: &mu
 }
 
 /// The problem of an ID that does not exist in the user namespace.
-fn unmapped(kind: &str, id: u32, ranges: &[IdRange]) -> Error {
+fn unmapped(kind: &str, id: u32, ranges: &[IdRange], host: &Host) -> Error {
     let string = |range: &IdRange| match range.count {
         1 => range.inside.to_string(),
         count => format!("{}-{}", range.inside, range.inside.saturating_add(count - 1)),
     };
     let known: Vec<String> = ranges.iter().map(string).collect();
     let known = if known.is_empty() { text("runas.noids") } else { known.join(", ") };
-    Error::failed(format!("run_as: {kind} {id}"))
-        .why(text_with("runas.unmapped.reason", &[("known", &known)]))
-        .todo(text_with("runas.unmapped.todo", &[("id", &id.to_string())]))
+    // `map: auto` would map the caller alone again.
+    let has_none = || {
+        let subordinate = Subordinate::gather(host.uid, &mut Unread::default());
+        subordinate.uids.is_empty() || subordinate.gids.is_empty()
+    };
+    let todo = match !host.privileged && has_none() {
+        true => text_with("runas.nosubuid.todo", &[("uid", &host.uid.to_string())]),
+        false => text_with("runas.unmapped.todo", &[("id", &id.to_string())]),
+    };
+    let reason = text_with("runas.unmapped.reason", &[("known", &known)]);
+    Error::failed(format!("run_as: {kind} {id}")).why(reason).todo(todo)
 }
 
 /// Reads an ID in decimal digits. `01` and `0x1` are refused, because other programs could read them as other IDs.

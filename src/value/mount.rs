@@ -27,6 +27,9 @@ pub enum ExtraMount {
         /// Whether it is read-only, including the mounts below it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         readonly: bool,
+        /// Whether mount points that further mounts need are made in it. They stay on the host.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mountpoints: bool,
     },
     /// An empty filesystem in memory.
     Tmpfs {
@@ -111,6 +114,7 @@ struct Fields {
     #[serde(deserialize_with = "path")]
     target: PathBuf,
     readonly: Option<bool>,
+    mountpoints: Option<bool>,
     size: Option<Size>,
     options: Option<Vec<TmpfsOption>>,
 }
@@ -143,20 +147,24 @@ impl<'de> Deserialize<'de> for ExtraMount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Fields::deserialize(deserializer)? {
             Fields { kind: MountType::Bind, size: Some(_), .. } => {
-                Err(D::Error::unknown_field("size", &["source", "target", "readonly"]))
+                Err(D::Error::unknown_field("size", &["source", "target", "readonly", "mountpoints"]))
             }
             Fields { kind: MountType::Bind, options: Some(_), .. } => {
-                Err(D::Error::unknown_field("options", &["source", "target", "readonly"]))
+                Err(D::Error::unknown_field("options", &["source", "target", "readonly", "mountpoints"]))
             }
             Fields { kind: MountType::Bind, source: None, .. } => Err(D::Error::missing_field("source")),
-            Fields { kind: MountType::Bind, source: Some(source), target, readonly, .. } => {
-                Ok(ExtraMount::Bind { source, target, readonly: readonly.unwrap_or_default() })
+            Fields { kind: MountType::Bind, source: Some(source), target, readonly, mountpoints, .. } => {
+                let (readonly, mountpoints) = (readonly.unwrap_or_default(), mountpoints.unwrap_or_default());
+                Ok(ExtraMount::Bind { source, target, readonly, mountpoints })
             }
             Fields { kind: MountType::Tmpfs, source: Some(_), .. } => {
                 Err(D::Error::unknown_field("source", &["target", "size", "options"]))
             }
             Fields { kind: MountType::Tmpfs, readonly: Some(_), .. } => {
                 Err(D::Error::unknown_field("readonly", &["target", "size", "options"]))
+            }
+            Fields { kind: MountType::Tmpfs, mountpoints: Some(_), .. } => {
+                Err(D::Error::unknown_field("mountpoints", &["target", "size", "options"]))
             }
             Fields { kind: MountType::Tmpfs, target, size, options, .. } => Ok(ExtraMount::Tmpfs {
                 target,
@@ -173,6 +181,11 @@ pub(crate) fn default_size() -> Size {
 }
 
 impl ExtraMount {
+    /// A bind mount in which no mount points are made.
+    pub fn bind(source: impl Into<PathBuf>, target: impl Into<PathBuf>, readonly: bool) -> ExtraMount {
+        ExtraMount::Bind { source: source.into(), target: target.into(), readonly, mountpoints: false }
+    }
+
     /// An empty filesystem in memory, without further options.
     pub fn tmpfs(target: impl Into<PathBuf>, size: Size) -> ExtraMount {
         ExtraMount::Tmpfs { target: target.into(), size, options: Vec::new() }
@@ -181,8 +194,8 @@ impl ExtraMount {
     /// The same with an absolute source. `base` is the directory of the file that it was read from.
     pub fn resolve(self, base: &Path) -> ExtraMount {
         match self {
-            ExtraMount::Bind { source, target, readonly } => {
-                ExtraMount::Bind { source: base.join(source), target, readonly }
+            ExtraMount::Bind { source, target, readonly, mountpoints } => {
+                ExtraMount::Bind { source: base.join(source), target, readonly, mountpoints }
             }
             tmpfs @ ExtraMount::Tmpfs { .. } => tmpfs,
         }
@@ -204,12 +217,17 @@ mod tests {
     fn mounts_are_read_from_a_spec() {
         let yaml = "[{ type: bind, source: ./site, target: /srv, readonly: true }, { type: tmpfs, target: /x, size: 16MiB }]";
         let read: Vec<ExtraMount> = serde_yaml::from_str(yaml).unwrap();
-        let bind = ExtraMount::Bind { source: "./site".into(), target: "/srv".into(), readonly: true };
+        let bind = ExtraMount::bind("./site", "/srv", true);
         assert_eq!(read, [bind.clone(), ExtraMount::tmpfs("/x", Size(16 << 20))]);
-        let resolved =
-            ExtraMount::Bind { source: "/specs/site".into(), target: "/srv".into(), readonly: true };
-        assert_eq!(bind.resolve(Path::new("/specs")), resolved);
-        for wrong in ["[{ type: bind, source: a, target: /b, size: 1 }]", "[{ type: nfs, target: /b }]"] {
+        assert_eq!(bind.resolve(Path::new("/specs")), ExtraMount::bind("/specs/site", "/srv", true));
+        let open = "{ type: bind, source: /a, target: /b, mountpoints: true }";
+        let open: ExtraMount = serde_yaml::from_str(open).unwrap();
+        assert!(matches!(open, ExtraMount::Bind { mountpoints: true, readonly: false, .. }));
+        for wrong in [
+            "[{ type: bind, source: a, target: /b, size: 1 }]",
+            "[{ type: tmpfs, target: /b, mountpoints: true }]",
+            "[{ type: nfs, target: /b }]",
+        ] {
             assert!(serde_yaml::from_str::<Vec<ExtraMount>>(wrong).is_err(), "{wrong}");
         }
     }

@@ -64,9 +64,7 @@ pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
     }
     let target = absolute(target)?;
     match source {
-        Some(source) if is_path(source) => {
-            Ok(WantedMount::Extra(ExtraMount::Bind { source: source.into(), target, readonly }))
-        }
+        Some(source) if is_path(source) => Ok(WantedMount::Extra(ExtraMount::bind(source, target, readonly))),
         source => {
             let name = source.map(name_of).transpose()?;
             Ok(WantedMount::Volume(WantedVolume { name, target, readonly, copies }))
@@ -119,9 +117,7 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
     }
     let target = absolute(target.ok_or_else(|| text("docker.mount.target"))?)?;
     match (kind, source) {
-        ("bind", Some(source)) => {
-            Ok(WantedMount::Extra(ExtraMount::Bind { source: source.into(), target, readonly }))
-        }
+        ("bind", Some(source)) => Ok(WantedMount::Extra(ExtraMount::bind(source, target, readonly))),
         ("volume", source) => {
             let name = source.map(name_of).transpose()?;
             Ok(WantedMount::Volume(WantedVolume { name, target, readonly, copies }))

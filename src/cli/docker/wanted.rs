@@ -129,7 +129,8 @@ pub(super) fn volumes_from(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn user(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    wanted.user = Some(value.to_owned());
+    // Without one it is the image's, as for Docker: scripts pass a variable that may be empty.
+    wanted.user = Some(value.to_owned()).filter(|user| !user.is_empty());
     Ok(())
 }
 
@@ -139,7 +140,7 @@ pub(super) fn group_add(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn workdir(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    wanted.workdir = Some(absolute(value)?);
+    wanted.workdir = if value.is_empty() { None } else { Some(absolute(value)?) };
     Ok(())
 }
 
@@ -209,8 +210,8 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
         if let Some(device) = rule.parse::<Rule>()?.resolve()? {
             rule = device.to_string();
         }
-        let (source, target) = (path.into(), absolute(OsStr::new(inside))?);
-        wanted.mounts.push(WantedMount::Extra(ExtraMount::Bind { source, target, readonly: true }));
+        let (source, target) = (path, absolute(OsStr::new(inside))?);
+        wanted.mounts.push(WantedMount::Extra(ExtraMount::bind(source, target, true)));
     }
     let rule = serde_json::Value::from(rule);
     wanted.key("device", value, format!("devices: {{ allow: [{rule}] }}"));

@@ -175,6 +175,7 @@ pub(crate) fn create(
     let mut layered = prepare::with_layers(spec, &made.wishes, explain)?;
     let lock = layered.lock.take();
     let mut spec = std::mem::take(&mut layered.spec);
+    made.check_command(&spec)?;
     let volumes = made.volumes(&mut spec, &layered, explain)?;
     let parts = (id, image, log, (volumes.mounts.clone(), volumes.mount_flags.clone()));
     let created = create_layered((spec, layered), made, args, keeping, parts, explain);

@@ -77,6 +77,8 @@ fn isolation(container: &KeptContainer) -> Value {
         && keeps_all
         && process.seccomp.is_none()
         && environment.masked_paths.is_empty();
+    let has_shm = environment.root.is_none()
+        || environment.mounts.iter().any(|mount| mount.destination.as_os_str() == "/dev/shm");
     let mut options = Vec::new();
     if process.no_new_privileges {
         options.push("no-new-privileges");
@@ -94,7 +96,7 @@ fn isolation(container: &KeptContainer) -> Value {
         "Dns": environment.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "ExtraHosts": environment.hosts.iter().map(|line| host_line(line)).collect::<Vec<_>>(),
         "GroupAdd": process.additional_gids.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "IpcMode": mode(&namespaces.ipc, "private"),
+        "IpcMode": mode(&namespaces.ipc, if has_shm { "private" } else { "none" }),
         "PidMode": mode(&namespaces.pid, ""),
         "UTSMode": mode(&namespaces.uts, ""),
         "Privileged": is_privileged,

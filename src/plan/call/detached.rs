@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use self::attributes::Attributes;
 use self::filesystem::{make, make_at_once, make_at_once_text, make_text};
 use self::tree::{
-    attach, clone_of, copy_directory, find, find_kernels, in_parent, open_tree_text, split, unmasked,
+    attach, clone_of, copy_directory, find, find_kernels, in_parent, make_file, make_place, open_tree_text,
+    split, unmasked,
 };
 use super::c_string;
 use crate::error::errno;
@@ -166,6 +167,17 @@ pub enum DetachedMountCall {
         #[serde(with = "crate::value::bytes")]
         like: PathBuf,
     },
+    /// mkdirat(2), or openat(2) with O_CREAT|O_EXCL: a mount point in files that stay. Another container with the same files may
+    /// make it at the same time, so EEXIST counts as success.
+    MakePlace {
+        /// The tree.
+        at: Held,
+        /// The path in it.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+        /// Whether it is a directory.
+        directory: bool,
+    },
     /// openat(2) with O_CREAT|O_EXCL, and one write, unless the file is empty.
     MakeFile {
         /// The tree.
@@ -284,9 +296,17 @@ impl fmt::Display for DetachedMountCall {
                 write!(f, "mkdirat({new}, 0700); fchownat({new}, <uid>, <gid>, AT_SYMLINK_NOFOLLOW); ")?;
                 write!(f, "fchmodat({new}, <mode>)  [those of {like}]")
             }
+            DetachedMountCall::MakePlace { at, path, directory } => {
+                let entry = entry(*at, path);
+                match directory {
+                    true => write!(f, "mkdirat({entry}, 0755)")?,
+                    false => write!(f, "openat({entry}, {NEW_FILE}, 0644)")?,
+                }
+                f.write_str("  [EEXIST counts as success]")
+            }
             DetachedMountCall::MakeFile { at, path, content } => {
                 let entry = entry(*at, path);
-                write!(f, "openat({entry}, O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0644)")?;
+                write!(f, "openat({entry}, {NEW_FILE}, 0644)")?;
                 if content.is_empty() {
                     return Ok(());
                 }
@@ -310,6 +330,9 @@ impl fmt::Display for DetachedMountCall {
 
 /// What follows a call that is not made if its path does not exist.
 const IF_IT_EXISTS: &str = "  [if it exists]";
+
+/// The flags with which a file is made.
+const NEW_FILE: &str = "O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC";
 
 /// The options of the empty tmpfs that hides a directory.
 const EMPTY: [(&str, &str); 2] = [("size", "4k"), ("nr_inodes", "1")];
@@ -399,23 +422,16 @@ impl DetachedMountCall {
                 let like = find(slots.held(*of)?, like)?;
                 in_parent(slots.held(*at)?, path, |parent, name| copy_directory(parent, name, like.as_fd()))
             }
+            DetachedMountCall::MakePlace { at, path, directory } => {
+                in_parent(slots.held(*at)?, path, |parent, name| make_place(parent, name, *directory))
+            }
             DetachedMountCall::MakeFile { at, path, content } => {
-                let flags =
-                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let mode = rustix::fs::Mode::from_raw_mode(0o644);
-                let mut file = None;
-                in_parent(slots.held(*at)?, path, |parent, name| {
-                    unmasked(|| {
-                        let made = rustix::fs::openat(parent, name, flags, mode).map_err(errno)?;
-                        file = Some(std::fs::File::from(made));
-                        Ok(())
-                    })
-                })?;
+                let mut file = in_parent(slots.held(*at)?, path, make_file)?;
                 let content = content.as_bytes();
                 if content.is_empty() {
                     return Ok(0);
                 }
-                let written = file.ok_or(Errno::EBADF)?.write(content).map_err(errno)?;
+                let written = file.write(content).map_err(errno)?;
                 if written == content.len() { Ok(written as i64) } else { Err(Errno::ENOSPC) }
             }
             DetachedMountCall::MakeLink { at, path, target } => {

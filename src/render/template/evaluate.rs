@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::function;
 use super::parse::{Definitions, Operand, Pipe, TemplateNode};
+use super::{function, zero};
 
 /// The maximum depth of templates that use one another.
 const MAX_DEPTH: usize = 100;
@@ -56,7 +56,9 @@ impl<'a> Scope<'a> {
                     AfterNode::Next
                 }
                 TemplateNode::Print(pipe) => {
-                    out.push_str(&function::printed(&self.value(pipe, dot)?));
+                    let value = self.value(pipe, dot)?;
+                    let null = last_field(pipe).filter(|_| value.is_null()).and_then(zero::printed_null);
+                    out.push_str(&null.map_or_else(|| function::printed(&value), str::to_owned));
                     AfterNode::Next
                 }
                 TemplateNode::Set(name, pipe) => {
@@ -189,10 +191,22 @@ fn label(row: &Value, name: &str) -> String {
     first.into_iter().chain(parts.take_while(|part| !part.contains('='))).collect::<Vec<_>>().join(",")
 }
 
+/// The name of the field that a pipe consists of.
+fn last_field(pipe: &Pipe) -> Option<&str> {
+    match &pipe[..] {
+        [command] => match &command[..] {
+            [Operand::Dot(fields) | Operand::Variable(_, fields)] => fields.last().map(String::as_str),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The field of a field of a value.
 fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
     let mut at = value;
-    for name in fields {
+    for (index, name) in fields.iter().enumerate() {
+        let above = index.checked_sub(1).map(|above| fields[above].as_str());
         let path = || fields.join(".");
         at = match at {
             Value::Object(map) => {
@@ -203,10 +217,16 @@ fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
                         .find(|(key, _)| is_field && key.eq_ignore_ascii_case(name))
                         .map(|(_, value)| value)
                 };
-                map.get(name)
-                    .or_else(of_go)
-                    .ok_or_else(|| format!("at <.{}>: map has no entry for key {name:?}", path()))?
+                match (map.get(name).or_else(of_go), zero::of_missing(above, map, name)) {
+                    (Some(found), _) => found,
+                    (None, Some(zero)) if index + 1 == fields.len() => return Ok(zero),
+                    (None, Some(_)) => &Value::Null,
+                    (None, None) => {
+                        return Err(format!("at <.{}>: map has no entry for key {name:?}", path()));
+                    }
+                }
             }
+            Value::Null if above == Some("Labels") => &Value::Null,
             Value::Null => return Err(format!("at <.{}>: nil pointer evaluating .{name}", path())),
             _ => return Err(format!("at <.{}>: can't evaluate field {name}", path())),
         };

@@ -61,6 +61,7 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         ("split", [Value::String(text), Value::String(at)]) => {
             Ok(text.split(at.as_str()).map(Value::from).collect::<Vec<_>>().into())
         }
+        ("join", [Value::Null, Value::String(_)]) => Ok(String::new().into()),
         ("join", [Value::Array(all), Value::String(between)]) => {
             Ok(all.iter().map(printed).collect::<Vec<_>>().join(between).into())
         }
@@ -79,6 +80,7 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         ("urlquery", all) => Ok(escape::urlquery(&joined(all)).into()),
         ("println", all) => Ok((all.iter().map(printed).collect::<Vec<_>>().join(" ") + "\n").into()),
         ("printf", [Value::String(form), rest @ ..]) => Ok(formatted(form, rest).into()),
+        ("len", [Value::Null]) => Ok(0.into()),
         ("len", [Value::String(text)]) => Ok(text.len().into()),
         ("len", [Value::Array(all)]) => Ok(all.len().into()),
         ("len", [Value::Object(map)]) => Ok(map.len().into()),
@@ -135,14 +137,20 @@ fn title(text: &str) -> String {
     text.chars().map(each).collect()
 }
 
-/// The element of a list or a map. A map without the key has an empty one.
+/// The element of a list or a map. A map without the key has an empty one: of texts, or of what is not known here.
 fn element(value: &Value, index: &Value) -> Result<Value, String> {
     match (value, index) {
         (Value::Array(all), Value::Number(at)) => {
             let found = at.as_u64().and_then(|at| all.get(usize::try_from(at).ok()?));
             found.cloned().ok_or_else(|| format!("error calling index: index out of range: {at}"))
         }
-        (Value::Object(map), Value::String(key)) => Ok(map.get(key).cloned().unwrap_or(Value::Null)),
+        (Value::Object(map), Value::String(key)) => {
+            let is_of_texts = map.values().all(Value::is_string);
+            let empty = || if is_of_texts { String::new().into() } else { Value::Null };
+            Ok(map.get(key).cloned().unwrap_or_else(empty))
+        }
+        // A map with nothing in it is a null in the documents.
+        (Value::Null, Value::String(_)) => Ok(String::new().into()),
         (Value::Null, _) => Err("error calling index: index of untyped nil".to_owned()),
         _ => Err(format!("error calling index: can't index {} by {}", printed(value), printed(index))),
     }

@@ -10,6 +10,7 @@ mod evaluate;
 mod function;
 mod parse;
 mod printf;
+mod zero;
 
 use serde_json::Value;
 

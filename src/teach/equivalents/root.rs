@@ -105,6 +105,11 @@ impl Root {
                 self.lines.push(format!("mkdir {place}; chown --reference={like} {place} || :"));
                 self.lines.push(format!("chmod --reference={like} {place}"));
             }
+            DetachedMountCall::MakePlace { at, path, directory } => {
+                let place = self.within(*at, path);
+                let make = if *directory { "mkdir" } else { "touch" };
+                self.lines.push(format!("[ -e {place} ] || {make} {place}"));
+            }
             DetachedMountCall::MakeFile { at, path, content } => {
                 let line = format!("printf {} > {}", printf_format(content), self.within(*at, path));
                 self.lines.push(line);

@@ -2,6 +2,7 @@
 //! it is followed to a file outside of it.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use std::path::Path;
@@ -96,6 +97,27 @@ pub(super) fn copy_directory(
     let mode = Mode::from_bits_truncate(found.st_mode);
     nix::sys::stat::fchmodat(parent, name, mode, FchmodatFlags::FollowSymlink)?;
     Ok(0)
+}
+
+/// Makes an empty file that does not exist yet.
+pub(super) fn make_file(parent: BorrowedFd<'_>, name: &OsStr) -> Result<File, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    let mut file = None;
+    unmasked(|| {
+        file = Some(rustix::fs::openat(parent, name, flags, mode).map_err(errno)?);
+        Ok(())
+    })?;
+    file.map(File::from).ok_or(Errno::EBADF)
+}
+
+/// Makes an empty directory or file, unless there is something of that name.
+pub(super) fn make_place(parent: BorrowedFd<'_>, name: &OsStr, directory: bool) -> Result<i64, Errno> {
+    let made = match directory {
+        true => unmasked(|| nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(0o755))),
+        false => make_file(parent, name).map(|_| 0),
+    };
+    if made == Err(Errno::EEXIST) { Ok(0) } else { made }
 }
 
 /// Calls `make` with an empty umask, so that a new file gets the mode that it was given. chmod(2) afterwards would have
