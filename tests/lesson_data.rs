@@ -77,7 +77,7 @@ fn mistakes_in_the_data_are_named() {
         assert!(error.contains("01-look.yaml") && error.contains(expected), "{error}");
     }
     // The place of a name that is not known is that of the name.
-    for (from, to) in [("fails: shell}", "fails: shelll}"), ("same_as: checker", "same_as: nobody")] {
+    for (from, to) in [("fails: shared}", "fails: sharedd}"), ("same_as: checker", "same_as: nobody")] {
         let pack = pack("01-look", from, to);
         let data = fs::read_to_string(pack.path().join("exercises/01-look.yaml")).unwrap();
         let line = 1 + data.lines().position(|line| line.contains(to)).unwrap();
