@@ -202,7 +202,8 @@ impl BuildContext {
                     self.directories_below(above, &mut next)?;
                     continue;
                 }
-                if !pattern::has_meta(part) && !(is_pattern && part.contains(&b'\\')) {
+                let is_literal = !is_pattern || !part.iter().any(|byte| b"*?[\\".contains(byte));
+                if is_literal {
                     next.push(joined(&above, part));
                     continue;
                 }
