@@ -221,8 +221,89 @@ fn files_are_copied_as_archives() {
     assert_eq!(status, 200, "{answer}");
     let changes = daemon.get("/containers/web/changes");
     assert!(changes.as_array().unwrap().contains(&json!({ "Path": "/tmp/hello", "Kind": 1 })), "{changes}");
+    // The names begin with the last part of the path, which the client replaces.
+    for (path, names) in [
+        ("/srv/", ["srv/", "srv/link"]),
+        ("/srv/.", ["./", "./link"]),
+        ("/tmp/../etc/.", ["./", "./hello"]),
+        ("/", ["/", "/etc/hello"]),
+        ("/.", ["./", "./etc/hello"]),
+    ] {
+        let path = format!("/containers/web/archive?path={path}");
+        let (status, _, archive) = daemon.ask_bytes("GET", &path, &[], b"");
+        assert_eq!(status, 200, "{path} {}", text(&archive));
+        let mut read = tar::Archive::new(&*archive);
+        let own: Vec<String> =
+            read.entries().unwrap().map(|entry| text(&entry.unwrap().path_bytes())).collect();
+        assert_eq!(own[0], names[0], "{path} {own:?}");
+        assert!(own.iter().any(|own| own == names[1]), "{path} {own:?}");
+        assert!(own.iter().all(|own| own.starts_with(names[0])), "{path} {own:?}");
+    }
     let (status, _, whole) = daemon.ask_bytes("GET", "/containers/web/export", &[], b"");
     assert!(status == 200 && whole.windows(9).any(|part| part == b"tmp/hello"));
+}
+
+#[test]
+fn who_waits_for_the_removal_gets_the_status_of_the_end() {
+    let daemon = RunningDaemon::start();
+    daemon.image("app:1");
+    create(&daemon, "?name=web", &script("exit 7"));
+    let wait = "POST /containers/web/wait?condition=removed HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut waiting = daemon.connect();
+    waiting.write_all(wait.as_bytes()).unwrap();
+    assert_eq!(read_head(&mut waiting).0, 200);
+    daemon.post("/containers/web/start");
+    wait_until("it has ended", || daemon.home.status("web") == "exited");
+    assert_eq!(daemon.ask("DELETE", "/containers/web", &Value::Null).0, 204);
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("{\"StatusCode\":7,\"Error\":null}"), "{answer}");
+    assert_eq!(daemon.ask("DELETE", "/containers/web?force=1", &Value::Null).0, 404);
+    // A client that leaves does not keep one that was not started.
+    create(&daemon, "?name=web", &script("exit 7"));
+    let mut waiting = daemon.connect();
+    waiting.write_all(wait.as_bytes()).unwrap();
+    assert_eq!(read_head(&mut waiting).0, 200);
+    drop(waiting);
+    assert_eq!(daemon.ask("DELETE", "/containers/web", &Value::Null).0, 204);
+}
+
+#[test]
+fn a_client_that_has_sent_all_gets_its_answer() {
+    let daemon = RunningDaemon::start();
+    daemon.image("app:1");
+    create(&daemon, "?name=web", &script("echo line; exec sleep 600"));
+    daemon.post("/containers/web/start");
+    wait_until("it has printed", || daemon.home.out(&["logs", "web"]).contains("line"));
+    let asked = |request: &str, body: &str| {
+        let mut stream = daemon.connect();
+        let length = body.len();
+        let head = format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        text(&answer)
+    };
+    assert!(asked("GET /_ping", "").ends_with("\r\n\r\nOK"));
+    assert!(asked("POST /volumes/create", "{\"Name\":\"data\"}").contains("\"Name\":\"data\""));
+    assert!(asked("GET /containers/web/logs?stdout=1", "").contains("line"));
+    assert!(asked("GET /containers/web/archive?path=/etc/hello", "").contains("hello\n"));
+    // What would have no end has one: the client asks for nothing more.
+    for path in ["/events", "/containers/web/logs?stdout=1&follow=1", "/containers/web/stats"] {
+        assert!(asked(&format!("GET {path}"), "").starts_with("HTTP/1.1 200"), "{path}");
+    }
+    // A client that has left is noticed also where nothing is sent to it.
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    let before = descriptors();
+    let exec = json!({ "AttachStdout": true, "Cmd": ["sleep", "600"] });
+    let id = daemon.ask("POST", "/containers/web/exec", &exec).1["Id"].as_str().unwrap().to_owned();
+    let mut quiet = daemon.connect();
+    let start = format!("POST /exec/{id}/start HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}");
+    quiet.write_all(start.as_bytes()).unwrap();
+    assert_eq!(read_head(&mut quiet).0, 200);
+    drop(quiet);
+    wait_until("the daemon has closed its descriptors", || descriptors() <= before);
 }
 
 #[test]

@@ -184,6 +184,23 @@ fn only_a_client_with_a_certificate_is_answered() {
     let output = api("client");
     assert!(text(&output.stdout).contains("\"ApiVersion\": \"1.44\""), "{}", text(&output.stderr));
     assert!(!api("stranger").status.success());
+    // Docker's client gets the status of what it has run, and what it has printed.
+    if Command::new("docker").arg("--version").output().is_ok() {
+        let image = support::image::Image::of(&[support::image::programs(&["sh", "echo"])]);
+        let loaded = support::feed(&mut home.command(&["load", "-q"]), image.docker(&["app:1"]));
+        assert!(loaded.status.success(), "{}", text(&loaded.stderr));
+        let (own, key) = (file("client.pem"), file("client-key.pem"));
+        let mut docker = Command::new("docker");
+        docker
+            .env("DOCKER_CONFIG", home.around())
+            .env_remove("DOCKER_HOST")
+            .stdin(std::process::Stdio::null());
+        docker.args(["-H", &format!("tcp://127.0.0.1:{port}"), "--tlsverify", "--tlscacert", &ca]);
+        docker.args(["--tlscert", &own, "--tlskey", &key, "run", "--rm", "--network=none", "app:1"]);
+        let output = docker.args(["/bin/sh", "-c", "echo out; exit 7"]).output().unwrap();
+        let printed = (output.status.code(), text(&output.stdout), text(&output.stderr));
+        assert_eq!(printed, (Some(7), "out\n".to_owned(), String::new()));
+    }
     // A service that is installed with these flags is run with them.
     let root = home.around().join("root").display().to_string();
     let at = ["daemon", "install", "--root", &root];

@@ -11,7 +11,9 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
 use support::daemon::RunningDaemon;
+use support::image::Layer;
 use support::lab::ran_with_loopback;
 use support::registry::DockerRegistry;
 use support::terminal::Terminal;
@@ -62,6 +64,9 @@ fn docker_runs_a_command() {
     daemon.refused(&["run", "--rm", "--network", "none", "app:1", "nothing"], 127);
     daemon.refused(&["run", "--rm", "--network", "none", "app:1", "/etc"], 126);
     daemon.refused(&["run", "--rm", "--gpus", "all", "app:1", "true"], 125);
+    // The image is there: the client does not pull it.
+    let said = daemon.refused(&["run", "--rm", "--volumes-from", "nope", "app:1", "true"], 125);
+    assert!(said.contains("No such container: nope") && !said.contains("Unable to find image"), "{said}");
     assert_eq!(daemon.out(&["ps", "-aq"]), "");
     daemon.out(&[
         "run",
@@ -181,6 +186,27 @@ fn docker_shows_what_containers_do() {
     daemon.out(&["cp", file.to_str().unwrap(), "web:/tmp/back"]);
     assert_eq!(daemon.out(&["exec", "web", "cat", "/tmp/back"]), "hello");
     assert!(daemon.out(&["diff", "web"]).contains("A /tmp/back"));
+    // A file of now has a part of a second in its time, which its archive has before the file.
+    for number in 0..10 {
+        let (name, copy) = (format!("/tmp/f{number}"), daemon.home.around().join(format!("f{number}")));
+        daemon.out(&["exec", "web", "sh", "-c", &format!("echo {number} > {name}")]);
+        daemon.out(&["cp", &format!("web:{name}"), copy.to_str().unwrap()]);
+        assert_eq!(std::fs::read_to_string(&copy).unwrap(), format!("{number}\n"));
+        daemon.out(&["cp", copy.to_str().unwrap(), "web:/tmp/"]);
+    }
+    for (from, file) in [("web:/tmp/.", "f1"), ("web:/tmp", "f1"), ("web:/", "tmp/f1")] {
+        let new = daemon.home.around().join("new");
+        daemon.out(&["cp", from, new.to_str().unwrap()]);
+        assert_eq!(std::fs::read_to_string(new.join(file)).unwrap(), "1\n", "{from}");
+        std::fs::remove_dir_all(&new).unwrap();
+        std::fs::create_dir(&new).unwrap();
+        daemon.out(&["cp", from, new.to_str().unwrap()]);
+        let file = if from == "web:/tmp" { "tmp/f1" } else { file };
+        assert_eq!(std::fs::read_to_string(new.join(file)).unwrap(), "1\n", "{from}");
+        std::fs::remove_dir_all(&new).unwrap();
+    }
+    let times = daemon.out(&["logs", "-t", "web"]);
+    assert!(times.lines().all(|line| line.find("Z ") == Some(29)), "{times}");
     let waiting = daemon.docker(&["wait", "web"]).stdout(Stdio::piped()).spawn().unwrap();
     daemon.out(&["stop", "-t", "0", "web"]);
     assert_eq!(text(&waiting.wait_with_output().unwrap().stdout), "137\n");
@@ -282,6 +308,22 @@ fn docker_pulls_and_pushes() {
     let none = daemon.refused(&["pull", &registry.name("team/none:1")], 1);
     assert!(none.contains("Error response from daemon"), "{none}");
     daemon.out(&["rmi", &name]);
+    // All tags of a repository.
+    let second = registry.name("team/app:2");
+    for name in [&name, &second] {
+        daemon.out(&["tag", "app:1", name]);
+    }
+    let pushed = daemon.out(&["push", "-a", &registry.name("team/app")]);
+    assert!(pushed.contains("1: digest: ") && pushed.contains("2: digest: "), "{pushed}");
+    daemon.out(&["rmi", &name, &second]);
+    daemon.out(&["pull", "-a", &registry.name("team/app")]);
+    let listed =
+        daemon.out(&["images", "--digests", "--format", "{{.Tag}} {{.Digest}}", &registry.name("team/app")]);
+    let mut listed: Vec<&str> = listed.lines().collect();
+    listed.sort_unstable();
+    assert!(listed.len() == 2 && listed[0].starts_with("1 sha256:"), "{listed:?}");
+    assert_eq!(listed[0][2..], listed[1][2..]);
+    daemon.out(&["rmi", &name, &second]);
     // `run` pulls by itself.
     assert_eq!(daemon.out(&["run", "--rm", "--network", "none", &name, "echo", "here"]), "here");
 }
@@ -364,7 +406,7 @@ fn refusals_have_dockers_words() {
         let said = daemon.refused(&["network", "rm", name], 1);
         let words = format!("{name} is a pre-defined network and cannot be removed");
         assert!(said.contains(&words), "{said}");
-        assert_eq!(daemon.ask("DELETE", &format!("/networks/{name}"), &serde_json::Value::Null).0, 403);
+        assert_eq!(daemon.ask("DELETE", &format!("/networks/{name}"), &Value::Null).0, 403);
     }
     assert!(daemon.refused(&["network", "rm", "front"], 1).contains("network front not found"));
     // A field that is not there.
@@ -411,4 +453,136 @@ fn prune_has_filters() {
     }
     daemon.out(&["image", "prune", "-af", "--filter", "label=maker=test"]);
     assert_eq!(left(&["images", "-q"]), 0);
+}
+
+#[test]
+fn settings_are_applied_or_refused_by_name() {
+    let Some(daemon) = daemon("settings_are_applied_or_refused_by_name") else { return };
+    let run = |flags: &[&str], command: &[&str]| {
+        daemon.out(&[&["run", "--rm", "--network=none"], flags, &["app:1"], command].concat())
+    };
+    let mounts = |flags: &[&str]| run(flags, &["cat", "/proc/self/mountinfo"]);
+    assert!(mounts(&[]).contains(" /proc/kcore ") || mounts(&[]).contains(" /proc/keys "));
+    let open = mounts(&["--security-opt=systempaths=unconfined"]);
+    assert!(!open.contains(" /proc/kcore ") && !open.contains(" /proc/keys "), "{open}");
+    let mode = run(&["--mount=type=tmpfs,target=/t,tmpfs-mode=0700"], &["stat", "-c", "%a", "/t"]);
+    assert_eq!(mode, "700");
+    for (flag, words) in [
+        ("--mount=type=volume,source=d,target=/d,volume-opt=o=ro", "volume-opt"),
+        ("--mount=type=volume,source=d,target=/d,volume-driver=x", "volume-driver"),
+        ("--mount=type=volume,source=d,target=/d,volume-label=a=b", "volume-label"),
+        ("--mount=type=bind,source=/,target=/d,bind-recursive=disabled", "bind-recursive"),
+        ("--mac-address=02:42:ac:11:00:02", "--mac-address"),
+        ("--restart=always:3", "maximum retry count can only be used with 'on-failure'"),
+    ] {
+        let said = daemon.refused(&["create", flag, "app:1", "true"], 1);
+        assert!(said.contains(words), "{flag} {said}");
+        assert!(!said.contains("For more information"), "{said}");
+    }
+    let body = |settings: Value| {
+        let body = json!({ "Image": "app:1", "HostConfig": settings });
+        let (status, answer) = daemon.ask("POST", "/containers/create", &body);
+        (status, answer["message"].to_string())
+    };
+    for wrong in [
+        json!(5),
+        json!({ "RestartPolicy": "always" }),
+        json!({ "PortBindings": { "80/tcp": {} } }),
+        json!({ "Ulimits": [{ "Name": "nofile", "Soft": "x" }] }),
+        json!({ "MaskedPaths": ["/proc/kcore"] }),
+    ] {
+        let (status, message) = body(wrong.clone());
+        assert_eq!(status, 400, "{wrong} {message}");
+    }
+    let endpoint = |of: Value| {
+        let networks = json!({ "EndpointsConfig": { "bridge": of } });
+        let body = json!({ "Image": "app:1", "NetworkingConfig": networks });
+        let (status, answer) = daemon.ask("POST", "/containers/create", &body);
+        assert_eq!(status, 400, "{answer}");
+        answer["message"].to_string()
+    };
+    assert!(endpoint(json!({ "IPAMConfig": { "IPv4Address": "172.17.0.9" } })).contains("--ip "));
+    assert!(endpoint(json!({ "MacAddress": "02:42:ac:11:00:02" })).contains("--mac-address"));
+    assert_eq!(daemon.out(&["ps", "-aq"]), "");
+    // The context comes too, and an error of the Dockerfile is one of the request.
+    let context = Layer::new().file("Dockerfile", "FROM app:1\nFOO bar\n").tar();
+    let build = |query: &str| {
+        let (status, _, answer) = daemon.ask_bytes("POST", &format!("/build?{query}"), &[], &context);
+        (status, text(&answer))
+    };
+    let (status, said) = build("");
+    assert!(
+        status == 400 && said.contains("dockerfile parse error line 2: unknown instruction: FOO"),
+        "{status} {said}"
+    );
+    for query in
+        ["ulimits=%5B%7B%7D%5D", "securityopt=%5B%22x%22%5D", "isolation=hyperv", "cachefrom=%5B%22x%22%5D"]
+    {
+        let (status, said) = build(query);
+        assert!(status == 400 && said.contains("is not supported"), "{query} {status} {said}");
+    }
+    assert_eq!(daemon.ask("POST", "/images/app:1/tag?repo=UP", &Value::Null).0, 400);
+    // A note of a command that has succeeded is a warning.
+    let noted = daemon.docker(&["create", "--network=host", "-p", "80:80", "app:1"]).output().unwrap();
+    assert!(noted.status.success());
+    assert!(
+        text(&noted.stderr).contains("WARNING: Published ports are discarded"),
+        "{}",
+        text(&noted.stderr)
+    );
+}
+
+#[test]
+fn ports_are_shown_as_docker_does() {
+    let Some(daemon) = daemon("ports_are_shown_as_docker_does") else { return };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let publish = format!("127.0.0.1:{port}:80");
+    let create =
+        ["create", "--name=web", "--network=none", "--expose=99", "--expose=7000-7001/udp", "-p", &publish];
+    daemon.out(&[&create[..], &["app:1", "sleep", "600"]].concat());
+    let exposed: Value =
+        serde_json::from_str(&daemon.out(&["inspect", "-f", "{{json .Config.ExposedPorts}}", "web"]))
+            .unwrap();
+    assert_eq!(exposed, json!({ "80/tcp": {}, "99/tcp": {}, "7000/udp": {}, "7001/udp": {} }));
+    for filter in ["expose=99", "expose=80", "expose=7001/udp", &format!("publish={port}")] {
+        assert_eq!(daemon.out(&["ps", "-aq", "--filter", filter]).lines().count(), 1, "{filter}");
+        assert_eq!(daemon.home.out(&["ps", "-aq", "--filter", filter]).lines().count(), 1, "{filter}");
+    }
+    for filter in ["expose=98", "expose=99/udp", "publish=99"] {
+        assert_eq!(daemon.out(&["ps", "-aq", "--filter", filter]), "", "{filter}");
+    }
+    let said = daemon.refused(&["start", "web"], 1);
+    assert!(said.contains("port is already allocated"), "{said}");
+}
+
+#[test]
+fn an_older_client_gets_what_its_version_has() {
+    let Some(daemon) = daemon("an_older_client_gets_what_its_version_has") else { return };
+    let key = |path: &str, name: &str| {
+        let found = daemon.get(path);
+        let found = if found.is_array() { found[0].clone() } else { found };
+        !found[name].is_null()
+    };
+    assert!(key("/v1.43/images/json", "VirtualSize") && !key("/v1.44/images/json", "VirtualSize"));
+    assert!(key("/v1.43/images/app:1/json", "VirtualSize") && !key("/images/app:1/json", "VirtualSize"));
+    // docker-compose 1 reads it.
+    assert_eq!(daemon.get("/images/app:1/json")["ContainerConfig"]["Labels"]["maker"], "test");
+    daemon.out(&["run", "-d", "--name=web", "--network=none", "app:1", "sleep", "600"]);
+    let table =
+        daemon.out(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}"]);
+    assert!(table.contains("Images 1 1 0B (0%)") && table.contains("Containers 1 1"), "{table}");
+    let said = daemon.home.refused(&["container", "inspect", "app:1"], 1);
+    assert!(said.contains("No such container: app:1"), "{said}");
+    daemon.out(&["volume", "create", "data"]);
+    daemon.out(&["volume", "prune", "-f"]);
+    assert_eq!(daemon.out(&["volume", "ls", "-q"]), "data");
+    let old = daemon.docker(&["volume", "prune", "-f"]).env("DOCKER_API_VERSION", "1.41").output().unwrap();
+    assert!(old.status.success() && text(&old.stdout).contains("data"), "{}", text(&old.stdout));
+    assert_eq!(daemon.out(&["volume", "ls", "-q"]), "");
+    daemon.out(&["kill", "--signal=RTMAX-1", "web"]);
+    let said = daemon.refused(&["cp", "web:/nothing", "-"], 1);
+    assert!(said.contains("web") && !said.contains(&daemon.out(&["ps", "-aq", "--no-trunc"])), "{said}");
+    // Docker's words about a setting that is there anyway.
+    assert_eq!(daemon.out(&["inspect", "-f", "{{.HostConfig.ShmSize}}", "web"]), "67108864");
 }

@@ -99,7 +99,9 @@ impl LayerFiles<'_> {
         place: &Path,
         visit: impl FnMut(ArchiveEntry, &mut dyn Read) -> Result<(), ContextError> + Send,
     ) -> Result<(), ContextError> {
-        self.read(LayerReading::Tree(place.to_owned()), |pipe| each_entry(BufReader::new(pipe), visit))?
+        let name = place.file_name().map(PathBuf::from).unwrap_or_default();
+        let reading = LayerReading::Tree { path: place.to_owned(), name };
+        self.read(reading, |pipe| each_entry(BufReader::new(pipe), visit))?
     }
 }
 

@@ -145,15 +145,8 @@ impl MadeSpec {
         join_by_id(spec);
         if self.wanted.publishes_all {
             let net = spec.net.get_or_insert_default();
-            let of_image = layered.exposed.iter().map(|port| {
-                port.parse::<Port>().map_err(|why| {
-                    Error::failed(text_with("docker.exposed", &[("port", &printed(port))])).why(why)
-                })
-            });
-            let mut all = of_image.collect::<Result<Vec<Port>>>()?;
-            all.extend(self.wanted.exposed.clone());
             // A port that is published already is not published twice.
-            for port in all {
+            for port in self.exposed_ports(layered)? {
                 if !net.publish.iter().any(|known| known.is_inside_as(&port)) {
                     net.publish.push(port);
                 }
@@ -167,6 +160,30 @@ impl MadeSpec {
             render::err(&format!("WARNING: {}\n", text("docker.publish.host")));
         }
         Ok(())
+    }
+
+    /// The ports that the image and the command line expose.
+    fn exposed_ports(&self, layered: &Layered) -> Result<Vec<Port>> {
+        let of_image = layered.exposed.iter().map(|port| {
+            port.parse::<Port>().map_err(|why| {
+                Error::failed(text_with("docker.exposed", &[("port", &printed(port))])).why(why)
+            })
+        });
+        let mut all = of_image.collect::<Result<Vec<Port>>>()?;
+        all.extend(self.wanted.exposed.clone());
+        Ok(all)
+    }
+
+    /// The same, one by one, as Docker writes them: `80/tcp`. What an image exposes that is no port is left out.
+    pub(super) fn exposed(&self, layered: &Layered) -> Vec<String> {
+        let of_image = layered.exposed.iter().filter_map(|port| port.parse::<Port>().ok());
+        let all: BTreeSet<(u16, &str)> = of_image
+            .chain(self.wanted.exposed.iter().copied())
+            .flat_map(|port| {
+                (port.inside.first..=port.inside.last).map(move |number| (number, port.protocol.word()))
+            })
+            .collect();
+        all.into_iter().map(|(number, protocol)| format!("{number}/{protocol}")).collect()
     }
 
     /// Makes the volumes that the command line and the image ask for, and mounts them.
@@ -282,7 +299,7 @@ impl MadeSpec {
     pub(super) fn adjustments(&self, layered: &Layered) -> Adjustments {
         Adjustments {
             groups: layered.groups.clone(),
-            is_unmasked: self.wanted.privileged,
+            is_unmasked: self.wanted.privileged || self.wanted.is_unmasked,
             has_no_shm: self.has_no_shm,
             hosts: self.wanted.hosts.clone(),
             nameservers: self.wanted.nameservers.clone(),

@@ -127,13 +127,16 @@ fn images(explain: &ExplainArg) -> Result<SpaceRow> {
     Ok(row("Images", all.len(), active, size, free))
 }
 
-/// The kept containers: their logs, and what they have written.
+/// What the kept containers have written.
 fn containers(explain: &ExplainArg) -> Result<SpaceRow> {
     explain.tell()(&"statx(<containers/*>)", "image.explain.df.containers");
     let (kept, _) = ContainerStore::open()?.all()?;
     let sizes: Vec<(bool, u64)> = kept
         .iter()
-        .map(|container| (container.state.status.is_active(), size_of(container.directory.path())))
+        .map(|container| {
+            let size = container.written_size().ok().flatten().unwrap_or_default();
+            (container.state.status.is_active(), size)
+        })
         .collect();
     let size = sizes.iter().map(|(_, size)| size).sum();
     let free = sizes.iter().filter(|(is_active, _)| !is_active).map(|(_, size)| size).sum();

@@ -64,7 +64,9 @@ fn set_ones(settings: &Value) -> Value {
         _ => true,
     };
     Value::Object(
-        all.filter(|(_, value)| is_set(value)).map(|(name, value)| (name.clone(), value.clone())).collect(),
+        all.filter(|(name, value)| is_set(value) && !(*name == "ShmSize" && **value == json!(0)))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     )
 }
 
@@ -164,8 +166,9 @@ fn usual_config(container: &KeptContainer) -> Value {
     let attaches = !record.stdin_stays;
     let volumes = record.volumes.iter().filter(|volume| volume.is_anonymous);
     let volumes: Map<String, Value> = volumes.map(|volume| (printed(&volume.target), json!({}))).collect();
+    let published = host_config::bindings(container).into_iter().map(|(port, _)| port);
     let exposed: Map<String, Value> =
-        host_config::bindings(container).into_iter().map(|(port, _)| (port, json!({}))).collect();
+        published.chain(record.exposed.iter().cloned()).map(|port| (port, json!({}))).collect();
     let uts = record.config.environment.namespaces.uts.options();
     let domain = uts.and_then(|uts| uts.domainname.as_ref());
     json!({

@@ -9,6 +9,7 @@ use super::network::network_mode;
 use super::record::ContainerStatus;
 use super::store::{ContainerStore, KeptContainer};
 use crate::error::Result;
+use crate::network::ports::{Port, PortRange};
 use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::text::printed;
 use crate::value::timestamp::Timestamp;
@@ -103,8 +104,16 @@ pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool>
                 || bound(container).any(|mount| is_it(&mount.source) || is_it(&mount.destination))
         }
         "network" => network_mode(container) == value,
-        "publish" => has_port(container, value, |port| port.at.port()),
-        "expose" => has_port(container, value, |port| port.inside),
+        "publish" => {
+            has_port(container, value, |port| port.at.port())
+                || asked_for(container)
+                    .any(|port| port.host.is_some_and(|host| is_port(value, host, port.protocol)))
+        }
+        "expose" => {
+            let exposed = record.exposed.iter().filter_map(|port| port.parse::<Port>().ok());
+            let mut all = exposed.chain(asked_for(container).copied());
+            all.any(|port| is_port(value, port.inside, port.protocol))
+        }
         // There are no health checks, and no tasks of a swarm.
         "health" => value == "none",
         "is-task" => ["false", "0"].contains(&value),
@@ -132,6 +141,19 @@ fn ports(value: &str) -> Option<(RangeInclusive<u16>, Protocol)> {
     let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     (first <= last).then_some((first..=last, protocol))
+}
+
+/// The ports that its maker has published. Without them, a container that has ended would have none.
+fn asked_for(container: &KeptContainer) -> impl Iterator<Item = &Port> {
+    let net = container.record.config.environment.namespaces.net.options();
+    net.into_iter().flat_map(|net| &net.publish)
+}
+
+/// Whether one of these ports is among those that a value names.
+fn is_port(value: &str, of: PortRange, protocol: Protocol) -> bool {
+    ports(value).is_some_and(|(range, wanted)| {
+        wanted == protocol && *range.start() <= of.last && of.first <= *range.end()
+    })
 }
 
 fn has_port(container: &KeptContainer, value: &str, number: impl Fn(&PublishedPort) -> u16) -> bool {

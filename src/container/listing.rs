@@ -1,6 +1,7 @@
 //! A container as `ps` lists it: Docker's fields and words.
 
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
@@ -84,7 +85,7 @@ impl ContainerRow {
                 "container" => String::new(),
                 mode => mode.to_owned(),
             },
-            ports: ports(state),
+            ports: ports(container),
             running_for: format!("{} ago", in_words(created.until(now))),
             size: "0B".to_owned(),
             state: state.status.word().to_owned(),
@@ -153,21 +154,62 @@ fn status(state: &ContainerState, now: Timestamp) -> String {
     }
 }
 
-/// The published ports, in the order of those in the container: `0.0.0.0:8080->80/tcp`.
-fn ports(state: &ContainerState) -> String {
+/// The ports as Docker's client lists them: those that follow each other are one range where host and container have the same
+/// numbers, or where they are exposed only. `0.0.0.0:8080->80/tcp, 99/tcp`.
+fn ports(container: &KeptContainer) -> String {
+    let state = &container.state;
     let mut all: Vec<&PublishedPort> = state.ports.iter().collect();
-    all.sort_by_key(|port| (port.inside, port.protocol == Protocol::Udp, port.at));
-    let one = |port: &PublishedPort| format!("{}->{}", port.at, inside(port));
-    all.into_iter().map(one).collect::<Vec<_>>().join(", ")
+    all.sort_by_key(|port| (port.inside, port.at, port.protocol == Protocol::Udp));
+    let exposed = only_exposed(container).filter_map(|port| {
+        let (number, protocol) = port.split_once('/')?;
+        Some((number.parse().ok()?, None, protocol))
+    });
+    let mut rows: Vec<(u16, Option<SocketAddr>, &str)> = exposed.collect();
+    rows.extend(all.into_iter().map(|port| (port.inside, Some(port.at), port.protocol.word())));
+    rows.sort();
+    grouped(&rows)
+}
+
+/// These ports, each with where it is published, in the order of those in the container.
+fn grouped(rows: &[(u16, Option<SocketAddr>, &str)]) -> String {
+    let (mut open, mut closed, mut others) =
+        (Vec::<(Option<IpAddr>, &str, u16, u16)>::new(), Vec::new(), Vec::new());
+    for (inside, at, protocol) in rows.iter().copied() {
+        if let Some(at) = at.filter(|at| at.port() != inside) {
+            others.push(format!("{at}->{inside}/{protocol}"));
+            continue;
+        }
+        let address = at.map(|at| at.ip());
+        let group = open.iter_mut().find(|group| (group.0, group.1) == (address, protocol));
+        match group {
+            Some(group) if inside == group.3.saturating_add(1) => group.3 = inside,
+            Some(group) => closed.push(std::mem::replace(group, (address, protocol, inside, inside))),
+            None => open.push((address, protocol, inside, inside)),
+        }
+    }
+    let written = |(address, protocol, first, last): (Option<IpAddr>, &str, u16, u16)| {
+        let numbers = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        match address {
+            None => format!("{numbers}/{protocol}"),
+            Some(IpAddr::V4(address)) => format!("{address}:{numbers}->{numbers}/{protocol}"),
+            Some(IpAddr::V6(address)) => format!("[{address}]:{numbers}->{numbers}/{protocol}"),
+        }
+    };
+    closed.into_iter().chain(open).map(written).chain(others).collect::<Vec<_>>().join(", ")
+}
+
+/// The ports that a running container exposes and does not publish: `80/tcp`. In the network of the host, and without a network, there
+/// are none, as with Docker.
+pub fn only_exposed(container: &KeptContainer) -> impl Iterator<Item = &str> {
+    let has_some = container.state.status.is_active() && matches!(network_mode(container), "bridge" | "user");
+    let exposed = container.record.exposed.iter().filter(move |_| has_some);
+    let is_published = |port: &str| container.state.ports.iter().any(|published| inside(published) == port);
+    exposed.map(String::as_str).filter(move |port| !is_published(port))
 }
 
 /// A port in the container: `80/tcp`.
 pub fn inside(port: &PublishedPort) -> String {
-    let protocol = match port.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
-    format!("{}/{protocol}", port.inside)
+    format!("{}/{}", port.inside, port.protocol.word())
 }
 
 #[cfg(test)]
@@ -180,5 +222,25 @@ mod tests {
         assert_eq!(command(&words), "sh -c 'echo hello; sleep 1'");
         assert_eq!(shortened(&command(&words)), "sh -c 'echo hello; …");
         assert_eq!(shortened("12345678901234567890"), "12345678901234567890");
+    }
+
+    #[test]
+    fn ports_that_follow_each_other_are_a_range() {
+        let at = |written: &str| Some(written.parse().unwrap());
+        let rows = [
+            (53, None, "udp"),
+            (80, at("0.0.0.0:8080"), "tcp"),
+            (90, None, "tcp"),
+            (91, None, "tcp"),
+            (99, None, "tcp"),
+            (200, at("0.0.0.0:200"), "tcp"),
+            (200, at("[::]:200"), "tcp"),
+            (201, at("0.0.0.0:201"), "tcp"),
+            (201, at("[::]:201"), "tcp"),
+        ];
+        assert_eq!(
+            grouped(&rows),
+            "90-91/tcp, 53/udp, 99/tcp, 0.0.0.0:200-201->200-201/tcp, [::]:200-201->200-201/tcp, 0.0.0.0:8080->80/tcp"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
 
-use super::listing::inside;
+use super::listing::{inside, only_exposed};
 use super::store::KeptContainer;
 use crate::config::container::Namespace;
 use crate::namespaces::net::Mode;
@@ -56,6 +56,9 @@ pub fn network_settings(container: &KeptContainer) -> Value {
     let mut ports = Map::new();
     for port in &container.state.ports {
         add_binding(&mut ports, inside(port), &port.at.ip().to_string(), &port.at.port().to_string());
+    }
+    for port in only_exposed(container) {
+        ports.insert(port.to_owned(), Value::Null);
     }
     let networks = networks(container);
     let of = |name: &str| networks.pointer(&format!("/bridge/{name}")).cloned().unwrap_or_else(|| "".into());

@@ -62,6 +62,8 @@ impl ApiError {
             ExitKind::NotExecutable => Some("permission denied"),
             _ => None,
         };
+        let is_taken = message.contains("EADDRINUSE") && !message.contains("port is already allocated");
+        let message = if is_taken { format!("{message}: port is already allocated") } else { message };
         let status = status_of(kind, &message);
         let message = match words.filter(|words| !message.contains(*words)) {
             Some(words) => format!("{message}: {words}"),
@@ -115,7 +117,16 @@ fn status_of(kind: ExitKind, message: &str) -> StatusCode {
     }
     match kind {
         ExitKind::Usage | ExitKind::NotFound | ExitKind::NotExecutable => StatusCode::BAD_REQUEST,
-        _ if has(&["Multiple IDs", "is not supported", "Invalid container name"]) => StatusCode::BAD_REQUEST,
+        _ if has(&[
+            "Multiple IDs",
+            "is not supported",
+            "Invalid container name",
+            "invalid reference format",
+            "expected an ID, a decimal number",
+        ]) =>
+        {
+            StatusCode::BAD_REQUEST
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::Daemon;
@@ -21,6 +22,9 @@ const STAT: &str = "x-docker-container-path-stat";
 
 /// The size of a block of an archive.
 const BLOCK: usize = 512;
+
+/// The maximum size of what comes before the content of the first entry.
+const MAX_BEGUN: usize = 4 << 20;
 
 /// The bit of Go's file modes for a directory, and for a symbolic link.
 const DIRECTORY: u32 = 1 << 31;
@@ -127,8 +131,10 @@ pub(super) fn error_line(error: &ApiError) -> Value {
 /// The words of `sandbox cp` for a path in a container.
 async fn place(request: &ApiRequest) -> Answered<String> {
     let path = request.query.get("path").ok_or_else(|| ApiError::bad(text("daemon.path.none")))?;
-    let container = find(request.name()).await?;
-    Ok(format!("{}:/{}", container.record.id, path.trim_start_matches('/')))
+    // The name that the client has given, as it looks for it in an error.
+    let name = request.name();
+    find(name.clone()).await?;
+    Ok(format!("{}:/{}", name.trim_start_matches('/'), path.trim_start_matches('/')))
 }
 
 /// Starts to copy a path out of a container, and says what it is.
@@ -136,10 +142,18 @@ async fn copy_out(daemon: &Daemon, request: &ApiRequest) -> Answered<(Streaming,
     let place = place(request).await?;
     let line = words(&["cp", "--archive", "--", &place, "-"]);
     let mut streaming = Streaming::start(daemon, request.number, line, None).await?;
-    let first = streaming.first.take().unwrap_or_default();
-    // The header is in the first part: a pipe gives at least a page, and it is written first.
-    let about = about(&first, &place).ok_or_else(|| ApiError::failed(text("daemon.archive.head")))?;
-    streaming.first = Some(first);
+    // The first header may come in a later part: the members before it have what does not fit into it.
+    let mut begun = Vec::new();
+    let about = loop {
+        if let Some(about) = about(&begun, &place) {
+            break about;
+        }
+        match streaming.next().await {
+            Some(part) if begun.len() < MAX_BEGUN => begun.extend_from_slice(&part?),
+            _ => return Err(ApiError::failed(text("daemon.archive.head"))),
+        }
+    };
+    streaming.first = Some(Bytes::from(begun));
     Ok((streaming, STANDARD.encode(about.to_string())))
 }
 

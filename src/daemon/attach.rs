@@ -55,7 +55,8 @@ pub(super) async fn attach(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         false => None,
     };
     if !wants.stream {
-        let (answer, connection) = take_over(request.upgrade, request.permit, terminal, version);
+        let (answer, connection) =
+            take_over(request.upgrade, request.permit, terminal, version, request.stream);
         tokio::spawn(async move {
             let Ok(mut connection) = connection.await else { return };
             if let Some(before) = before
@@ -95,7 +96,7 @@ pub(super) async fn attach(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         Some(SupervisorMessage::Refused(error)) => return Err(Error::from(error).into()),
         _ => return Err(ended()),
     }
-    let (answer, connection) = take_over(request.upgrade, request.permit, terminal, version);
+    let (answer, connection) = take_over(request.upgrade, request.permit, terminal, version, request.stream);
     tokio::spawn(async move {
         let Ok(mut connection) = connection.await else { return };
         if let Some(before) = before

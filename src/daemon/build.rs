@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::Daemon;
@@ -18,7 +19,7 @@ const SWITCHES: [(&str, &str); 4] =
     [("nocache", "--no-cache"), ("pull", "--pull"), ("q", "--quiet"), ("squash", "--squash")];
 
 /// The parameters with a value, and the flags for them. `build` refuses some of these by name. Clients send 0 for none.
-const VALUES: [(&str, &str); 12] = [
+const VALUES: [(&str, &str); 16] = [
     ("t", "tag"),
     ("dockerfile", "file"),
     ("target", "target"),
@@ -29,9 +30,17 @@ const VALUES: [(&str, &str); 12] = [
     ("memswap", "memory-swap"),
     ("cpushares", "cpu-shares"),
     ("cpusetcpus", "cpuset-cpus"),
+    ("cpusetmems", "cpuset-mems"),
+    ("cpuperiod", "cpu-period"),
     ("cpuquota", "cpu-quota"),
+    ("cgroupparent", "cgroup-parent"),
+    ("isolation", "isolation"),
     ("shmsize", "shm-size"),
 ];
+
+/// Parameters whose value is a list as JSON, and the flags for them, which `build` refuses by name.
+const LISTS: [(&str, &str); 3] =
+    [("ulimits", "ulimit"), ("securityopt", "security-opt"), ("cachefrom", "cache-from")];
 
 /// Parameters whose value is a map as JSON, and the flags for each of its entries.
 const MAPS: [(&str, &str); 2] = [("buildargs", "build-arg"), ("labels", "label")];
@@ -52,6 +61,10 @@ fn command_line(query: &RequestQuery) -> Answered<Words> {
         let given =
             query.all(name).into_iter().take(most).filter(|value| !["", "0"].contains(&value.as_str()));
         all.extend(given.map(|value| flag(own, &value)));
+    }
+    for (name, own) in LISTS {
+        let written = query.get(name).filter(|written| !["", "null", "[]"].contains(written));
+        all.extend(written.map(|written| flag(own, written)));
     }
     for (name, own) in MAPS {
         let written = query.get(name).filter(|written| !written.is_empty());
@@ -84,7 +97,12 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
             return Err(error);
         }
     };
-    let mut building = Streaming::start(&daemon, request.number, all, body).await?;
+    // Before its first output, an error is one of the Dockerfile or of the request.
+    let started = Streaming::start(&daemon, request.number, all, body).await;
+    let mut building = started.map_err(|error| match error.status {
+        StatusCode::INTERNAL_SERVER_ERROR => ApiError::bad(in_dockers_words(error.message)),
+        _ => error,
+    })?;
     let (sender, answer) = stream("application/json");
     tokio::spawn(async move {
         let mut lines = WholeLines::default();
@@ -115,6 +133,17 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
         }
     });
     Ok(answer)
+}
+
+/// The message about an instruction that is not known, as Docker words it. Any other message stays as it is.
+fn in_dockers_words(message: String) -> String {
+    let found = message.split_once(": the instruction ").and_then(|(place, rest)| {
+        let (name, _) = rest.split_once(" is not known")?;
+        // The place is FILE:LINE:COLUMN.
+        let line: u64 = place.rsplit(':').nth(1)?.parse().ok()?;
+        Some(format!("dockerfile parse error line {line}: unknown instruction: {name}"))
+    });
+    found.unwrap_or(message)
 }
 
 /// Removes the cache of builds.
@@ -197,6 +226,15 @@ mod tests {
         for (wrong, status) in [("version=2", 501), ("remote=git%3A%2F%2Fx", 501), ("labels=%5B%5D", 400)] {
             assert_eq!(of(wrong).map_err(|error| error.status.as_u16()), Err(status), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_instruction_that_is_not_known_has_dockers_words() {
+        let words = in_dockers_words(
+            "Dockerfile: one mistake Dockerfile:2:1: the instruction FOO is not known 2 | FOO".into(),
+        );
+        assert_eq!(words, "dockerfile parse error line 2: unknown instruction: FOO");
+        assert_eq!(in_dockers_words("x:1:1: other".into()), "x:1:1: other");
     }
 
     #[test]

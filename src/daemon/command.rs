@@ -107,6 +107,15 @@ pub(super) async fn run_with(
 
 /// The same for a command line that is not the one of the trace.
 pub(super) async fn run_quietly(daemon: &Daemon, words: Words, input: Option<Vec<u8>>) -> Answered<Vec<u8>> {
+    run_noted(daemon, words, input).await.map(|(printed, _)| printed)
+}
+
+/// The same. Returns also what the command has noted on standard error.
+pub(super) async fn run_noted(
+    daemon: &Daemon,
+    words: Words,
+    input: Option<Vec<u8>>,
+) -> Answered<(Vec<u8>, Vec<String>)> {
     let mut command = sandbox(daemon, &words);
     long(move || {
         if input.is_some() {
@@ -123,8 +132,8 @@ pub(super) async fn run_quietly(daemon: &Daemon, words: Words, input: Option<Vec
         }
         drop(stdout);
         writer.map(thread::JoinHandle::join);
-        ended(child, complaint)?;
-        Ok(printed)
+        let complaint = ended(child, complaint)?;
+        Ok((printed, notes_of(&complaint)))
     })
     .await
 }
@@ -271,11 +280,12 @@ fn complaint_of(child: &mut Child) -> Option<thread::JoinHandle<String>> {
     thread::Builder::new().stack_size(256 << 10).spawn(read).ok()
 }
 
-fn ended(mut child: Child, complaint: Option<thread::JoinHandle<String>>) -> Answered<()> {
+/// Waits for the end of a command. Returns what it has written to standard error.
+fn ended(mut child: Child, complaint: Option<thread::JoinHandle<String>>) -> Answered<String> {
     let status = child.wait().map_err(unread)?;
     let complaint = complaint.and_then(|reader| reader.join().ok()).unwrap_or_default();
     if status.success() {
-        return Ok(());
+        return Ok(complaint);
     }
     let message = match message_of(&complaint) {
         message if message.is_empty() => format!("{}: {status}", text("daemon.command.ended")),
@@ -286,18 +296,48 @@ fn ended(mut child: Child, complaint: Option<thread::JoinHandle<String>>) -> Ans
     Err(ApiError::of(kind.unwrap_or(ExitKind::Failed), message))
 }
 
+/// What a command that has succeeded notes on standard error: each note in one line.
+fn notes_of(complaint: &str) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for line in complaint.lines() {
+        let begun = ["sandbox: ", "WARNING: "].iter().find_map(|start| line.strip_prefix(start));
+        match (begun, notes.last_mut()) {
+            (Some(begun), _) => notes.push(begun.to_owned()),
+            (None, Some(last)) if line.starts_with(' ') => {
+                last.push(' ');
+                last.push_str(line.trim());
+            }
+            (None, _) => notes.push(line.trim().to_owned()),
+        }
+    }
+    notes.retain(|note| !note.is_empty());
+    notes
+}
+
 /// What a command says on standard error, in one line: what failed, the call, and why. What to do is left out: it is about
 /// the command line.
 pub(super) fn message_of(complaint: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut is_advice = false;
+    // Where the last message began. One that another follows is a note, and no part of the error.
+    let mut begin = None;
+    let mut is_usage = false;
     for line in complaint.lines() {
+        let is_warning = parts.is_empty() && line.starts_with("WARNING: ");
+        // A mistake of a command line has help for people.
+        if is_warning || is_usage && line.starts_with("For more information, try") {
+            continue;
+        }
         let (label, rest) = match line.strip_prefix("  ") {
             Some(part) if part.is_char_boundary(6.min(part.len())) => part.split_at(6.min(part.len())),
             _ => ("", line),
         };
-        if let Some(what) = line.strip_prefix("sandbox: ") {
+        let usage = line.strip_prefix("error: ");
+        if let Some(what) = line.strip_prefix("sandbox: ").or_else(|| usage.filter(|_| parts.is_empty())) {
+            is_usage = line.starts_with("error: ");
             is_advice = false;
+            parts.truncate(begin.unwrap_or(parts.len()));
+            begin = Some(parts.len());
             parts.push(what.to_owned());
         } else {
             match label.trim() {
@@ -339,5 +379,14 @@ mod tests {
         assert_eq!(message_of(complaint), "cannot pull x from y: connect(3): It is away. Twice.");
         assert_eq!(message_of("sandbox: No such image: x\n  do    sandbox images\n"), "No such image: x");
         assert_eq!(message_of(""), "");
+        let noted =
+            "WARNING: not so\nsandbox: a note\n         of two lines\nsandbox: cannot\n  why   It is away.\n";
+        assert_eq!(message_of(noted), "cannot: It is away.");
+        assert_eq!(
+            notes_of("sandbox: a note\n         of two lines\nWARNING: more\n"),
+            ["a note of two lines", "more"]
+        );
+        let usage = "error: invalid value 'x' for '--memory <SIZE>': no size\n\nFor more information, try '--help'.\n";
+        assert_eq!(message_of(usage), "invalid value 'x' for '--memory <SIZE>': no size");
     }
 }

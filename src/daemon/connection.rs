@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::answer::{Answer, empty, stream, with_header};
 use super::frames::kind;
 use super::request::{ApiVersion, Permit};
-use super::served::{ClientStream, ServedStream};
+use super::served::{ClientEnd, ClientStream, ServedStream, StreamPlace, left};
 
 /// How much input that came together with the request is handed over with the connection. With more, it is copied.
 const MAX_AHEAD: usize = 8 << 10;
@@ -33,7 +33,7 @@ enum ClientConnection {
     /// Over TLS.
     Encrypted(TokioIo<Upgraded>),
     /// The body of an answer.
-    Body(mpsc::Sender<Bytes>),
+    Body(mpsc::Sender<Bytes>, Option<StreamPlace>),
 }
 
 /// A connection that a client has taken over.
@@ -67,7 +67,7 @@ impl TakenConnection {
         match &mut self.connection {
             ClientConnection::Plain(stream, _) => stream.write_all(&bytes).await.is_ok(),
             ClientConnection::Encrypted(stream) => stream.write_all(&bytes).await.is_ok(),
-            ClientConnection::Body(sender) => sender.send(bytes).await.is_ok(),
+            ClientConnection::Body(sender, _) => sender.send(bytes).await.is_ok(),
         }
     }
 
@@ -76,7 +76,7 @@ impl TakenConnection {
         let _ = match self.connection {
             ClientConnection::Plain(mut stream, _) => stream.shutdown().await,
             ClientConnection::Encrypted(mut stream) => stream.shutdown().await,
-            ClientConnection::Body(_) => Ok(()),
+            ClientConnection::Body(..) => Ok(()),
         };
     }
 
@@ -94,7 +94,7 @@ impl TakenConnection {
                     match connection {
                         ClientConnection::Plain(stream, ahead) => copy(stream, ahead, own).await,
                         ClientConnection::Encrypted(stream) => copy(stream, Bytes::new(), own).await,
-                        ClientConnection::Body(sender) => send_all(own, &sender).await,
+                        ClientConnection::Body(sender, place) => send_all(own, &sender, place.as_ref()).await,
                     }
                     drop(permit);
                 });
@@ -128,12 +128,13 @@ async fn copy(client: impl AsyncRead + AsyncWrite, ahead: Bytes, own: UnixStream
 }
 
 /// Sends the output as the body of an answer.
-async fn send_all(mut own: UnixStream, sender: &mpsc::Sender<Bytes>) {
+async fn send_all(mut own: UnixStream, sender: &mpsc::Sender<Bytes>, place: Option<&StreamPlace>) {
     let mut buffer = vec![0; PART];
     loop {
         let length = tokio::select! {
             length = own.read(&mut buffer) => length,
             () = sender.closed() => return,
+            () = left(place, ClientEnd::Connection) => return,
         };
         match length {
             Ok(length @ 1..) if sender.send(Bytes::copy_from_slice(&buffer[..length])).await.is_ok() => {}
@@ -151,12 +152,13 @@ pub(super) fn take_over(
     permit: Permit,
     terminal: bool,
     version: ApiVersion,
+    place: Option<StreamPlace>,
 ) -> (Answer, AwaitedConnection) {
     let (give, take) = oneshot::channel();
     let kind = kind(terminal, version);
     let Some(upgrade) = upgrade else {
         let (sender, answer) = stream(kind);
-        let _ = give.send(TakenConnection { connection: ClientConnection::Body(sender), permit });
+        let _ = give.send(TakenConnection { connection: ClientConnection::Body(sender, place), permit });
         return (answer, take);
     };
     tokio::spawn(async move {

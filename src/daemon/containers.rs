@@ -80,6 +80,10 @@ fn row(container: &KeptContainer, now: Timestamp, with_size: bool) -> Value {
             "Type": protocol,
         })
     });
+    let exposed = listing::only_exposed(container).map(|port| {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        json!({ "PrivatePort": number.parse::<u16>().unwrap_or_default(), "Type": protocol })
+    });
     let mut row = json!({
         "Id": record.id,
         "Names": [format!("/{name}")],
@@ -87,7 +91,7 @@ fn row(container: &KeptContainer, now: Timestamp, with_size: bool) -> Value {
         "ImageID": record.image_id.as_deref().unwrap_or_default(),
         "Command": serde_json::from_str::<String>(&shown.command).unwrap_or_default(),
         "Created": record.created.0 / 1_000_000_000,
-        "Ports": published.collect::<Vec<_>>(),
+        "Ports": published.chain(exposed).collect::<Vec<_>>(),
         "Labels": record.labels,
         "State": state.status.word(),
         "Status": shown.status,
@@ -120,13 +124,8 @@ pub(super) async fn start(_: Arc<Daemon>, request: ApiRequest) -> Answered {
 
 /// Reads a signal as kill(1) does: `TERM`, `SIGTERM`, `15`.
 fn signal_of(written: &str) -> Answered<i32> {
-    let upper = written.to_ascii_uppercase();
-    let is_it = |number: &i32| {
-        let name = signal::name(*number);
-        upper == name || format!("SIG{upper}") == name || written == number.to_string()
-    };
-    let found = (1..=64).find(is_it);
-    found.ok_or_else(|| ApiError::bad(text_with("container.signal", &[("signal", &printed(written))])))
+    signal::of_word(written)
+        .ok_or_else(|| ApiError::bad(text_with("container.signal", &[("signal", &printed(written))])))
 }
 
 /// Stops a container.
@@ -196,6 +195,13 @@ pub(super) async fn rename(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
 pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     if request.query.is("link") {
         return Err(ApiError::absent(&text("daemon.what.links")));
+    }
+    // With `-f`, the command takes a container that is not there for removed.
+    if request.query.is("force")
+        && let Err(error) = find(request.name()).await
+        && error.status == StatusCode::NOT_FOUND
+    {
+        return Err(error);
     }
     let mut line = words(&["rm"]);
     if request.query.is("force") {

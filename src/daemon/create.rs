@@ -3,18 +3,20 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::Daemon;
 use super::answer::{Answered, ApiError};
-use super::command::{blocking, run_quietly, typed, words};
+use super::command::{blocking, run_noted, typed, words};
 use super::containers::created;
+use super::mount_settings::targets;
 use super::private_file::PrivateFile;
 use super::request::ApiRequest;
-use super::settings::{flag, host, keys, list, pairs, string, targets, truth};
+use super::settings::{endpoints, flag, host, keys, list, pairs, part, string, truth};
 use crate::container::store::ContainerStore;
 use crate::image::store::ImageStore;
-use crate::text::{text, text_with};
+use crate::text::text_with;
 
 /// Makes a container.
 pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
@@ -22,7 +24,8 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     if !body.is_object() {
         return Err(ApiError::bad(text_with("daemon.setting", &[("name", "body")])));
     }
-    let wanted = string(&body, "Image")?.unwrap_or_default().to_owned();
+    let missing = || ApiError::bad(text_with("daemon.parameter", &[("name", "Image")]));
+    let wanted = string(&body, "Image")?.ok_or_else(missing)?.to_owned();
     // The client pulls an image that is not there, if this answer is 404.
     blocking(move || Ok(ImageStore::open()?.find(&wanted)?)).await?;
     let name = request.query.get("name").map(|name| name.trim_start_matches('/').to_owned());
@@ -42,22 +45,16 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     let settings = PrivateFile::of(settings(&body).to_string().as_bytes())?;
     line.splice(1..1, variables.iter().map(|file| file.flag("env-file")));
     line.insert(1, settings.flag("client-settings"));
-    let printed = run_quietly(&daemon, line, None).await?;
+    // The image is there. Of anything else that is not found, 404 would make the client pull the image.
+    let (printed, warnings) = run_noted(&daemon, line, None).await.map_err(|error| match error.status {
+        StatusCode::NOT_FOUND => ApiError::bad(error.message),
+        _ => error,
+    })?;
     drop((variables, settings));
     let printed = String::from_utf8_lossy(&printed);
     let mut lines: Vec<&str> = printed.lines().collect();
     let id = lines.pop().unwrap_or_default().trim().to_owned();
-    created(&id, &warnings(&body["HostConfig"]))
-}
-
-/// What the client prints besides the ID.
-fn warnings(host: &Value) -> Vec<String> {
-    let publishes = host["PublishAllPorts"] == true
-        || host["PortBindings"].as_object().is_some_and(|map| !map.is_empty());
-    match host["NetworkMode"] == "host" && publishes {
-        true => vec![text("docker.publish.host")],
-        false => Vec::new(),
-    }
+    created(&id, &warnings)
 }
 
 /// What the client finds again in the answer of `inspect`.
@@ -87,7 +84,8 @@ fn command_line(
     let mut line = words(&["create", "--pull=never"]);
     line.extend(name.map(|name| flag("name", name)));
     line.extend(platform.map(|platform| flag("platform", platform)));
-    line.extend(host(&body["HostConfig"])?);
+    line.extend(host(part(body, "HostConfig")?)?);
+    line.extend(endpoints(part(body, "NetworkingConfig")?)?);
     if truth(body, "NetworkDisabled")? {
         line.push(flag("network", "none"));
     }
@@ -125,10 +123,8 @@ fn command_line(
     without(&volumes, ':', "Volumes")?;
     line.extend(volumes.iter().map(|path| flag("volume", path)));
     named_networks(body)?;
-    if let Value::Array(test) = &body["Healthcheck"]["Test"]
-        && !test.is_empty()
-        && test.first() != Some(&Value::from("NONE"))
-    {
+    let test = list(part(body, "Healthcheck")?, "Test")?;
+    if !test.is_empty() && test[0] != "NONE" {
         line.push(flag("health-cmd", "x"));
     }
     let entrypoint = list(body, "Entrypoint")?;

@@ -5,11 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Bytes;
+use tokio::sync::mpsc;
+
 use super::Daemon;
 use super::answer::{Answered, ApiError, line, stream};
 use super::command::blocking;
 use super::logs::moment;
 use super::request::{ApiRequest, Filters, known_filters};
+use super::served::ClientEnd;
 use crate::container::events::{EVENTS, Event, EventReader, EventReading};
 use crate::container::filter::is_met;
 use crate::container::store::ContainerStore;
@@ -55,6 +59,10 @@ pub(super) async fn events(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     };
     let (mut reader, home) = blocking(open).await?;
     let (sender, answer) = stream("application/json");
+    let place = request.stream;
+    let is_left = move |sender: &mpsc::Sender<Bytes>| {
+        sender.is_closed() || place.as_ref().is_some_and(|place| place.has_left(ClientEnd::Sending))
+    };
     tokio::spawn(async move {
         loop {
             let before = looked_at(&home);
@@ -70,14 +78,14 @@ pub(super) async fn events(_: Arc<Daemon>, request: ApiRequest) -> Answered {
                     return;
                 }
             }
-            if is_over || sender.is_closed() {
+            if is_over || is_left(&sender) {
                 return;
             }
             // To look at a file is short. A client that waits for events takes no thread.
             loop {
                 tokio::time::sleep(PAUSE).await;
                 let is_late = until.is_some_and(|until| Timestamp::now() > until);
-                if is_late || sender.is_closed() || looked_at(&home) != before {
+                if is_late || is_left(&sender) || looked_at(&home) != before {
                     break;
                 }
             }

@@ -128,7 +128,8 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
         return detached(&daemon, &files, line, &wanted.variables).await;
     }
     // The client has the connection before the command runs. docker-py loses output that it reads together with the head.
-    let (answer, connection) = take_over(request.upgrade, request.permit, is_raw, request.version);
+    let (answer, connection) =
+        take_over(request.upgrade, request.permit, is_raw, request.version, request.stream);
     tokio::spawn(async move {
         let Ok(connection) = connection.await else { return files.release() };
         let Ok(handed) = connection.hand_over() else { return files.release() };

@@ -1,6 +1,6 @@
 //! The requests about images: their list, what they are, their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use super::Daemon;
 use super::answer::{Answered, ApiError, empty, json_answer, ok};
 use super::command::{blocking, run, words};
 use super::containers::find as find_container;
-use super::request::{ApiRequest, Filters, known_filters};
+use super::request::{ApiRequest, ApiVersion, Filters, known_filters};
 use super::settings::{list as texts, pairs, string};
-use crate::container::store::ContainerStore;
+use crate::container::store::{ContainerStore, KeptContainer};
+use crate::image::digest::Digest;
 use crate::image::history::{self, ImageStep};
 use crate::image::inspected::inspected;
 use crate::image::manifest::read_json;
@@ -26,21 +27,35 @@ use crate::value::timestamp::Timestamp;
 /// The filters of the list.
 const FILTERS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
 
+/// The version from which on images have one size, and the one from which on an image without a name has an empty list of names.
+const WITHOUT_VIRTUAL_SIZE: ApiVersion = ApiVersion(1, 44);
+const WITHOUT_NONE: ApiVersion = ApiVersion(1, 43);
+
+/// The time of an image without one: the first moment of Go's calendar, which clients print as N/A.
+const NO_TIME: i64 = -62_135_596_800;
+
 fn created(image: &StoredImage) -> i64 {
     let moment = image.created.as_ref().and_then(|created| created.parse::<Timestamp>().ok());
-    moment.map_or(0, |moment| i64::try_from(moment.0 / 1_000_000_000).unwrap_or_default())
+    moment.map_or(NO_TIME, |moment| i64::try_from(moment.0 / 1_000_000_000).unwrap_or_default())
 }
 
 /// An image with all of its names.
 struct NamedImage {
     image: StoredImage,
-    names: Vec<Reference>,
+    names: Vec<ImageName>,
+}
+
+/// A name, and the digest by which its registry has the image.
+struct ImageName {
+    name: Reference,
+    digest: Digest,
 }
 
 fn all(store: &ImageStore) -> Answered<Vec<NamedImage>> {
     let mut found: Vec<NamedImage> = Vec::new();
     for image in store.all()? {
-        let name = image.name.clone();
+        let digest = image.registry_digest();
+        let name = image.name.clone().map(|name| ImageName { name, digest });
         let place = match found.iter().position(|other| other.image.id == image.id) {
             Some(place) => place,
             None => {
@@ -68,32 +83,41 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     if let Some(pattern) = request.query.get("filter") {
         filters.insert("reference".to_owned(), vec![pattern.to_owned()]);
     }
+    let version = request.version;
     let rows = blocking(move || {
         let store = ImageStore::open()?;
         let mut images = all(&store)?;
         for (name, values) in &filters {
             filter(&store, &mut images, name, values)?;
         }
-        Ok(images.iter().map(|named| row(&store, named)).collect::<Vec<_>>())
+        Ok(images.iter().map(|named| row(&store, named, version)).collect::<Vec<_>>())
     });
     ok(&rows.await?)
 }
 
-fn row(store: &ImageStore, NamedImage { image, names }: &NamedImage) -> Value {
-    let digests = names.iter().map(|name| format!("{}@{}", name.familiar_name(), image.registry_digest()));
-    let tags = names.iter().filter(|name| name.tag.is_some()).map(Reference::familiar);
-    json!({
+fn row(store: &ImageStore, NamedImage { image, names }: &NamedImage, version: ApiVersion) -> Value {
+    let digests = names.iter().map(|named| format!("{}@{}", named.name.familiar_name(), named.digest));
+    let digests: BTreeSet<String> = digests.collect();
+    let tags = names.iter().filter(|named| named.name.tag.is_some()).map(|named| named.name.familiar());
+    let mut row = json!({
         "Id": image.id,
         "ParentId": "",
         "RepoTags": tags.collect::<Vec<_>>(),
-        "RepoDigests": digests.collect::<Vec<_>>(),
+        "RepoDigests": digests,
         "Created": created(image),
         "Size": image.size,
-        "VirtualSize": image.size,
         "SharedSize": -1,
         "Containers": -1,
         "Labels": labels(store, image),
-    })
+    });
+    if version < WITHOUT_VIRTUAL_SIZE {
+        row["VirtualSize"] = image.size.into();
+    }
+    if version < WITHOUT_NONE && names.is_empty() {
+        row["RepoTags"] = json!(["<none>:<none>"]);
+        row["RepoDigests"] = json!(["<none>@<none>"]);
+    }
+    row
 }
 
 fn filter(store: &ImageStore, images: &mut Vec<NamedImage>, name: &str, values: &[String]) -> Answered<()> {
@@ -104,7 +128,7 @@ fn filter(store: &ImageStore, images: &mut Vec<NamedImage>, name: &str, values: 
         }
         "reference" => {
             for named in images.iter_mut() {
-                named.names.retain(|name| values.iter().any(|pattern| is_named(name, pattern)));
+                named.names.retain(|own| values.iter().any(|pattern| is_named(&own.name, pattern)));
             }
             images.retain(|named| !named.names.is_empty());
         }
@@ -142,7 +166,15 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         let image = store.find(&name)?;
         Ok(inspected(&store, &image)?)
     });
-    ok(&found.await?)
+    let mut found = found.await?;
+    if let Some(keys) = found.as_object_mut() {
+        // Docker has left this key out from version 1.45 on. docker-compose 1 reads the volumes of the image from it.
+        keys.insert("ContainerConfig".to_owned(), keys.get("Config").cloned().unwrap_or_default());
+        if request.version >= WITHOUT_VIRTUAL_SIZE {
+            keys.remove("VirtualSize");
+        }
+    }
+    ok(&found)
 }
 
 /// How an image was made, the last step first.
@@ -153,14 +185,14 @@ pub(super) async fn history(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         let image = store.find(&name)?;
         let named = all(&store)?.into_iter().find(|named| named.image.id == image.id);
         let tags: Vec<String> =
-            named.iter().flat_map(|named| &named.names).map(Reference::familiar).collect();
+            named.iter().flat_map(|named| &named.names).map(|own| own.name.familiar()).collect();
         let mut steps = history::steps(&store, &image)?;
         steps.reverse();
         let row = |(at, ImageStep { step, layer }): (usize, &ImageStep)| {
             let moment = step.created.as_ref().and_then(|created| created.parse::<Timestamp>().ok());
             json!({
                 "Id": if at == 0 { image.id.to_string() } else { "<missing>".to_owned() },
-                "Created": moment.map_or(0, |moment| moment.0 / 1_000_000_000),
+                "Created": moment.map_or(NO_TIME.into(), |moment| moment.0 / 1_000_000_000),
                 "CreatedBy": step.created_by,
                 "Comment": step.comment,
                 "Size": layer.as_ref().and_then(|layer| layer.size).unwrap_or_default(),
@@ -346,8 +378,31 @@ pub(super) fn counts() -> Answered<(usize, [usize; 3])> {
     ))
 }
 
-/// The images, for `system df`.
-pub(super) fn rows() -> Answered<Vec<Value>> {
+/// The images, for `system df`, with what they share, and the size of all layers. A layer that several images have takes its space
+/// once.
+pub(super) fn rows(version: ApiVersion) -> Answered<(Vec<Value>, u64)> {
     let store = ImageStore::open()?;
-    Ok(all(&store)?.iter().map(|named| row(&store, named)).collect())
+    let images = all(&store)?;
+    let (containers, _) = ContainerStore::open()?.all()?;
+    let mut layers = BTreeMap::new();
+    let mut of_images = Vec::new();
+    for NamedImage { image, .. } in &images {
+        let own = history::layers(&store, &store.parts(&image.descriptor)?);
+        for layer in &own {
+            layers.entry(layer.chain_id.clone()).or_insert((0, layer.size.unwrap_or_default())).0 += 1;
+        }
+        of_images.push(own);
+    }
+    let rows = images.iter().zip(&of_images).map(|(named, own)| {
+        let id = named.image.id.to_string();
+        let shared =
+            own.iter().filter_map(|layer| layers.get(&layer.chain_id)).filter(|(count, _)| *count > 1);
+        let mut row = row(&store, named, version);
+        row["SharedSize"] = shared.map(|(_, size)| size).sum::<u64>().into();
+        let is_its = |container: &&KeptContainer| container.record.image_id.as_ref() == Some(&id);
+        row["Containers"] = containers.iter().filter(is_its).count().into();
+        row
+    });
+    let rows = rows.collect();
+    Ok((rows, layers.values().map(|(_, size)| size).sum()))
 }

@@ -14,6 +14,7 @@ use super::command::blocking;
 use super::containers::find;
 use super::frames::kind;
 use super::request::ApiRequest;
+use super::served::{ClientEnd, StreamPlace};
 use crate::container::frames::framed;
 use crate::container::log::read::{LogReader, Reading};
 use crate::container::log::{LOG, LogEntry};
@@ -83,7 +84,7 @@ impl LogWishes {
         }
         let mut line = Vec::new();
         if self.has_times && at_line_start[at] {
-            line.extend_from_slice(format!("{} ", entry.time).as_bytes());
+            line.extend_from_slice(format!("{} ", entry.time.with_all_digits()).as_bytes());
         }
         at_line_start[at] = entry.content.ends_with(b"\n");
         line.extend_from_slice(&entry.content);
@@ -110,10 +111,11 @@ pub(super) async fn logs(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let tail = query.get("tail").and_then(|tail| tail.parse::<u64>().ok());
     let directory = container.directory.try_clone().map_err(|error| unread(&error))?;
     let reader = blocking(move || LogReader::open(directory, tail).map_err(|error| unread(&error))).await?;
+    let place = request.stream.clone();
     let (sender, answer) = slow_stream(kind(wishes.terminal, request.version), request.stream);
     // The config of a container is not kept for each client.
     let (id, directory) = (container.record.id.to_string(), container.directory.path().to_owned());
-    tokio::spawn(send(id, directory, reader, wishes, sender));
+    tokio::spawn(send(id, directory, reader, wishes, (sender, place)));
     Ok(answer)
 }
 
@@ -127,8 +129,10 @@ async fn send(
     directory: PathBuf,
     mut reader: LogReader,
     wishes: LogWishes,
-    sender: mpsc::Sender<Bytes>,
+    (sender, place): (mpsc::Sender<Bytes>, Option<StreamPlace>),
 ) {
+    let is_left =
+        || sender.is_closed() || place.as_ref().is_some_and(|place| place.has_left(ClientEnd::Sending));
     let mut at_line_start = [true; 2];
     let wishes = Arc::new(wishes);
     loop {
@@ -173,13 +177,13 @@ async fn send(
         if !is_empty {
             continue;
         }
-        if is_over || wishes.until.is_some_and(|until| Timestamp::now() > until) || sender.is_closed() {
+        if is_over || wishes.until.is_some_and(|until| Timestamp::now() > until) || is_left() {
             return;
         }
         // To look at two files is short. A client that follows a quiet log takes no thread.
         for _ in 0..LOOKS {
             tokio::time::sleep(PAUSE).await;
-            if sender.is_closed() || looked_at(&directory) != before {
+            if is_left() || looked_at(&directory) != before {
                 break;
             }
         }

@@ -26,6 +26,7 @@ mod frames;
 mod images;
 mod inspect;
 mod logs;
+mod mount_settings;
 mod networks;
 mod passed;
 mod private_file;

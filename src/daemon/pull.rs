@@ -62,11 +62,11 @@ pub(super) async fn create(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
     if let Some(platform) = request.query.get("platform") {
         words.push(flag("platform", platform));
     }
+    words.extend(of_all_tags(&reference));
     words.extend([OsString::from("--"), name.into()]);
     // The last line is the name, which the client prints itself.
-    let whole = reference.or_latest();
-    let name = whole.to_string();
-    relayed(&daemon, &request, words, auth, move |line| pull_line(line, &whole, &name)).await
+    let name = reference.to_string();
+    relayed(&daemon, &request, words, auth, move |line| pull_line(line, &name)).await
 }
 
 /// Pushes an image.
@@ -79,8 +79,14 @@ pub(super) async fn push(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     let auth = password_file(&request, &reference.registry)?;
     let mut words = words(&["push"]);
     words.push(auth.flag("authfile"));
+    words.extend(of_all_tags(&reference));
     words.extend([OsString::from("--"), name.into()]);
     relayed(&daemon, &request, words, auth, push_line).await
+}
+
+/// A name without a tag means all tags of the repository: the client adds `latest` itself.
+fn of_all_tags(reference: &Reference) -> Option<OsString> {
+    (reference.tag.is_none() && reference.digest.is_none()).then(|| "--all-tags".into())
 }
 
 /// Executes a command, and sends each line that it prints. A command that fails before its second line has an answer with that
@@ -139,15 +145,14 @@ fn of_registry(error: ApiError) -> ApiError {
 }
 
 /// A line of `sandbox pull` as the client gets it: `ID: what` belongs to a layer.
-fn pull_line(line: &str, whole: &Reference, name: &str) -> Vec<Value> {
+fn pull_line(line: &str, name: &str) -> Vec<Value> {
     if line == name {
         return Vec::new();
     }
-    let by = whole.tag.clone().unwrap_or_default();
     match layer_of(line) {
         Some((id, status)) => vec![json!({ "status": status, "progressDetail": {}, "id": id })],
         None => match line.split_once(": Pulling from ") {
-            Some((_, from)) => vec![json!({ "status": format!("Pulling from {from}"), "id": by })],
+            Some((by, from)) => vec![json!({ "status": format!("Pulling from {from}"), "id": by })],
             None => vec![json!({ "status": line })],
         },
     }
@@ -257,9 +262,8 @@ mod tests {
         );
         let last = push_line("1: digest: sha256:00 size: 5");
         assert_eq!(last[1]["aux"], json!({"Tag": "1", "Digest": "sha256:00", "Size": 5}));
-        let whole: Reference = "docker.io/library/x:1".parse().unwrap();
-        let from = pull_line("1: Pulling from library/x", &whole, "docker.io/library/x:1");
+        let from = pull_line("1: Pulling from library/x", "docker.io/library/x:1");
         assert_eq!(from, [json!({"status": "Pulling from library/x", "id": "1"})]);
-        assert!(pull_line("docker.io/library/x:1", &whole, "docker.io/library/x:1").is_empty());
+        assert!(pull_line("docker.io/library/x:1", "docker.io/library/x:1").is_empty());
     }
 }

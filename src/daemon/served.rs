@@ -3,11 +3,14 @@
 //! until the client has read what was sent, so that little is kept for a client that does not read.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -96,6 +99,18 @@ struct SharedStream {
     waiting: Option<Waker>,
 }
 
+/// What of a client has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientEnd {
+    /// It sends nothing more, and may still read.
+    Sending,
+    /// It has closed the connection.
+    Connection,
+}
+
+/// The interval at which a connection is looked at that has an answer without an end.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// The place of a connection, which hyper and the handlers of its requests share.
 #[derive(Clone)]
 pub(super) struct StreamPlace(Arc<Mutex<SharedStream>>);
@@ -110,6 +125,30 @@ impl StreamPlace {
         self.lock().stream.take()
     }
 
+    /// Whether the client has left. With a stream of what happens (`Sending`), the end of its requests counts as that, as with
+    /// Docker: nobody else says that nothing more is wanted. Of a connection over TCP, no more than this end can be seen.
+    pub(super) fn has_left(&self, by: ClientEnd) -> bool {
+        let place = self.lock();
+        let Some(stream) = &place.stream else { return false };
+        let (descriptor, is_enough) = match stream {
+            ClientStream::Unix(stream) => (stream.as_fd(), by == ClientEnd::Sending),
+            ClientStream::Tcp(stream) => (stream.as_fd(), true),
+        };
+        // A hang-up and an error are reported in any case.
+        let mut polled = [PollFd::new(descriptor, PollFlags::empty())];
+        let is_hung_up = poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0);
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let has_ended = || matches!(recv(descriptor, &mut [0], flags), Ok((_, 0)));
+        is_hung_up || is_enough && has_ended()
+    }
+
+    /// Waits until the client has left.
+    pub(super) async fn left(&self, by: ClientEnd) {
+        while !self.has_left(by) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Waits until the client has read enough that more can be sent.
     pub(super) fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
         let mut place = self.lock();
@@ -118,6 +157,14 @@ impl StreamPlace {
         }
         place.waiting = Some(context.waker().clone());
         Poll::Pending
+    }
+}
+
+/// Waits until the client has left. For a connection over TLS, hyper sees it.
+pub(super) async fn left(place: Option<&StreamPlace>, by: ClientEnd) {
+    match place {
+        Some(place) => place.left(by).await,
+        None => std::future::pending().await,
     }
 }
 

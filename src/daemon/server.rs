@@ -72,7 +72,8 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
     // A thread waits for the signal, so no handler is needed, which could interrupt a call of another thread.
     let (ended, end) = tokio::sync::oneshot::channel();
     let waiting = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
-        let _ = signal::wait_for(ends);
+        // The end of a child may interrupt the wait. That is no signal to end.
+        while signal::wait_for(ends) == Err(nix::errno::Errno::EINTR) {}
         let _ = ended.send(());
     });
     waiting.map_err(|error| cannot("clone(CLONE_THREAD)", error))?;
@@ -261,12 +262,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     origin: Origin,
 ) {
+    let is_plain = origin.stream.is_some();
     let service = service_fn(move |request| {
         let (daemon, origin) = (daemon.clone(), origin.clone());
         // hyper keeps the room for it as long as the connection. In a box, it takes memory only until there is an answer.
         Box::pin(async move { Ok::<Answer, std::convert::Infallible>(answer(daemon, request, origin).await) })
     });
     let mut http = hyper::server::conn::http1::Builder::new();
+    // A client may send its request, and close its writing side before it reads the answer. Of TLS, the end is that of both.
+    http.half_close(is_plain);
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
     // A client that breaks the connection is no error of the daemon.
     let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;

@@ -8,10 +8,11 @@ use std::ffi::OsString;
 use serde_json::Value;
 
 use super::answer::{Answered, ApiError};
+use super::mount_settings::{mounts, system_paths};
 use crate::text::text_with;
 
 /// The flags for some settings.
-type Flags = Vec<OsString>;
+pub(super) type Flags = Vec<OsString>;
 
 /// The settings that are numbers, each with its flag.
 const NUMBERS: [(&str, &str); 13] = [
@@ -73,13 +74,30 @@ pub(super) fn flag(name: &str, value: &str) -> OsString {
     format!("--{name}={value}").into()
 }
 
-fn wrong(name: &str) -> ApiError {
+/// The error for a setting of a wrong type.
+pub(super) fn wrong(name: &str) -> ApiError {
     ApiError::bad(text_with("daemon.setting", &[("name", name)]))
 }
 
+/// A part of a setting. What is not there is null.
+fn field<'a>(value: &'a Value, name: &str) -> Answered<&'a Value> {
+    match value {
+        Value::Null | Value::Object(_) => Ok(&value[name]),
+        _ => Err(wrong(name)),
+    }
+}
+
+/// A setting that has parts. None: it is not set.
+pub(super) fn part<'a>(value: &'a Value, name: &str) -> Answered<&'a Value> {
+    match field(value, name)? {
+        part @ (Value::Null | Value::Object(_)) => Ok(part),
+        _ => Err(wrong(name)),
+    }
+}
+
 /// A number. None: it is not set.
-fn number(value: &Value, name: &str) -> Answered<Option<i64>> {
-    match &value[name] {
+pub(super) fn number(value: &Value, name: &str) -> Answered<Option<i64>> {
+    match field(value, name)? {
         Value::Null => Ok(None),
         Value::Number(number) => {
             let number = number.as_i64().or_else(|| number.as_f64().map(|number| number as i64));
@@ -91,7 +109,7 @@ fn number(value: &Value, name: &str) -> Answered<Option<i64>> {
 
 /// A text. None: it is not set.
 pub(super) fn string<'a>(value: &'a Value, name: &str) -> Answered<Option<&'a str>> {
-    match &value[name] {
+    match field(value, name)? {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         _ => Err(wrong(name)),
@@ -100,7 +118,7 @@ pub(super) fn string<'a>(value: &'a Value, name: &str) -> Answered<Option<&'a st
 
 /// A list of texts. One text is a list too.
 pub(super) fn list(value: &Value, name: &str) -> Answered<Vec<String>> {
-    match &value[name] {
+    match field(value, name)? {
         Value::Null => Ok(Vec::new()),
         Value::String(one) => Ok(vec![one.clone()]),
         Value::Array(all) => {
@@ -112,7 +130,7 @@ pub(super) fn list(value: &Value, name: &str) -> Answered<Vec<String>> {
 
 /// A truth value. What is not there is false.
 pub(super) fn truth(value: &Value, name: &str) -> Answered<bool> {
-    match &value[name] {
+    match field(value, name)? {
         Value::Null => Ok(false),
         Value::Bool(is) => Ok(*is),
         _ => Err(wrong(name)),
@@ -121,7 +139,7 @@ pub(super) fn truth(value: &Value, name: &str) -> Answered<bool> {
 
 /// An object, as pairs with texts.
 pub(super) fn pairs(value: &Value, name: &str) -> Answered<Vec<(String, String)>> {
-    match &value[name] {
+    match field(value, name)? {
         Value::Null => Ok(Vec::new()),
         Value::Object(all) => all
             .iter()
@@ -137,7 +155,7 @@ pub(super) fn pairs(value: &Value, name: &str) -> Answered<Vec<(String, String)>
 
 /// The keys of an object, as `ExposedPorts` has them.
 pub(super) fn keys(value: &Value, name: &str) -> Answered<Vec<String>> {
-    match &value[name] {
+    match field(value, name)? {
         Value::Null => Ok(Vec::new()),
         Value::Object(all) => Ok(all.keys().cloned().collect()),
         _ => Err(wrong(name)),
@@ -159,11 +177,18 @@ pub(super) fn limits(value: &Value) -> Answered<Flags> {
     if let Some(cpus) = string(value, "CpusetCpus")? {
         flags.push(flag("cpuset-cpus", cpus));
     }
-    if let Some(policy) = string(&value["RestartPolicy"], "Name")? {
-        let most = number(&value["RestartPolicy"], "MaximumRetryCount")?;
-        flags.push(match (policy, most) {
+    let policy = part(value, "RestartPolicy")?;
+    if let Some(name) = string(policy, "Name")? {
+        let most = number(policy, "MaximumRetryCount")?;
+        let refused =
+            |why: &str| Err(ApiError::bad(format!("invalid restart policy: maximum retry count {why}")));
+        flags.push(match (name, most) {
+            ("on-failure", Some(..0)) => return refused("cannot be negative"),
             ("on-failure", Some(most)) => flag("restart", &format!("on-failure:{most}")),
-            (policy, _) => flag("restart", policy),
+            ("no" | "always" | "unless-stopped", Some(_)) => {
+                return refused("can only be used with 'on-failure'");
+            }
+            (name, _) => flag("restart", name),
         });
     }
     Ok(flags)
@@ -205,6 +230,7 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
     flags.extend(published(value)?);
     flags.extend(mounts(value)?);
     flags.extend(objects(value)?);
+    flags.extend(system_paths(value)?);
     if number(value, "MemorySwappiness")?.is_some_and(|swappiness| swappiness > 0) {
         flags.push(flag("memory-swappiness", &value["MemorySwappiness"].to_string()));
     }
@@ -212,11 +238,12 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
         None | Some("runc" | "sandbox") => {}
         Some(other) => flags.push(flag("runtime", other)),
     }
-    if let Some(kind) = string(&value["LogConfig"], "Type")?.filter(|kind| *kind != "json-file") {
+    let log = part(value, "LogConfig")?;
+    if let Some(kind) = string(log, "Type")?.filter(|kind| *kind != "json-file") {
         let message = format!("logger: no log driver named '{}' is registered", crate::text::printed(kind));
         return Err(ApiError::bad(message));
     }
-    let options = pairs(&value["LogConfig"], "Config")?;
+    let options = pairs(log, "Config")?;
     // Without a maximum size there is one file, whatever their maximum number.
     let has_size = options.iter().any(|(key, _)| key == "max-size");
     let options = options.iter().filter(|(key, _)| has_size || key != "max-file");
@@ -251,7 +278,12 @@ fn published(value: &Value) -> Answered<Flags> {
         let (port, protocol) = inside.split_once('/').unwrap_or((inside, "tcp"));
         let end = if protocol == "tcp" { String::new() } else { format!("/{protocol}") };
         let empty = vec![Value::Null];
-        let all = all.as_array().filter(|all| !all.is_empty()).unwrap_or(&empty);
+        let all = match all {
+            Value::Null => &empty,
+            Value::Array(all) if all.is_empty() => &empty,
+            Value::Array(all) => all,
+            _ => return Err(wrong("PortBindings")),
+        };
         for binding in all {
             let of = |name| match binding {
                 Value::Null => Ok(""),
@@ -270,45 +302,29 @@ fn published(value: &Value) -> Answered<Flags> {
     Ok(flags)
 }
 
-/// `[{"Type": "volume", "Source": "data", "Target": "/data", "ReadOnly": true}]`.
-fn mounts(value: &Value) -> Answered<Flags> {
-    let all = match &value["Mounts"] {
-        Value::Null => return Ok(Vec::new()),
-        Value::Array(all) => all,
-        _ => return Err(wrong("Mounts")),
-    };
+/// The settings of a container in a network, which docker has made of flags of `run`.
+pub(super) fn endpoints(value: &Value) -> Answered<Flags> {
     let mut flags = Flags::new();
-    for mount in all {
-        let mut parts = vec![format!("type={}", string(mount, "Type")?.unwrap_or("volume"))];
-        for part in ["Source", "Target"] {
-            if string(mount, part)?.is_some_and(|path| path.contains(',')) {
-                return Err(wrong(part));
-            }
+    let all = part(value, "EndpointsConfig")?;
+    for name in keys(value, "EndpointsConfig")? {
+        let endpoint = part(all, &name)?;
+        let addresses = part(endpoint, "IPAMConfig")?;
+        for (value, name, own) in [
+            (endpoint, "MacAddress", "mac-address"),
+            (addresses, "IPv4Address", "ip"),
+            (addresses, "IPv6Address", "ip6"),
+        ] {
+            flags.extend(string(value, name)?.map(|value| flag(own, value)));
         }
-        if let Some(source) = string(mount, "Source")? {
-            parts.push(format!("source={source}"));
+        for (value, name, own) in [
+            (endpoint, "Aliases", "network-alias"),
+            (endpoint, "Links", "link"),
+            (addresses, "LinkLocalIPs", "link-local-ip"),
+        ] {
+            flags.extend(list(value, name)?.iter().map(|value| flag(own, value)));
         }
-        parts.push(format!("target={}", string(mount, "Target")?.ok_or_else(|| wrong("Target"))?));
-        if truth(mount, "ReadOnly")? {
-            parts.push("readonly".to_owned());
-        }
-        if let Some(size) = number(&mount["TmpfsOptions"], "SizeBytes")? {
-            parts.push(format!("tmpfs-size={size}"));
-        }
-        flags.push(flag("mount", &parts.join(",")));
     }
     Ok(flags)
-}
-
-/// The paths in the container on which HostConfig mounts something.
-pub(super) fn targets(value: &Value) -> Answered<Vec<String>> {
-    let binds = list(value, "Binds")?;
-    let mut all: Vec<String> =
-        binds.iter().filter_map(|bind| bind.split(':').nth(1)).map(str::to_owned).collect();
-    all.extend(keys(value, "Tmpfs")?);
-    let mounts = value["Mounts"].as_array().into_iter().flatten();
-    all.extend(mounts.filter_map(|mount| mount["Target"].as_str()).map(str::to_owned));
-    Ok(all)
 }
 
 /// Lists of objects: devices, limits of processes, rates of disks.
@@ -331,8 +347,8 @@ fn objects(value: &Value) -> Answered<Flags> {
     }
     for limit in all("Ulimits")? {
         let name = string(&limit, "Name")?.ok_or_else(|| wrong("Ulimits"))?;
-        let of = |name: &str| limit[name].as_i64().unwrap_or_default();
-        flags.push(flag("ulimit", &format!("{name}={}:{}", of("Soft"), of("Hard"))));
+        let of = |name: &str| number(&limit, name).map(Option::unwrap_or_default);
+        flags.push(flag("ulimit", &format!("{name}={}:{}", of("Soft")?, of("Hard")?)));
     }
     for (name, own) in [
         ("BlkioDeviceReadBps", "device-read-bps"),
@@ -343,7 +359,7 @@ fn objects(value: &Value) -> Answered<Flags> {
     ] {
         for rate in all(name)? {
             let path = string(&rate, "Path")?.unwrap_or_default();
-            let most = rate["Rate"].as_u64().or(rate["Weight"].as_u64()).unwrap_or_default();
+            let most = number(&rate, "Rate")?.or(number(&rate, "Weight")?).unwrap_or_default();
             flags.push(flag(own, &format!("{path}:{most}")));
         }
     }
@@ -400,6 +416,24 @@ mod tests {
         }
         assert_eq!(flags.len(), 12);
         assert!(host(&json!({"NetworkMode": "front"})).is_err());
-        assert!(host(&json!({"Memory": "much"})).is_err());
+        for wrong in [
+            json!(5),
+            json!({"Memory": "much"}),
+            json!({"RestartPolicy": "always"}),
+            json!({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}}),
+            json!({"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -3}}),
+            json!({"Ulimits": [{"Name": "nofile", "Soft": "x", "Hard": 20}]}),
+            json!({"PortBindings": {"80/tcp": {}}}),
+            json!({"PortBindings": {"80/tcp": [5]}}),
+            json!({"Mounts": [5]}),
+            json!({"Devices": ["/dev/null"]}),
+            json!({"MaskedPaths": ["/proc/kcore"]}),
+        ] {
+            assert_eq!(host(&wrong).map_err(|error| error.status.as_u16()), Err(400), "{wrong}");
+        }
+        let open = json!({"MaskedPaths": [], "ReadonlyPaths": []});
+        assert_eq!(self::flags(&open), ["--security-opt=systempaths=unconfined"]);
+        let mode = json!({"Mounts": [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"Mode": 448}}]});
+        assert_eq!(self::flags(&mode), ["--mount=type=tmpfs,target=/t,tmpfs-mode=700"]);
     }
 }

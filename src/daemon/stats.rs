@@ -10,6 +10,7 @@ use super::answer::{Answered, line, ok, stream};
 use super::command::blocking;
 use super::containers::find;
 use super::request::ApiRequest;
+use super::served::ClientEnd;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::container::usage::Usage;
 use crate::value::timestamp::Timestamp;
@@ -106,12 +107,16 @@ pub(super) async fn stats(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         return ok(&value(&container, before.as_ref(), &now));
     }
     let (sender, answer) = stream("application/json");
+    let place = request.stream;
     tokio::spawn(async move {
         let mut before: Option<Counters> = None;
         while sender.send(line(&value(&container, before.as_ref(), &now))).await.is_ok() {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 () = sender.closed() => return,
+            }
+            if place.as_ref().is_some_and(|place| place.has_left(ClientEnd::Sending)) {
+                return;
             }
             let again = blocking(move || Ok(ContainerStore::open()?.again(&container)?));
             let Ok(Some(present)) = again.await else { return };

@@ -149,9 +149,9 @@ pub(super) async fn auth(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answer
 /// How much space everything takes.
 pub(super) async fn disk_usage(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
     request.query = super::request::RequestQuery::parse("all=1&size=1");
-    let rows = blocking(|| Ok((images::rows()?, volumes::rows()?)));
-    let (images, volumes) = rows.await?;
-    let size: u64 = images.iter().filter_map(|image| image["Size"].as_u64()).sum();
+    let version = request.version;
+    let rows = blocking(move || Ok((images::rows(version)?, volumes::rows()?)));
+    let ((images, size), volumes) = rows.await?;
     let containers = containers::rows(&daemon, &request).await?;
     ok(&json!({
         "LayersSize": size,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, done, json_answer, ok};
 use super::command::{blocking, run, words};
-use super::request::{ApiRequest, known_filters};
+use super::request::{ApiRequest, ApiVersion, known_filters};
 use super::settings::{flag, pairs, string};
 use crate::container::filter::is_met;
 use crate::container::store::ContainerStore;
@@ -80,7 +80,9 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters = request.query.filters()?;
     known_filters(&filters, &["all", "label", "label!"])?;
     let is_true = |value: &String| ["1", "true"].contains(&value.as_str());
-    let is_all = filters.get("all").is_some_and(|all| all.iter().any(is_true));
+    // Before version 1.42, those with a name went too.
+    let is_all =
+        request.version < ApiVersion(1, 42) || filters.get("all").is_some_and(|all| all.iter().any(is_true));
     let removed = blocking(move || {
         let pairs =
             filters.iter().flat_map(|(name, all)| all.iter().map(|value| (name.as_str(), value.as_str())));

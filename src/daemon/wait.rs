@@ -17,12 +17,13 @@ use super::command::blocking;
 use super::connection::HandedConnection;
 use super::containers::find;
 use super::request::ApiRequest;
-use super::served::StreamPlace;
+use super::served::{ClientEnd, StreamPlace, left};
 use super::server::COMMON;
 use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;
 use crate::container::id::Id;
 use crate::container::message::{ClientMessage, SupervisorMessage};
+use crate::container::record::ContainerStatus;
 use crate::container::store::ContainerStore;
 use crate::text::{printed, text, text_with};
 
@@ -67,8 +68,10 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     {
         return Ok(empty(StatusCode::OK));
     }
-    // Nobody who waits for the removal of a container that has ended may start its supervisor, which has its lock.
-    let channel = match condition == Condition::Removed && !is_active {
+    // Nobody who waits for the removal of a container that has ended may start its supervisor, which has its lock. One that was
+    // never started will have a status, which its supervisor sends.
+    let has_ended = container.state.status == ContainerStatus::Exited;
+    let channel = match condition == Condition::Removed && has_ended {
         true => None,
         false => supervisor(&id, is_active).await?,
     };
@@ -79,7 +82,7 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     tokio::spawn(async move {
         let ended = async {
             // What is removed has no status any more.
-            let mut status = (condition == Condition::Removed && !is_active).then_some(code);
+            let mut status = (condition == Condition::Removed && has_ended).then_some(code);
             if let Some(channel) = channel {
                 while let Some(message) = channel.message().await {
                     match message {
@@ -104,6 +107,7 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         tokio::select! {
             () = ended => {}
             () = sender.closed() => {}
+            () = left(request.stream.as_ref(), ClientEnd::Sending) => {}
         }
     });
     Ok(answer)

@@ -334,6 +334,30 @@ pub(crate) fn name(signal: i32) -> String {
     }
 }
 
+/// The signal that a word means: `TERM`, `SIGTERM`, `15`, `SIGRTMIN+3`, `RTMAX-1`.
+pub(crate) fn of_word(written: &str) -> Option<i32> {
+    if let Ok(number) = written.parse::<i32>() {
+        return Some(number).filter(|number| (1..=LAST_REAL_TIME).contains(number));
+    }
+    let upper = written.to_ascii_uppercase();
+    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+    // Older names of some.
+    let bare = match bare {
+        "CLD" => "CHLD",
+        "IOT" => "ABRT",
+        "POLL" => "IO",
+        bare => bare,
+    };
+    if let Some(below) = bare.strip_prefix("RTMAX") {
+        let below = if below.is_empty() { 0 } else { below.strip_prefix('-')?.parse::<i32>().ok()? };
+        return (0..=LAST_REAL_TIME - FIRST_REAL_TIME).contains(&below).then_some(LAST_REAL_TIME - below);
+    }
+    (1..=LAST_REAL_TIME).find(|number| name(*number).strip_prefix("SIG") == Some(bare))
+}
+
+/// SIGRTMAX.
+const LAST_REAL_TIME: i32 = 64;
+
 /// SIGRTMIN, as kill(1), bash and timeout(1) count: the GNU C library keeps the first two real-time signals.
 const FIRST_REAL_TIME: i32 = 34;
 
@@ -347,6 +371,14 @@ mod tests {
         assert_eq!(name(37), "SIGRTMIN+3");
         assert_eq!(name(34), "SIGRTMIN");
         assert_eq!(name(33), "signal 33");
+        for (word, number) in
+            [("sigterm", 15), ("15", 15), ("IOT", 6), ("SIGCLD", 17), ("POLL", 29), ("RTMAX-1", 63)]
+        {
+            assert_eq!(of_word(word), Some(number), "{word}");
+        }
+        for word in ["", "0", "65", "SIG", "SIGSIGTERM", "RTMAX-99", "RTMAX--1", "signal 33"] {
+            assert_eq!(of_word(word), None, "{word}");
+        }
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub(crate) struct Wanted {
     pub(super) cap_drop: Vec<String>,
     pub(super) seccomp: Option<OsString>,
     pub(super) no_new_privileges: bool,
+    /// Whether nothing of /proc and /sys is masked or read-only.
+    pub(crate) is_unmasked: bool,
     /// Whether the container has all privileges.
     pub(crate) privileged: bool,
     /// Lines of /etc/hosts, and DNS servers.
@@ -260,6 +262,7 @@ pub(super) fn security(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let value = string(value)?;
     let (name, of) = value.split_once(['=', ':']).unwrap_or((value, ""));
     match (name, of) {
+        ("systempaths", "unconfined") => wanted.is_unmasked = true,
         ("no-new-privileges", "" | "true") => wanted.no_new_privileges = true,
         ("no-new-privileges", "false") => wanted.no_new_privileges = false,
         // Nothing of these is used, so it cannot be turned off.

@@ -137,6 +137,20 @@ fn ends_with_slash(path: &Path) -> bool {
     path.as_os_str().as_bytes().ends_with(b"/")
 }
 
+/// What a place is called in an archive for a program, as Docker names it: its client replaces the last part of the path that it
+/// has asked for by the name of the target.
+fn name_in_stream<'n>(path: &'n Path, own: &'n OsStr) -> &'n OsStr {
+    if is_content(path) {
+        return OsStr::new(".");
+    }
+    match (path.file_name(), own.is_empty()) {
+        (Some(name), _) => name,
+        (None, true) => OsStr::new("/"),
+        // The path ends with `..`.
+        (None, false) => own,
+    }
+}
+
 /// A function that puts the entries below `old` below `new`. None: not below it.
 fn moved(old: Vec<u8>, new: Vec<u8>) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
     move |name: &[u8]| {
@@ -168,20 +182,18 @@ fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> R
         Error::new(ExitKind::Refused, text_with("image.copy.none", &values))
     })?;
     refuse_mounts(&container, &layers, &found.place)?;
-    let reading = LayerReading::Tree(found.place.clone());
+    let reading = |name: &OsStr| LayerReading::Tree { path: found.place.clone(), name: name.into() };
     let (directories, maps) = (&layers.directories, layers.maps.as_ref());
-    let old = found.place.file_name().unwrap_or_default().as_bytes().to_vec();
+    let place_name = found.place.file_name().unwrap_or_default();
+    let old = place_name.as_bytes().to_vec();
     // What a link leads to has the name of the link.
     let own = path.file_name().map_or_else(|| old.clone(), |own| own.as_bytes().to_vec());
     let CopySide::Host(target) = target else {
+        let reading = reading(name_in_stream(path, place_name));
         let output = io::stdout().as_fd().try_clone_to_owned().map_err(|error| unread(&error))?;
-        if own == old {
-            return layer::read(reading, directories, maps, output);
-        }
-        let renamed = |pipe| extract::renamed(pipe, moved(old, own), File::from(output));
-        let read = layer::read_to(reading, directories, maps, renamed)?;
-        return read.map_err(|Unreadable(why)| refused("image.copy.cannot", "-").why(why));
+        return layer::read(reading, directories, maps, output);
     };
+    let reading = reading(place_name);
     let is_directory = found.kind == PlaceKind::Directory;
     let cannot = |error: io::Error| refused("image.copy.cannot", target).why(io_text(&error));
     let (into, new) = match fs::metadata(target) {
@@ -320,6 +332,16 @@ mod tests {
         assert_eq!(to(b"old/../a"), None);
         assert_eq!(moved(b"old".to_vec(), Vec::new())(b"old/a"), Some(b"a".to_vec()));
         assert_eq!(moved(Vec::new(), Vec::new())(b"./a"), Some(b"a".to_vec()));
+    }
+
+    #[test]
+    fn an_archive_begins_with_the_last_part_of_the_path() {
+        let name = |path: &'static str, own| {
+            name_in_stream(Path::new(path), OsStr::new(own)).to_str().unwrap().to_owned()
+        };
+        let names =
+            [name("/a/b", "b"), name("/a/link/", "b"), name("/a/.", "a"), name("/", ""), name("/a/..", "")];
+        assert_eq!(names, ["b", "link", ".", "/", "/"]);
     }
 
     #[test]

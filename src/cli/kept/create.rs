@@ -110,12 +110,7 @@ impl KeptArgs {
 
 /// Reads a signal as kill(1) does: `TERM`, `SIGTERM`, `15`.
 pub(super) fn read_signal(written: &str) -> std::result::Result<i32, String> {
-    let upper = written.to_ascii_uppercase();
-    let is_it = |number: &i32| {
-        let name = signal::name(*number);
-        upper == name || format!("SIG{upper}") == name || written == number.to_string()
-    };
-    (1..=64).find(is_it).ok_or_else(|| text_with("container.signal", &[("signal", &printed(written))]))
+    signal::of_word(written).ok_or_else(|| text_with("container.signal", &[("signal", &printed(written))]))
 }
 
 /// How a container is kept.
@@ -232,6 +227,7 @@ fn create_layered(
         image,
         image_id: layered.image_id.clone(),
         labels,
+        exposed: made.exposed(&layered),
         volumes,
         mount_flags,
         config: independent(config),

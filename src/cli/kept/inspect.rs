@@ -73,6 +73,11 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
     )
 }
 
+/// The same for containers alone.
+pub(super) fn containers(color: Color, args: InspectArgs) -> Result<u8> {
+    run(color, &InspectArgs { kind: args.kind.or(Some(ObjectKind::Container)), ..args })
+}
+
 /// How `inspect` and the other commands of that name print. None: as a list with indents.
 pub(in crate::cli) fn description_format(written: Option<&str>) -> Result<Option<OutputFormat>> {
     let Some(written) = written.filter(|written| !written.is_empty()) else { return Ok(None) };

@@ -14,6 +14,11 @@ use super::stats::{self, StatsArgs};
 use super::top::{self, TopArgs};
 use super::update::{self, UpdateArgs};
 use crate::cli::exec::{self, ExecArgs};
+#[cfg(feature = "images")]
+use crate::cli::image::{
+    container::{self, ChangesArgs, CommitArgs, ContainerExportArgs},
+    cp::{self, CpArgs},
+};
 use crate::cli::run::{self, RunArgs};
 use crate::error::Result;
 use crate::render::paint::Color;
@@ -30,10 +35,22 @@ pub(crate) struct ContainerArgs {
 enum ContainerAction {
     /// Show a running container, as `sandbox attach`
     Attach(AttachArgs),
+    /// Make an image of a container, as `sandbox commit`
+    #[cfg(feature = "images")]
+    Commit(CommitArgs),
+    /// Copy files between a container and the host, as `sandbox cp`
+    #[cfg(feature = "images")]
+    Cp(CpArgs),
     /// Create a container, as `sandbox create`
     Create(CreateArgs),
+    /// Print what a container has changed, as `sandbox diff`
+    #[cfg(feature = "images")]
+    Diff(ChangesArgs),
     /// Run a further command, as `sandbox exec`
     Exec(ExecArgs),
+    /// Write all files of a container to an archive, as `sandbox export`
+    #[cfg(feature = "images")]
+    Export(ContainerExportArgs),
     /// Print everything about containers, as `sandbox inspect`
     Inspect(InspectArgs),
     /// Send a signal, as `sandbox kill`
@@ -77,9 +94,17 @@ enum ContainerAction {
 pub(crate) fn run(color: Color, args: ContainerArgs) -> Result<u8> {
     match args.action {
         ContainerAction::Attach(args) => start::attach(color, &args),
+        #[cfg(feature = "images")]
+        ContainerAction::Commit(args) => container::commit(color, &args),
+        #[cfg(feature = "images")]
+        ContainerAction::Cp(args) => cp::run(color, &args),
         ContainerAction::Create(args) => create::run(color, args),
+        #[cfg(feature = "images")]
+        ContainerAction::Diff(args) => container::changes(color, &args),
         ContainerAction::Exec(args) => exec::run(color, args),
-        ContainerAction::Inspect(args) => inspect::run(color, &args),
+        #[cfg(feature = "images")]
+        ContainerAction::Export(args) => container::export(color, &args),
+        ContainerAction::Inspect(args) => inspect::containers(color, args),
         ContainerAction::Kill(args) => life::kill(color, &args),
         ContainerAction::Logs(args) => logs::run(color, &args),
         ContainerAction::Ls(args) => ps::run(color, &args),

@@ -70,9 +70,11 @@ fn read_into(reading: &LayerReading, layers: &[OwnedFd], output: impl Write) -> 
     let (upper, below) = layers.split_at(1.min(layers.len()));
     match reading {
         LayerReading::Changes => changes(&OpenLayers(upper), &OpenLayers(below), output),
-        LayerReading::Layer => archive(&OpenLayers(upper), &LayerPath::default(), true, output),
-        LayerReading::Files => archive(&OpenLayers(layers), &LayerPath::default(), false, output),
-        LayerReading::Tree(path) => archive(&OpenLayers(layers), &path_of(path), false, output),
+        LayerReading::Layer => archive(&OpenLayers(upper), &LayerPath::default(), b"", true, output),
+        LayerReading::Files => archive(&OpenLayers(layers), &LayerPath::default(), b"", false, output),
+        LayerReading::Tree { path, name } => {
+            archive(&OpenLayers(layers), &path_of(path), name.as_os_str().as_bytes(), false, output)
+        }
         LayerReading::Reach(path) => {
             let found = reach(layers, path).map_err(|errno| failed(path.as_os_str().as_bytes(), errno))?;
             serde_json::to_writer(output, &found).map_err(|error| Unreadable(error.to_string()))
@@ -261,9 +263,7 @@ impl<'l> OpenLayers<'l> {
             let found = self.find(&path, marks).map_err(|errno| failed(path.as_bytes(), errno))?;
             // A running container may have removed it meanwhile.
             let Some(found) = found else { continue };
-            if path != LayerPath::default() {
-                visit(&found)?;
-            }
+            visit(&found)?;
             if found.is_directory() {
                 let names = self.names(&path).map_err(|errno| failed(path.as_bytes(), errno))?;
                 left.extend(names.iter().rev().map(|name| path.join(name)));
@@ -278,6 +278,9 @@ fn changes(upper: &OpenLayers<'_>, below: &OpenLayers<'_>, mut output: impl Writ
     let mut all: BTreeMap<Vec<u8>, u8> = BTreeMap::new();
     upper.walk(&LayerPath::default(), true, |found| {
         let path = found.path.as_bytes();
+        if path.is_empty() {
+            return Ok(());
+        }
         let unread = |errno| failed(path, errno);
         let is_below = below.find(&found.path, false).map_err(unread)?.is_some();
         match (is_whiteout(&found.stat), is_below) {
@@ -305,20 +308,29 @@ fn changes(upper: &OpenLayers<'_>, below: &OpenLayers<'_>, mut output: impl Writ
     output.flush().map_err(|error| io_failed(b"", &error))
 }
 
-/// Writes an archive: with `is_layer`, one layer with its marks, otherwise what is seen of all of them.
+/// Writes an archive: with `is_layer`, one layer with its marks, otherwise what is seen of all of them. The start has this name in it.
 fn archive(
     layers: &OpenLayers<'_>,
     start: &LayerPath,
+    name_of_start: &[u8],
     is_layer: bool,
     output: impl Write,
 ) -> Result<(), Unreadable> {
     let mut writer = ArchiveWriter::new(io::BufWriter::new(output));
     // The first name of each file that has several.
     let mut linked: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
-    // The names in the archive begin with that of the place.
-    let above = start.as_bytes().iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let named = |path: &[u8]| {
+        let rest = path.get(start.as_bytes().len()..).unwrap_or_default();
+        let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+        let is_joined = rest.is_empty() || name_of_start.is_empty() || name_of_start.ends_with(b"/");
+        [name_of_start, if is_joined { b"" } else { b"/" }, rest].concat()
+    };
     layers.walk(start, is_layer, |found| {
         let path = found.path.as_bytes();
+        let own = named(path);
+        if own.is_empty() {
+            return Ok(());
+        }
         let unread = |errno| failed(path, errno);
         if is_whiteout(&found.stat) {
             let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
@@ -330,7 +342,7 @@ fn archive(
             return Err(wrong("image.layer.mark", path));
         }
         let Some(mut entry) = entry_of(found).map_err(unread)? else { return Ok(()) };
-        entry.name.drain(..above);
+        entry.name = own;
         let mut content: Box<dyn Read> = Box::new(io::empty());
         if entry.kind == EntryKind::File {
             let key = (found.stat.st_dev, found.stat.st_ino);

@@ -73,7 +73,14 @@ pub enum LayerReading {
     /// What is at each of these paths, of which no link is followed: a list of `PlaceKind` as JSON.
     Kinds(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// What is at a place, as an archive.
-    Tree(#[serde(with = "crate::value::bytes")] PathBuf),
+    Tree {
+        /// The place.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+        /// What it is called in the archive. Empty: only what is in it has entries.
+        #[serde(with = "crate::value::bytes")]
+        name: PathBuf,
+    },
 }
 
 /// Where a path leads in the files of a container.
