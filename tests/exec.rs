@@ -172,6 +172,15 @@ fn statuses_and_streams() {
     let pasted = Command::new("sh").args(["-c", &lines.join("\n")]).output().unwrap();
     assert_eq!(text(&pasted.stdout), "/usr/bin\n", "{lines:?} {}", text(&pasted.stderr));
     assert!(explained.contains("# programs of the container"), "{explained}");
+    // Links of procfs lead to the process that follows them.
+    for link in ["/proc/self", "/dev/fd"] {
+        assert_eq!(exec_in(&container, &["-w", link], &["true"]).status.code(), Some(0), "{link}");
+    }
+    // Output that cannot be written is named.
+    let full =
+        format!("{} exec -q {} cat /dev/zero > /dev/full", support::binary().display(), container.name);
+    let output = Command::new("timeout").args(["20", "sh", "-c", &full]).output().unwrap();
+    assert!(text(&output.stderr).contains("ENOSPC"), "{output:?}");
     assert_eq!(shown(&container, &[], &["cat"]), "");
     let by_pid = container.pid.to_string();
     assert_eq!(sandbox(&["exec", "-q", &by_pid, "true"]).status().unwrap().code(), Some(0));

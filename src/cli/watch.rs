@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde::Serialize;
 
@@ -231,6 +232,11 @@ impl Watch for Narrator {
             };
             render::err(&format!("sandbox: {announcement}{hint}\n"));
         }
+    }
+
+    fn output_lost(&mut self, descriptor: i32, errno: Errno) {
+        let error = Error::failed(text("stream.lost")).call(format!("write({descriptor}, ...)"), errno);
+        render::err(&error_text::text(&error));
     }
 
     fn unprotected(&mut self, error: Option<&Error>) {

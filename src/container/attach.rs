@@ -15,7 +15,7 @@ use super::explain::Explainer;
 use super::id::Id;
 use super::life::silent;
 use super::message::{ClientMessage, MAX_DATA, Packet, STDIN, SupervisorMessage, packet_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_text};
 use crate::exec::RawMode;
 use crate::exec::signals::{ENDS, Signals};
 use crate::sys::signal;
@@ -324,7 +324,12 @@ impl Session {
         if !*lost {
             match write_ready(printer(*stream), content) {
                 Ok(written) => drop(content.drain(..written)),
-                Err(_) => *lost = true,
+                Err(errno) => {
+                    *lost = true;
+                    if errno != rustix::io::Errno::PIPE {
+                        eprintln!("sandbox: {}: {}", text("stream.lost"), io_text(&errno.into()));
+                    }
+                }
             }
         }
         if content.is_empty() || *lost {

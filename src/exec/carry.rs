@@ -71,6 +71,8 @@ pub(super) struct CarriedStream {
     /// Once the command has ended: how many bytes of its output are still to be carried. A process that it has left
     /// running may write more, without an end.
     left: Option<usize>,
+    /// Why the receiver takes no more, if it still is there.
+    failure: Option<Errno>,
 }
 
 impl CarriedStream {
@@ -83,6 +85,7 @@ impl CarriedStream {
             is_full: false,
             buffer: Vec::new(),
             left: None,
+            failure: None,
         };
         pipes.into_iter().map(stream).collect()
     }
@@ -163,7 +166,11 @@ impl CarriedStream {
                     self.buffer.drain(..length);
                 }
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                Err(_) => return self.give_up(),
+                Err(errno) => {
+                    let is_output = self.descriptor != 0 && errno != rustix::io::Errno::PIPE;
+                    self.failure = is_output.then(|| Errno::from_raw(errno.raw_os_error()));
+                    return self.give_up();
+                }
             }
             self.is_full = !self.buffer.is_empty();
             if self.is_full {
@@ -194,6 +201,11 @@ impl CarriedStream {
             let size = ioctl_fionread(pipe).ok().and_then(|size| usize::try_from(size).ok());
             size.unwrap_or(CHUNK)
         });
+    }
+
+    /// The descriptor of this process to which output could not be written, and why. It is told once.
+    pub(super) fn take_failure(&mut self) -> Option<(i32, Errno)> {
+        Some((self.descriptor, self.failure.take()?))
     }
 
     /// Carries nothing more.

@@ -148,6 +148,9 @@ impl Container {
                 relay.write_input();
             }
             streams.iter_mut().for_each(CarriedStream::transfer);
+            for (descriptor, errno) in streams.iter_mut().filter_map(CarriedStream::take_failure) {
+                watch.output_lost(descriptor, errno);
+            }
             let is_carried = streams.iter().all(CarriedStream::is_done);
             let is_attended = attendant.act(has_ended);
             if has_ended && is_carried && is_attended && relay.as_ref().is_none_or(TerminalRelay::is_done) {

@@ -1,5 +1,6 @@
 //! What a caller of `exec` can observe while a plan is performed.
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::signals::Signals;
@@ -69,6 +70,9 @@ pub trait Watch {
     /// Called after the end of the command, if its status says that SIGSYS ended it: a seccomp filter did not allow a
     /// system call.
     fn filtered(&mut self) {}
+
+    /// Called if output of the command could not be written to this descriptor. The command gets SIGPIPE at its next output.
+    fn output_lost(&mut self, _descriptor: i32, _errno: Errno) {}
 
     /// Called if the command was killed because the container in which it ran has ended.
     fn container_ended(&mut self) {}
