@@ -272,8 +272,9 @@ fn a_container_outlives_its_shell() {
     let status = fs::read_to_string(format!("/proc/{supervisor}/status")).unwrap();
     let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(line("Umask").ends_with("0022"));
-    // SIGPIPE alone is ignored, as in any program of Rust; SIGHUP and the others are read from a signalfd.
-    assert_eq!(line("SigIgn").split_whitespace().nth(1), Some("0000000000001000"));
+    // SIGPIPE is ignored, as in any program of Rust, and SIGXFSZ, so that write(2) reports EFBIG; SIGHUP and the others are read from a
+    // signalfd.
+    assert_eq!(line("SigIgn").split_whitespace().nth(1), Some("0000000001001000"));
     let environment = fs::read(format!("/proc/{supervisor}/environ")).unwrap();
     assert!(!text(&environment).contains("SECRET"));
     // It is in a process group of its own, and in no terminal.

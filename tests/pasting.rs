@@ -359,7 +359,7 @@ fn the_name_of_a_secret_arrives() {
     let world = World::new();
     let home = support::kept::KeptHome::new();
     home.out(&["image", "from-host", "tool", "true"]);
-    for value in ["$(touch)", "a;b", "`b`", "a'b", "&b"] {
+    for value in ["$(touch)", "a;b", "`b`", "&b"] {
         let file = format!("FROM tool\nRUN --mount=type=secret,id={value},required=true [\"true\"]\n");
         let path = home.around().join("Dockerfile");
         fs::write(&path, file).unwrap();
