@@ -194,7 +194,7 @@ fn docker_shows_what_containers_do() {
         assert_eq!(std::fs::read_to_string(&copy).unwrap(), format!("{number}\n"));
         daemon.out(&["cp", copy.to_str().unwrap(), "web:/tmp/"]);
     }
-    for (from, file) in [("web:/tmp/.", "f1"), ("web:/tmp", "f1"), ("web:/", "tmp/f1")] {
+    let copies = |from: &str, file: &str| {
         let new = daemon.home.around().join("new");
         daemon.out(&["cp", from, new.to_str().unwrap()]);
         assert_eq!(std::fs::read_to_string(new.join(file)).unwrap(), "1\n", "{from}");
@@ -204,7 +204,9 @@ fn docker_shows_what_containers_do() {
         let file = if from == "web:/tmp" { "tmp/f1" } else { file };
         assert_eq!(std::fs::read_to_string(new.join(file)).unwrap(), "1\n", "{from}");
         std::fs::remove_dir_all(&new).unwrap();
-    }
+    };
+    copies("web:/tmp/.", "f1");
+    copies("web:/tmp", "f1");
     let times = daemon.out(&["logs", "-t", "web"]);
     assert!(times.lines().all(|line| line.find("Z ") == Some(29)), "{times}");
     let waiting = daemon.docker(&["wait", "web"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -212,6 +214,8 @@ fn docker_shows_what_containers_do() {
     assert_eq!(text(&waiting.wait_with_output().unwrap().stdout), "137\n");
     assert_eq!(text(&follow.wait_with_output().unwrap().stdout), "one\ntwo\n");
     assert!(daemon.out(&["ps", "-a", "--format", "{{.Status}}"]).starts_with("Exited (137)"));
+    // Of a container that runs, / has /proc too.
+    copies("web:/", "tmp/f1");
     daemon.out(&["rename", "web", "db"]);
     daemon.out(&["start", "db"]);
     assert!(

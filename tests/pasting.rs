@@ -307,7 +307,7 @@ fn advice_is_pasted_as_it_is() {
 /// The commands of an error with several things to do, without their numbers.
 fn commands(words: &str) -> String {
     let (_, advice) = words.split_once("\n  do    ").unwrap_or_else(|| panic!("{words}"));
-    let lines = advice.lines().filter(|line| !line.trim().trim_end_matches('.').parse::<u8>().is_ok());
+    let lines = advice.lines().filter(|line| line.trim().trim_end_matches('.').parse::<u8>().is_err());
     lines.map(|line| line.to_owned() + "\n").collect()
 }
 

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use super::pattern;
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::layer::attributes;
+use crate::sys::in_root;
 
 /// Whether a path of the context is left out.
 pub type Ignores = Box<dyn Fn(&[u8], bool) -> IgnoreAnswer + Send + Sync>;
@@ -96,8 +97,7 @@ impl BuildContext {
 
     fn open_in_root(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        openat2(&self.root, OsStr::from_bytes(path), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        in_root::open(&self.root, OsStr::from_bytes(path), flags)
     }
 
     /// A file of the context, also an ignored one. None: there is no such file.

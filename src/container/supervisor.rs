@@ -92,12 +92,20 @@ fn leave_cgroups() -> Vec<LeftLimits> {
 
 /// Supervises a container. `report` is the pipe to the process that waits for [`SupervisorMessage::Ready`].
 pub fn supervise(id: &str, mut report: File) {
-    let mut answer = |message: &SupervisorMessage| report.write_all(&packet_of(message)).is_ok();
+    let mut answer = |message: &SupervisorMessage| report.write_all(&packet_of(message));
     // The report ends when no descriptor of it is left: standard output is one.
     match exec::close_streams().and_then(|()| Supervisor::prepare(id)) {
         Ok(Some(supervisor)) => {
-            // Without that process, no client may come.
-            let patience = if answer(&SupervisorMessage::Ready) { FIRST_CLIENT } else { Duration::ZERO };
+            let patience = match answer(&SupervisorMessage::Ready) {
+                Ok(()) => FIRST_CLIENT,
+                // Without that process, no client may come. If it is there, it is told why.
+                Err(error) => {
+                    let error =
+                        Error::failed(text("container.supervisor.cannot")).call("write(<report>)", error);
+                    drop(answer(&SupervisorMessage::Refused(SentError::from(error))));
+                    Duration::ZERO
+                }
+            };
             drop(report);
             supervisor.run(patience);
         }

@@ -325,7 +325,8 @@ pub(super) fn message_of(complaint: &str) -> String {
     for line in complaint.lines() {
         let is_warning = parts.is_empty() && line.starts_with("WARNING: ");
         // A mistake of a command line has help for people.
-        if is_warning || is_usage && line.starts_with("For more information, try") {
+        let is_help = is_usage && line.starts_with("For more information, try");
+        if is_warning || is_help || line.is_empty() {
             continue;
         }
         let (label, rest) = match line.strip_prefix("  ") {

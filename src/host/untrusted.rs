@@ -15,9 +15,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open, openat};
 
 use crate::error::{Error, Result};
+use crate::sys::in_root;
 use crate::text::{text, text_with};
 
 /// How long the files of a container may take to answer.
@@ -50,8 +51,7 @@ impl UntrustedRoot {
     /// # Errors
     /// Those of openat2(2) and read(2); it is no regular file, or it is longer.
     pub fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let found = openat2(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how)?;
+        let found = in_root::open(&self.0, path, OFlags::PATH)?;
         if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::other(text("untrusted.notregular")));
         }

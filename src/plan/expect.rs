@@ -6,7 +6,7 @@ mod mounts;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use caps::Capability;
 
@@ -331,17 +331,10 @@ fn ids(plan: &Plan) -> Vec<Expected> {
     ids.chain(groups).collect()
 }
 
-/// Whether a path leads through a link of procfs to the process that follows it: then it has no other name that is known before.
-fn is_of_the_process(path: &Path) -> bool {
-    ["/proc/self", "/proc/thread-self", "/dev/fd"].iter().any(|link| path.starts_with(link))
-}
-
 /// The last directory that is entered by an absolute path. If there is a new root, the path is one in it.
 fn working_directory(plan: &Plan) -> Option<Expected> {
     plan.steps.iter().rev().find_map(|step| match &step.call {
-        Call::Mount(MountCall::Chdir { path } | MountCall::ChdirInside { path })
-            if path.is_absolute() && !is_of_the_process(path) =>
-        {
+        Call::Mount(MountCall::Chdir { path } | MountCall::ChdirInside { path }) if path.is_absolute() => {
             Some(Expected::WorkingDirectory(path.clone()))
         }
         _ => None,

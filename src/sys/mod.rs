@@ -6,6 +6,7 @@ pub(crate) mod capability;
 pub(crate) mod clone;
 pub(crate) mod descriptors;
 pub(crate) mod image;
+pub(crate) mod in_root;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod netlink;

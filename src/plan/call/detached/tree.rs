@@ -14,19 +14,11 @@ use rustix::fs::{OFlags, ResolveFlags, openat2};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use crate::error::errno;
+use crate::sys::in_root;
 
-/// Opens a file of the tree. The kernel treats the tree as `/`, whatever links and `..` the path contains. Magic links,
-/// those of /proc/PID/fd, could lead out of any root and are refused. EAGAIN: something was renamed meanwhile, so the
-/// kernel cannot know whether `..` led out. openat2(2)
+/// Opens a file of the tree, which stands for `/`.
 pub(super) fn find(tree: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..100 {
-        match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
-            Err(rustix::io::Errno::AGAIN) => {}
-            found => return found.map_err(errno),
-        }
-    }
-    Err(Errno::EAGAIN)
+    in_root::open(tree, path, OFlags::PATH).map_err(errno)
 }
 
 /// Opens a file of /proc or /sys. None if this kernel does not have it. Any other error is reported: a file that should

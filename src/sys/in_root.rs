@@ -1,0 +1,27 @@
+//! A file below a directory that stands for `/`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+
+/// How often an open is tried.
+const ATTEMPTS: usize = 100;
+
+/// Opens a file below `root`. The kernel treats `root` as `/`, whatever links and `..` the path contains. Magic links, those of
+/// /proc/PID/fd, could lead out of any root and are refused. openat2(2)
+///
+/// # Errors
+/// Those of openat2(2). EAGAIN: something was renamed at each attempt, so the kernel cannot know whether `..` led out.
+pub(crate) fn open(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let (root, path) = (root.as_fd(), path.as_ref());
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..ATTEMPTS {
+        match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
+            Err(Errno::AGAIN) => {}
+            found => return found,
+        }
+    }
+    Err(Errno::AGAIN)
+}
