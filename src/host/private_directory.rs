@@ -60,7 +60,7 @@ pub(super) fn make_private(directory: BorrowedFd<'_>, name: &OsStr, mode: u32) -
 
 /// To whom something belongs that is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub enum PathOwner {
     /// To the caller.
     Caller,
     /// To another user.
@@ -77,7 +77,7 @@ pub enum Unusable {
         /// What is wrong with it, as a sentence.
         reason: String,
         /// Whose it is.
-        owner: Owner,
+        owner: PathOwner,
         /// Whether it is a directory.
         is_directory: bool,
     },
@@ -150,13 +150,13 @@ impl Unusable {
         let quoted = quote(path);
         let error = error.why(reason).why(purpose).paste(format!("ls -ld {quoted}"));
         match (owner, is_directory, instead) {
-            (Owner::Caller, true, _) => error.paste(format!("chmod 700 {quoted}")),
-            (Owner::Caller, false, _) => error.paste(format!("rm {quoted}")),
-            (Owner::Other | Owner::Unmapped, _, Some(instead)) => error.todo(instead),
-            (Owner::Other, true, None) => error.paste(format!("sudo rm -r {quoted}")),
-            (Owner::Other, false, None) => error.paste(format!("sudo rm {quoted}")),
+            (PathOwner::Caller, true, _) => error.paste(format!("chmod 700 {quoted}")),
+            (PathOwner::Caller, false, _) => error.paste(format!("rm {quoted}")),
+            (PathOwner::Other | PathOwner::Unmapped, _, Some(instead)) => error.todo(instead),
+            (PathOwner::Other, true, None) => error.paste(format!("sudo rm -r {quoted}")),
+            (PathOwner::Other, false, None) => error.paste(format!("sudo rm {quoted}")),
             // To root outside it may be in use, and root inside cannot remove it.
-            (Owner::Unmapped, _, None) => error,
+            (PathOwner::Unmapped, _, None) => error,
         }
     }
 }
@@ -426,9 +426,9 @@ pub(super) fn is_directory(found: &Stat) -> bool {
 /// Refuses something that `sandbox` cannot have made.
 fn check(found: &Stat, expected: FileType) -> std::result::Result<(), Unusable> {
     let owner = match found.st_uid == rustix::process::geteuid().as_raw() {
-        true => Owner::Caller,
-        false if is_unmapped(found.st_uid) => Owner::Unmapped,
-        false => Owner::Other,
+        true => PathOwner::Caller,
+        false if is_unmapped(found.st_uid) => PathOwner::Unmapped,
+        false => PathOwner::Other,
     };
     let refused = |reason| Unusable::Suspicious { reason, owner, is_directory: is_directory(found) };
     suspicion(found, expected).map_or(Ok(()), |reason| Err(refused(reason)))
