@@ -91,7 +91,7 @@ fn the_same_by_hand_sets_the_same_limit() {
         .lines()
         .map(|line| format!("{}\n", line.trim().replace("exec true", "exec cat $g/pids.max")))
         .collect();
-    let directory = Regex::new("g=([^;]+);").unwrap().captures(&script).unwrap()[1].to_owned();
+    let directory = Regex::new(r"g=([^;\s]+)").unwrap().captures(&script).unwrap()[1].to_owned();
     let output =
         Command::new("sh").args(["-ec", &format!("export g={directory}\n{script}")]).output().unwrap();
     fs::remove_dir(&directory).unwrap();

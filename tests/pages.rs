@@ -274,7 +274,7 @@ fn other_shells_complete_values_too() {
     for value in ["stale-proc", "homework", "proc-sys", "__names"] {
         assert!(zsh.contains(value) && fish.contains(value), "{value}");
     }
-    assert_eq!(zsh.matches(":_sandbox_names'").count(), 42);
+    assert_eq!(zsh.matches(":_sandbox_names'").count(), 46);
     for (shell, script) in [("zsh", zsh), ("fish", fish)].into_iter().filter(|(shell, _)| is_installed(shell))
     {
         let directory = tempfile::tempdir().unwrap();
