@@ -9,10 +9,10 @@ use super::scope::{environment, expand};
 use crate::error::{Error, ExitKind, Result};
 use crate::text::text_with;
 
-/// What errors call the text of an instruction.
+/// The name of the text of an instruction, in errors.
 const NAME: &str = "--change";
 
-/// The character that takes the meaning of another one.
+/// The escape character.
 const ESCAPE: char = '\\';
 
 /// The instructions that change only the config, as Docker has them here.

@@ -122,7 +122,7 @@ impl PathPattern {
     }
 }
 
-/// Whether a name is a pattern: it has a `*`, `?` or `[` that no backslash takes its meaning. As with Docker, any other name is taken as
+/// Whether a name is a pattern: it has a `*`, `?` or `[` that no backslash escapes. As with Docker, any other name is taken as
 /// it is, also with a backslash: units of systemd have names as `dev-x\x2dy.swap`.
 pub fn has_meta(name: &[u8]) -> bool {
     let mut bytes = name.iter();

@@ -263,8 +263,8 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     /// The optional features that were left out, each with the reason.
     pub(super) left: Vec<(Feature, String)>,
-    /// What is said about features that work less than they could.
-    pub(super) told: Vec<(Feature, String)>,
+    /// Messages about features that do less than was asked for.
+    pub(super) notes: Vec<(Feature, String)>,
 }
 
 /// The plan of a container without the optional features that this machine does not have.
@@ -297,7 +297,7 @@ pub(super) fn plan_adjusted(
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
         let obstacle =
             plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.error.reasons())));
-        let prepared = |left| Prepared { config: completed.config, plan, left, told: Vec::new() };
+        let prepared = |left| Prepared { config: completed.config, plan, left, notes: Vec::new() };
         let Some((feature, why)) = obstacle else { return Ok(prepared(left)) };
         left.push((feature, why));
         let devices = complete::device_files(&spec);

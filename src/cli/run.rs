@@ -139,14 +139,14 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         }
         output.reserve_stdout(&args.command)?;
     }
-    let Prepared { config, mut plan, left, told: less } =
+    let Prepared { config, mut plan, left, notes } =
         made.plan(spec.clone(), &adjustments, prepare::container_ending, output.show_proc)?;
     made.locate(&mut plan);
     // Standard error must stay one document if it is JSON.
     let (left, told) = match output.is_json() && !output.dry_run {
-        true => (left.into_iter().chain(less).collect(), Vec::new()),
+        true => (left.into_iter().chain(notes).collect(), Vec::new()),
         false => {
-            less.iter().for_each(|(_, message)| source::say(message));
+            notes.iter().for_each(|(_, message)| source::say(message));
             (Vec::new(), left)
         }
     };

@@ -337,7 +337,7 @@ impl MadeSpec {
                 let mut without = prepare::plan_adjusted(spec, adjustments, ending, view)?;
                 // Of a container that is not made, nothing is said about its network.
                 if without.plan.problems.is_empty() {
-                    without.told.push((Feature::Net, message));
+                    without.notes.push((Feature::Net, message));
                 }
                 Ok(without)
             }
@@ -351,8 +351,8 @@ impl MadeSpec {
     }
 }
 
-/// The files of /etc that a container has of its own are mounted too.
-const OWN_FILES: &str = "/etc/hosts";
+/// A file that is mounted in each container, as hostname and resolv.conf beside it are.
+const OWN_FILE: &str = "/etc/hosts";
 
 /// Allows mount points in the mounts that flags ask for, if something is mounted below them, or the command starts there.
 fn allow_mount_points(
@@ -362,7 +362,7 @@ fn allow_mount_points(
     resolved: impl Fn(&Path) -> PathBuf,
 ) {
     let mut inner: Vec<PathBuf> = mnt.all().iter().map(|mount| resolved(mount.target())).collect();
-    inner.push(resolved(Path::new(OWN_FILES)));
+    inner.push(resolved(Path::new(OWN_FILE)));
     inner.extend(workdir.map(&resolved));
     for mount in &mut mnt.mounts {
         if let ExtraMount::Bind { target, readonly: false, mountpoints, .. } = mount

@@ -98,7 +98,7 @@ pub fn supervise(id: &str, mut report: File) {
         Ok(Some(supervisor)) => {
             let patience = match answer(&SupervisorMessage::Ready) {
                 Ok(()) => FIRST_CLIENT,
-                // Without that process, no client may come. If it is there, it is told why.
+                // Without that process, no client may come. If it still exists, it receives the reason.
                 Err(error) => {
                     let error =
                         Error::failed(text("container.supervisor.cannot")).call("write(<report>)", error);

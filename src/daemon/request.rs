@@ -6,6 +6,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::answer::{Answered, ApiError};
@@ -228,25 +229,9 @@ pub(super) fn known_filters(filters: &Filters, known: &[&str]) -> Answered<()> {
     }
 }
 
-/// A part of a path or a query without `%xx`.
+/// A part of a path or a query, percent-decoded.
 pub(super) fn decoded(written: &str) -> String {
-    let bytes = written.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, _, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(written).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

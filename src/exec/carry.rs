@@ -71,7 +71,7 @@ pub(super) struct CarriedStream {
     /// Once the command has ended: how many bytes of its output are still to be carried. A process that it has left
     /// running may write more, without an end.
     left: Option<usize>,
-    /// Why the receiver takes no more, if it still is there.
+    /// The errno of a write after which nothing more is written. None: the receiver has closed its end, or takes all.
     failure: Option<Errno>,
 }
 
@@ -203,7 +203,7 @@ impl CarriedStream {
         });
     }
 
-    /// The descriptor of this process to which output could not be written, and why. It is told once.
+    /// The descriptor of this process to which output could not be written, and the errno. The next call returns None.
     pub(super) fn take_failure(&mut self) -> Option<(i32, Errno)> {
         Some((self.descriptor, self.failure.take()?))
     }

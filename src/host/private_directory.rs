@@ -58,14 +58,14 @@ pub(super) fn make_private(directory: BorrowedFd<'_>, name: &OsStr, mode: u32) -
     rustix::fs::chmod(format!("/proc/self/fd/{}", made.as_raw_fd()), Mode::from_raw_mode(mode))
 }
 
-/// To whom something belongs that is not used.
+/// The owner of a file or directory that `sandbox` refuses to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathOwner {
-    /// To the caller.
+    /// The caller.
     Caller,
-    /// To another user.
+    /// Another user.
     Other,
-    /// To somebody who has no ID in this user namespace.
+    /// A user who has no ID in this user namespace.
     Unmapped,
 }
 
@@ -76,7 +76,7 @@ pub enum Unusable {
     Suspicious {
         /// What is wrong with it, as a sentence.
         reason: String,
-        /// Whose it is.
+        /// Its owner.
         owner: PathOwner,
         /// Whether it is a directory.
         is_directory: bool,
@@ -434,7 +434,7 @@ fn check(found: &Stat, expected: FileType) -> std::result::Result<(), Unusable> 
     suspicion(found, expected).map_or(Ok(()), |reason| Err(refused(reason)))
 }
 
-/// Whether this is the ID that stands for all users that this user namespace does not map. user_namespaces(7)
+/// Whether this is the overflow ID: stat(2) returns it for each user that this user namespace does not map. user_namespaces(7)
 fn is_unmapped(uid: u32) -> bool {
     let overflow = file::read_text("/proc/sys/kernel/overflowuid");
     overflow.is_ok_and(|overflow| overflow.trim() == uid.to_string())

@@ -1,4 +1,4 @@
-//! gzip and zstd, and for archives that are no layers also xz and bzip2, with limits: a few bytes can stand for very many.
+//! gzip and zstd, and for archives that are no layers also xz and bzip2, with limits: a few bytes can expand to very many.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};

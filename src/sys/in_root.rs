@@ -1,4 +1,4 @@
-//! A file below a directory that stands for `/`.
+//! Opens a file below a directory that is the root for its path, also where the path has links and `..`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-/// How often an open is tried.
+/// The maximum number of attempts.
 const ATTEMPTS: usize = 100;
 
 /// Opens a file below `root`. The kernel treats `root` as `/`, whatever links and `..` the path contains. Magic links, those of

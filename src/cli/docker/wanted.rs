@@ -33,7 +33,7 @@ pub(crate) enum Pull {
     Never,
 }
 
-/// A flag that stands for keys of a spec.
+/// A flag that sets keys of a spec.
 #[derive(Debug)]
 pub(super) struct FlagKeys {
     /// Its name, without the hyphens.
@@ -47,7 +47,7 @@ pub(super) struct FlagKeys {
 /// What the flags ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// The flags that are keys of a spec.
+    /// The flags that set keys of a spec.
     pub(super) keys: Vec<FlagKeys>,
     env: Vec<OsString>,
     env_files: Vec<PathBuf>,
@@ -378,7 +378,7 @@ pub(crate) fn quota(quota: Option<i64>, period: Option<i64>) -> Result<Option<Cp
 }
 
 impl Wanted {
-    /// Adds keys that a flag stands for.
+    /// Adds the keys that a flag sets.
     pub(super) fn key(&mut self, flag: &'static str, value: &OsStr, keys: String) {
         self.keys.push(FlagKeys { flag, value: value.to_owned(), keys });
     }

@@ -43,7 +43,7 @@ pub(crate) struct CpArgs {
     /// If the source is a symbolic link, copy what it leads to
     #[arg(long, short = 'L')]
     follow_link: bool,
-    /// For Docker's scripts: no progress is printed in any case
+    /// Accepted for Docker's scripts, without effect: no progress is printed
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]

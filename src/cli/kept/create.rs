@@ -209,8 +209,8 @@ fn create_layered(
     let mut prepared = made.plan(spec, &adjustments, prepare::kept_ending, false)?;
     made.locate(&mut prepared.plan);
     crate::exec::accept(&prepared.plan)?;
-    let Prepared { config, left, told, plan } = prepared;
-    told.iter().for_each(|(_, message)| source::say(message));
+    let Prepared { config, left, notes, plan } = prepared;
+    notes.iter().for_each(|(_, message)| source::say(message));
     plan.nameserver_notes.iter().for_each(|note| source::say(note));
     for (feature, why) in left {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);

@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
+
 use super::client::unexpected;
 use super::transport::{Content, HttpExchange, HttpFailure, HttpTransport, RegistryAnswer, Tried, cut};
 use super::url::{Scheme, Url};
@@ -24,34 +26,14 @@ pub struct FetchedFile {
     pub modified: Option<i64>,
 }
 
-/// The last part of the path of an address, with the characters that its `%20` and the like stand for. None: it has none, or no file
-/// can have this name.
+/// The last part of the path of an address, percent-decoded: `na%20me` is `na me`. None: it has none, or no file can have this
+/// name.
 pub fn file_name(url: &str) -> Option<Vec<u8>> {
-    let path = decoded(Url::parse(url)?.path());
-    // A slash that was written as %2F separates too: so the name never leads to another directory.
+    let path: Vec<u8> = percent_decode_str(Url::parse(url)?.path()).collect();
+    // A slash that was written as %2F is a separator too, so the name contains none.
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let is_name = !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
     is_name.then(|| name.to_vec())
-}
-
-/// The bytes that a path of an address stands for. A `%` without two hexadecimal digits is itself.
-fn decoded(path: &str) -> Vec<u8> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (mut rest, mut all) = (path.as_bytes(), Vec::new());
-    while let [first, after @ ..] = rest {
-        let high = after.first().and_then(digit);
-        match (first, high, after.get(1).and_then(digit)) {
-            (b'%', Some(high), Some(low)) => {
-                all.push(high << 4 | low);
-                rest = &after[2..];
-            }
-            _ => {
-                all.push(*first);
-                rest = after;
-            }
-        }
-    }
-    all
 }
 
 /// Gives the bytes of a file of a server to `take`.

@@ -16,7 +16,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use crate::error::errno;
 use crate::sys::in_root;
 
-/// Opens a file of the tree, which stands for `/`.
+/// Opens a file of the tree, whose root is `/` for every link and `..` in the path.
 pub(super) fn find(tree: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     in_root::open(tree, path, OFlags::PATH).map_err(errno)
 }
