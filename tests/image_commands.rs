@@ -138,7 +138,7 @@ fn images_and_history_take_templates_and_filters() {
         lines(&["old", "--format", "table {{.Repository}}\\t{{.ID}}\\t{{.CreatedAt}}"]),
         [
             "REPOSITORY   IMAGE ID       CREATED AT".to_owned(),
-            format!("old          {}   2015-10-22T21:00:00Z", &old.id()[7..19])
+            format!("old          {}   2015-10-22 21:00:00 +0000 UTC", &old.id()[7..19])
         ]
     );
     let json: Value = serde_json::from_str(&home.out(&["images", "old", "--format", "json"])).unwrap();

@@ -189,10 +189,8 @@ impl Blkio {
                 // The kernel stores operations in 32 bits: v1 cuts a larger number off.
                 if flag.ends_with("iops") && rate > u64::from(u32::MAX) {
                     let error = Error::failed(format!("--{flag} {throttle}"));
-                    draft.problem(
-                        Feature::Blkio,
-                        error.why(text("blkio.iops.why")).todo(text("blkio.iops.todo")),
-                    );
+                    let error = error.why(text("blkio.iops.why")).todo(text("blkio.iops.todo"));
+                    draft.problem_of(Feature::Blkio, &flag.replace('-', "_"), error);
                 }
                 let mut docker = throttle.device.clone();
                 docker.push(format!(":{}", throttle.rate.docker()));

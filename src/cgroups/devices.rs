@@ -143,7 +143,8 @@ impl DeviceRules {
             Err(why) => {
                 let todo = text_of_options(draft.are_flags(Feature::Devices), "devices.words.todo");
                 let error = Error::failed(self.rules.wish()).why(why).todo(todo);
-                draft.problem(Feature::Devices, error);
+                let list = if resolve(&self.rules.allow).is_err() { "allow" } else { "deny" };
+                draft.problem_of(Feature::Devices, list, error);
             }
         }
         draft.intent(intent);
@@ -223,7 +224,7 @@ fn set_policy(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
         }
         Err(hole) if intent.here == Some(Version::V1) => {
             let error = Error::failed(&intent.wish).why(hole.why()).todo(hole.todo());
-            draft.problem(Feature::Devices, error);
+            draft.problem_at(Feature::Devices, Feature::Devices.name(), error);
         }
         // This machine uses cgroup v2, which can deny it. The note tells that the spec does not work with cgroup v1.
         Err(hole) => intent.note = Some(hole.why()),

@@ -74,7 +74,7 @@ impl ContainerRow {
         ContainerRow {
             command: serde_json::Value::from(if is_whole { command } else { shortened(&command) })
                 .to_string(),
-            created_at: created.of_second().to_string().replace('T', " ").replace('Z', " +0000 UTC"),
+            created_at: created.in_a_list(),
             id: if is_whole { record.id.as_str() } else { record.id.short() }.to_owned(),
             image: record.image.clone(),
             labels: labels(record),

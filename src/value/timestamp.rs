@@ -37,6 +37,11 @@ impl Timestamp {
         Timestamp(self.0 - self.0.rem_euclid(SECOND))
     }
 
+    /// The moment as Docker's lists print it: `2026-11-29 09:45:11 +0000 UTC`.
+    pub fn in_a_list(self) -> String {
+        self.of_second().to_string().replace('T', " ").replace('Z', " +0000 UTC")
+    }
+
     /// The moment with nine digits after the second, also if they are zeros.
     pub fn with_all_digits(self) -> String {
         let second = self.of_second().to_string();
@@ -187,6 +192,7 @@ mod tests {
         }
         let moment: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
         assert_eq!(moment.with_all_digits(), "1969-12-31T23:59:59.500000000Z");
+        assert_eq!(moment.in_a_list(), "1969-12-31 23:59:59 +0000 UTC");
         assert_eq!(Timestamp(0).with_all_digits(), "1970-01-01T00:00:00.000000000Z");
         let equal =
             [("2026-11-29", "2026-11-29T00:00:00Z"), ("2026-11-29T10:00", "2026-11-29T11:00:00+01:00")];

@@ -137,7 +137,7 @@ pub(crate) fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageR
         digest: image.registry_digest().to_string(),
         id: if is_whole { image.id.to_string() } else { image.id.short().to_owned() },
         created_since: created.map_or_else(|| "N/A".to_owned(), |at| in_words(at.until(now)) + " ago"),
-        created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.to_string()),
+        created_at: created.map_or_else(|| "N/A".to_owned(), Timestamp::in_a_list),
         size: human(image.size),
     }
 }
