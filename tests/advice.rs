@@ -26,7 +26,7 @@ fn an_error_begins_with_the_subcommand_that_was_typed() {
     let spec = spec.to_str().unwrap();
     let thread = nix::unistd::gettid().to_string();
     let own = std::process::id().to_string();
-    let all: [(&[&str], &str); 24] = [
+    let all: [(&[&str], &str); 26] = [
         (&["compare", "2147483647"], "compare: there is no process"),
         (&["compare", &own, "2147483647"], "compare: there is no process"),
         (&["enter", "2147483647", "--", "true"], "enter: there is no process"),
@@ -44,6 +44,8 @@ fn an_error_begins_with_the_subcommand_that_was_typed() {
         (&["man", "nothing"], "man: "),
         (&["man", "--dir", "/proc/nowhere"], "man: "),
         (&["mnt", "bash"], "mnt: bash is before the --"),
+        (&["time", "--boottime", "--", "true"], "time: --boottime has no value"),
+        (&["time", "--monotonic", "--", "true"], "time: --monotonic has no value"),
         (&["mount", "bash"], "mount: bash is before the --"),
         (&["mnt", "--tmpfs", "/no/such", "-q", "--", "true"], "mnt: /no/such does not exist"),
         (&["mount", "--tmpfs", "/no/such", "-q", "--", "true"], "mount: /no/such does not exist"),

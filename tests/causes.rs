@@ -315,7 +315,10 @@ fn a_low_limit_of_the_caller_is_named() {
         for arguments in [&named, &whole, &format!("{whole} -t")] {
             assert_refused("ulimit -f 0", as_user, arguments, &size);
         }
-        assert_refused("ulimit -s 64", as_user, &whole, &["RLIMIT_STACK", "ulimit -s 8192"]);
+        for stack in [64, 300, 400] {
+            let limit = format!("ulimit -s {stack}");
+            assert_refused(&limit, as_user, &whole, &["RLIMIT_STACK", "ulimit -s 8192"]);
+        }
         // The command itself may have any limit.
         for limit in ["-f 0", "-l 0", "-c 0", "-s 600"] {
             let output = after(&format!("ulimit {limit}"), as_user, "uts -q -- true");

@@ -255,6 +255,24 @@ fn the_helper_reads_below_the_root_that_a_process_has() {
     assert_eq!(row(&data, "paths", "/dev/shm", None)["right"]["count"], serde_json::json!([3, "files"]));
 }
 
+/// The text of both links is `/`.
+#[test]
+fn two_roots_with_one_path_are_told_apart() {
+    let spec = tempfile::NamedTempFile::new().unwrap();
+    fs::write(spec.path(), "rootfs: host\ncommand: [sleep, '60']\n").unwrap();
+    let running = Running::start(&mut sandbox(&["run", "-q", spec.path().to_str().unwrap()]));
+    let data = data(&[running.sleeper()]);
+    let root = row(&data, "processes", "/proc/PID/root", None);
+    assert_eq!(root["equal"], false, "{root}");
+    for side in ["left", "right"] {
+        assert!(root[side]["is"].as_str().unwrap().starts_with("/ (device "), "{root}");
+    }
+    // A process with the same root.
+    let running = Running::start(&mut sandbox(&["uts", "-q", "--", "sleep", "60"]));
+    let data = self::data(&[running.sleeper()]);
+    assert_eq!(row(&data, "processes", "/proc/PID/root", None)["right"]["is"], "/");
+}
+
 /// The number of values depends on the machine: there is one cgroup line for each hierarchy.
 fn without_counts(words: &str) -> String {
     let count = regex_lite::Regex::new(r"\d+ values").unwrap();

@@ -48,6 +48,10 @@ fn the_command_has_the_privileges_of_the_container() {
         if spec.contains("pid:") {
             assert_eq!(ids("self"), ids("1"), "{spec}");
         }
+        let by_hand = pasted(&container.enter(&["--dry-run"], &["cat", "/proc/self/status"]));
+        for set in ["CapBnd", "CapPrm", "CapEff"] {
+            assert_eq!(privileges(&by_hand)[set], wanted[set], "{spec}{by_hand}");
+        }
         let all = privileges(&container.enter(&["--privileged"], &["cat", "/proc/self/status"]));
         let (own, given) = (&all["CapEff"], &wanted["CapEff"]);
         assert!(
@@ -58,6 +62,39 @@ fn the_command_has_the_privileges_of_the_container() {
             assert_ne!(own, given);
         }
     }
+}
+
+/// What the lines below `The same by hand:` of a plan print.
+fn pasted(plan: &str) -> String {
+    let (_, lines) = plan.split_once("The same by hand:\n").unwrap();
+    let (hand, _) = lines.split_once("With docker:\n").unwrap();
+    let output = Command::new("sh").args(["-c", hand]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{hand}{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The map has one ID, and setgroups is denied: root of the host has no ID there.
+#[test]
+fn root_does_by_hand_what_enter_does_in_a_users_container() {
+    if !is_root() {
+        return skip("root_does_by_hand_what_enter_does_in_a_users_container", "machine: it needs two users");
+    }
+    let _alone = alone();
+    let script = "exec unshare --user --map-root-user --mount --uts sleep 60";
+    let mut user = Command::new("setpriv");
+    user.args(["--reuid=1000", "--regid=1000", "--clear-groups", "sh", "-c", script]);
+    let mut child = user.spawn().unwrap();
+    let pid = child.id().to_string();
+    let status = || fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    wait_until("it sleeps", || status().starts_with("Name:\tsleep"));
+    let read = ["cat", "/proc/self/status"];
+    let enter =
+        |flags: &[&str]| text(&run(&[&["enter", "-q", &pid], flags, &["--"], &read[..]].concat()).stdout);
+    let (entered, by_hand) = (privileges(&enter(&[])), privileges(&pasted(&enter(&["--dry-run"]))));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(entered["CapEff"], by_hand["CapEff"]);
+    assert_ne!(entered["CapEff"], "0000000000000000");
 }
 
 #[test]

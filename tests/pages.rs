@@ -217,6 +217,7 @@ fn bash_parses_its_script_and_completes_by_it() {
 
     assert_eq!(offered(&["sandbox", "comp"]), ["compare", "completions"]);
     assert_eq!(offered(&["sandbox", "__"]), [""; 1]);
+    assert_eq!(offered(&["sandbox", "build", "--break", "secret"]), ["secret-in-layer"]);
     assert_eq!(offered(&["sandbox", "uts", "--domain"]), ["--domainname"]);
     assert_eq!(offered(&["sandbox", "user", "--map-u"]), ["--map-user"]);
     assert_eq!(offered(&["sandbox", "compare", "--format", "j"]), ["json"]);

@@ -37,7 +37,7 @@ pub(super) fn refused_privilege() -> Option<Error> {
 }
 
 /// The stack that this program needs, in bytes.
-const STACK: u64 = 256 << 10;
+const STACK: u64 = 512 << 10;
 
 /// The refusal of a stack in which this program would end by a stack overflow.
 pub(super) fn small_stack() -> Option<Error> {

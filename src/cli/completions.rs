@@ -99,6 +99,11 @@ fn with_values(mut command: Command) -> Command {
         lessons().flat_map(|lesson| lesson.data.exercises.keys()).map(|name| forever(name)).collect();
     let questions: Vec<_> =
         lessons().flat_map(|lesson| lesson.data.questions.keys()).map(|name| forever(name)).collect();
+    #[cfg(feature = "images")]
+    {
+        let mistakes = super::build::mistake_names();
+        command = command.mut_subcommand("build", |build| with(build, "mistake", mistakes));
+    }
     command
         .mut_subcommand("lesson", |lesson| {
             let of_lessons = |action: Command| with(action, "lesson", lesson_names.clone());

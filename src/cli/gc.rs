@@ -85,8 +85,8 @@ const MAX_KEPT: usize = 10;
 /// Says in one line that something in RUN could not be read. It does not stop a command that needs nothing of it.
 pub(super) fn warn(swept: &Swept) {
     if let Some(error) = &swept.refused {
-        render::err(&format!("sandbox: {error}; {}\n", text("gc.refused.hint")));
+        render::note(&format!("{error}; {}", text("gc.refused.hint")));
     } else if swept.kept.iter().any(|kept| !kept.is_ending) {
-        render::err(&format!("sandbox: {}; {}\n", text("gc.kept.what"), text("gc.refused.hint")));
+        render::note(&format!("{}; {}", text("gc.kept.what"), text("gc.refused.hint")));
     }
 }

@@ -146,6 +146,14 @@ fn unknown(word: &str, rest: &[String]) -> Error {
 /// `sandbox pid bash`, `sandbox run box.yaml bash`: the command, at `place`, has no `--` before it.
 fn without_dashes(subcommand: &str, words: &[String], place: usize) -> Error {
     let (before, after) = (&words[..place], &words[place + 1..]);
+    // `sandbox time --boottime -- true`: the flag has taken the `--` as its value.
+    if let [.., flag, dashes] = before
+        && dashes == "--"
+        && flag.starts_with("--")
+    {
+        let what = text_with("habit.value.what", &[("subcommand", subcommand), ("flag", flag)]);
+        return Error::usage(what).paste(format!("sandbox {subcommand} --help"));
+    }
     let what = text_with("habit.dashes.what", &[("word", &words[place])]);
     let after = after.iter().filter(|word| *word != "--");
     let line = line(before.iter().chain([&"--".to_owned(), &words[place]]).chain(after));

@@ -11,7 +11,7 @@ use super::kept::start;
 use super::namespaces::NamespaceArgs;
 use super::output::{self, OutputArgs};
 use super::prepare::{self, Prepared};
-use super::source::{self, MadeSpec, SourceFlags};
+use super::source::{MadeSpec, SourceFlags};
 use super::watch::{LeftOut, Narrator};
 use super::without;
 use crate::config::compose::Ending;
@@ -26,8 +26,8 @@ use crate::error::{Error, ExitKind, Result};
 use crate::feature::Purpose;
 use crate::host::run_lock::RunLock;
 use crate::render;
-use crate::render::paint::{self, Color, Stream, decide};
-use crate::text::{text, text_with, wrap};
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
 
 /// The flags of `run`.
@@ -146,14 +146,13 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let (left, told) = match output.is_json() && !output.dry_run {
         true => (left.into_iter().chain(notes).collect(), Vec::new()),
         false => {
-            notes.iter().for_each(|(_, message)| source::say(message));
+            notes.iter().for_each(|(_, message)| render::note(message));
             (Vec::new(), left)
         }
     };
     for (feature, why) in told {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
-        let lines = wrap(&format!("sandbox: {message}"), paint::width() - 9);
-        render::err(&(lines.join("\n         ") + "\n"));
+        render::note(&message);
     }
     if output.dry_run {
         let printed = prepare::printed(plan, &spec, prepare::container_ending, output.show_proc);

@@ -29,9 +29,8 @@ use crate::network::ports::Port;
 use crate::plan::call::detached::Attributes;
 use crate::plan::{Plan, Problem};
 use crate::render;
-use crate::render::paint;
 use crate::rootfs::Rootfs;
-use crate::text::{printed, text, text_with, wrap};
+use crate::text::{printed, text, text_with};
 use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 use crate::value::shell::quote;
@@ -443,11 +442,6 @@ fn copy_up(volume: &Volume, layers: &[PathBuf], target: &Path) -> Result<()> {
 #[cfg(not(feature = "images"))]
 fn copy_up(_volume: &Volume, _layers: &[PathBuf], _target: &Path) -> Result<()> {
     Ok(())
-}
-
-/// Prints a message about a container that is made.
-pub(super) fn say(message: &str) {
-    render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
 }
 
 /// The name of an image, as a spec could have it.

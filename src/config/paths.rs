@@ -54,7 +54,7 @@ fn from_home(spec: &Spec) -> Vec<(Feature, PathBuf)> {
 /// Whether the command's user may enter it, only the kernel knows. `tree` is what paths in the container resolve to.
 pub(super) fn check_directory(config: &Config, directory: &Path, tree: &Resolver, draft: &mut Draft) {
     if let Some(problem) = obstacle(config, directory, tree) {
-        draft.problem(Feature::Mnt, problem);
+        draft.problem_at(Feature::Mnt, "workdir", problem);
     }
 }
 

@@ -158,7 +158,7 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
         Errno::ENOSPC | Errno::EUSERS => limit(facts, failed.call),
         Errno::EMFILE => Some(Reason::OpenFiles),
         Errno::ENFILE => Some(Reason::FileTable),
-        Errno::EAGAIN | Errno::ENOMEM if new_namespaces(failed.call).is_some() => Some(Reason::Processes),
+        Errno::EAGAIN | Errno::ENOMEM if is_new_process(failed.call) => Some(Reason::Processes),
         Errno::ENOENT | Errno::ENOTDIR if !facts.proc_is_mounted && is_in_proc(failed.call) => {
             Some(Reason::NoProc)
         }
@@ -383,6 +383,12 @@ pub(super) fn new_namespaces(call: &Call) -> Option<&Namespaces> {
         ) => Some(namespaces),
         _ => None,
     }
+}
+
+/// Whether a call makes a process, or namespaces, whose number has limits too.
+fn is_new_process(call: &Call) -> bool {
+    let makes = matches!(call, Call::Process(ProcessCall::ForkCommand | ProcessCall::CloneRelay));
+    makes || new_namespaces(call).is_some()
 }
 
 /// The file on a disk, or on a tmpfs, that a call writes or creates.

@@ -37,7 +37,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde::Serialize;
 
 use self::paint::Stream;
-use crate::text::{printed_in_colour, printed_json, printed_lines};
+use crate::text::{printed_in_colour, printed_json, printed_lines, wrap};
 
 /// Writes a result to standard output. A broken pipe is not an error: the reader has read enough.
 ///
@@ -87,6 +87,11 @@ static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 /// Writes a message to standard error. Standard output belongs to the command that runs.
 pub fn err(text: &str) {
     err_as_is(&safe(text));
+}
+
+/// Writes a note to standard error.
+pub fn note(message: &str) {
+    err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
 }
 
 /// Prints output of a command, as it is.

@@ -345,10 +345,13 @@ impl Shell {
         // --kill-child implies --fork. Therefore it is used only with namespaces for which unshare(1) forks anyway.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
-        // nsenter(1) that sets IDs also drops the supplementary groups, which the namespace may deny.
+        // nsenter(1) that sets IDs also drops the supplementary groups, which the namespace may deny. It would set them before
+        // setpriv(1) starts, which then has no right to reduce the bounding set.
+        let joins_user = self.joined.as_ref().is_some_and(|(_, all)| all.contains(&Feature::User));
         if let [Some(group), Some(user)] = self.ids {
             let groups = match self.groups.as_deref() {
-                Some([]) => None,
+                Some([]) if self.setpriv.is_empty() || user == 0 || joins_user => None,
+                Some([]) => Some("--clear-groups".to_owned()),
                 Some(groups) => Some(format!(
                     "--groups {}",
                     groups.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
@@ -381,6 +384,10 @@ impl Shell {
                 "{} {command}",
                 nsenter(*pid, namespaces, self.changes_root, self.directory.as_deref(), self.ids)
             );
+            // The namespace may not map root. execve(2) then drops the capabilities that the join has given.
+            if joins_user && self.ids == [None, None] && nix::unistd::geteuid().is_root() {
+                command = format!("{} {command}", enter::as_owner(*pid));
+            }
         }
         let command = command.as_str();
         let shell = |before: &[String], command: &str| match before {

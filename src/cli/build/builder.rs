@@ -74,7 +74,7 @@ fn prune(color: Color, args: &BuilderPruneArgs) -> Result<u8> {
     tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");
     let freed = store.sweep(in_use).map_err(as_docker)?;
     if freed.is_postponed {
-        render::err(&format!("sandbox: {}\n", text("image.rmi.postponed")));
+        render::note(&text("image.rmi.postponed"));
     }
     render::out(&(text_with("build.prune.space", &[("size", &human(freed.bytes))]) + "\n"));
     Ok(0)

@@ -159,7 +159,7 @@ impl BuildWatch for LiveOutput {
             BuildEvent::NoNetwork(note) => {
                 if !std::mem::replace(&mut state.has_told_network, true) {
                     state.live.erase();
-                    render::err(&format!("sandbox: {note}\n"));
+                    render::note(&note);
                 }
             }
             BuildEvent::Image(_) | BuildEvent::StageEnded => state.end_step(turn),

@@ -59,6 +59,11 @@ const MISTAKES: [BuildMistake; 3] = [
 /// What the secret of the demonstration is.
 const SECRET: &str = "the-password-of-the-demonstration";
 
+/// The names of the mistakes.
+pub(super) fn names() -> Vec<&'static str> {
+    MISTAKES.iter().map(|(name, ..)| *name).collect()
+}
+
 /// Makes a mistake, or lists all of them.
 pub(super) fn run(name: &str) -> Result<u8> {
     let message = |name: &str, part: &str| text(&format!("build.break.{name}.{part}"));
@@ -69,9 +74,9 @@ pub(super) fn run(name: &str) -> Result<u8> {
         return Ok(0);
     }
     let Some((name, evidence, dockerfiles)) = MISTAKES.into_iter().find(|(known, ..)| *known == name) else {
-        let names = MISTAKES.map(|(known, ..)| known);
+        let names = names();
         let what = text_with("common.break.unknown", &[("feature", "build"), ("name", name)]);
-        let what = match nearest(name, names) {
+        let what = match nearest(name, names.iter().copied()) {
             Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
             None => what,
         };

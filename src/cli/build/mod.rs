@@ -151,7 +151,7 @@ pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
     let options = options(args)?;
     let targets = args.output.iter().map(|written| BuildTarget::read(written)).collect::<Result<Vec<_>>>()?;
     let (store, note) = ImageStore::make().map_err(as_docker)?;
-    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    note.iter().for_each(|note| render::note(note));
     // What a build that was killed has left.
     sweep_quietly(&store);
     // Standard output has nothing besides the result.
@@ -261,6 +261,11 @@ struct Built {
 enum BuildOutput {
     Classic(ClassicOutput),
     Live(LiveOutput),
+}
+
+/// The values of `--break`, for completions.
+pub(super) fn mistake_names() -> Vec<&'static str> {
+    mistakes::names()
 }
 
 /// A warning about a line of the Dockerfile.

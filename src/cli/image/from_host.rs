@@ -33,7 +33,7 @@ pub(crate) fn run(color: Color, args: &FromHostArgs) -> Result<u8> {
     let tell = args.explain.tell();
     let files = HostFiles::of(&args.programs, &tell).map_err(as_docker)?;
     let (store, note) = ImageStore::make().map_err(as_docker)?;
-    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    note.iter().for_each(|note| render::note(note));
     let added = (|| {
         let ingest = store.ingest()?;
         let image = files.image(&ingest)?.named(Some(name));

@@ -61,7 +61,7 @@ pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
     let about = NewConfig { config, created: Timestamp::now().to_string(), comment, ..NewConfig::default() };
     let tell = args.explain.tell();
     let (store, note) = ImageStore::make().map_err(as_docker)?;
-    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    note.iter().for_each(|note| render::note(note));
     let added = (|| {
         let ingest = store.ingest()?;
         tell(&"read(<archive>); write(<ingest>)", "image.explain.import");

@@ -41,7 +41,7 @@ pub(crate) fn run(color: Color, args: &LoadArgs) -> Result<u8> {
     }
     let source = archive::open(args.input.as_deref())?;
     let (store, note) = ImageStore::make().map_err(as_docker)?;
-    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    note.iter().for_each(|note| render::note(note));
     let loaded =
         archive::load(&store, source, args.platform.as_ref(), own_maps().as_ref(), &args.explain.tell())
             .map_err(|error| {

@@ -79,7 +79,7 @@ pub(crate) fn login(color: Color, args: &LoginArgs) -> Result<u8> {
         PasswordPlace::Helper(program) => text_with("image.login.helper", &[("program", &program)]),
     };
     render::out(&(text("image.login.done") + "\n"));
-    render::err(&format!("sandbox: {place}\n"));
+    render::note(&place);
     Ok(0)
 }
 

@@ -46,7 +46,7 @@ use crate::image::store::ImageStore;
 use crate::observe::Unread;
 use crate::render;
 use crate::rootfs::{Layers, Rootfs};
-use crate::text::{printed, text, text_with, wrap};
+use crate::text::{printed, text, text_with};
 
 /// The arguments of `__unpack`, which a command starts for a layer.
 #[derive(Debug, Args)]
@@ -168,8 +168,7 @@ fn print_losses(counts: &LayerCounts) {
     ];
     for (count, key) in losses.into_iter().filter(|(count, _)| *count > 0) {
         let message = text_with(key, &[("count", &count.to_string())]);
-        let lines = wrap(&format!("sandbox: {message}"), render::paint::width() - 9);
-        render::err(&(lines.join("\n         ") + "\n"));
+        render::note(&message);
     }
 }
 

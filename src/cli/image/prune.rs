@@ -91,7 +91,7 @@ pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
     }
     let freed = freed.map_err(as_docker)?;
     if freed.is_postponed {
-        render::err(&format!("sandbox: {}\n", text("image.rmi.postponed")));
+        render::note(&text("image.rmi.postponed"));
     }
     render::out(&(text_with("image.prune.space", &[("size", &human(freed.bytes))]) + "\n"));
     Ok(0)

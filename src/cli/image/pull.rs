@@ -212,7 +212,7 @@ fn print_results(format: &OutputFormat, results: &[Value]) -> Result<()> {
 
 fn fetch(args: &PullArgs, reference: &Reference, prints: bool) -> Result<PulledImage> {
     let (store, note) = ImageStore::make().map_err(as_docker)?;
-    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    note.iter().for_each(|note| render::note(note));
     let maps = own_maps();
     let request = PullRequest { reference, platform: args.platform.clone(), maps: maps.as_ref() };
     let progress = PullProgress::new(ProgressKind::Pull, prints, args.explain.is_on());

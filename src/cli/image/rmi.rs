@@ -79,7 +79,7 @@ fn remove(store: &ImageStore, written: &str, args: &RmiArgs) -> Result<()> {
         render::out(&(text_with("image.rmi.deleted", &[("digest", &layer.to_string())]) + "\n"));
     }
     if freed.is_postponed {
-        render::err(&format!("sandbox: {}\n", text("image.rmi.postponed")));
+        render::note(&text("image.rmi.postponed"));
     }
     Ok(())
 }

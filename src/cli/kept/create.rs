@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::docker::DockerArgs;
 use super::super::namespaces::NamespaceArgs;
 use super::super::prepare::{self, Layered, Prepared};
-use super::super::source::{self, MadeSpec, SourceFlags};
+use super::super::source::{MadeSpec, SourceFlags};
 use crate::cli::explain::ExplainArg;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
@@ -24,10 +24,10 @@ use crate::container::upper;
 use crate::error::{Error, Result};
 use crate::host::run_lock::RunLock;
 use crate::render;
-use crate::render::paint::{self, Color, Stream, decide};
+use crate::render::paint::{Color, Stream, decide};
 use crate::rootfs::Rootfs;
 use crate::sys::signal;
-use crate::text::{printed, text, text_with, wrap};
+use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
 use crate::value::units::Size;
 
@@ -210,11 +210,11 @@ fn create_layered(
     made.locate(&mut prepared.plan);
     crate::exec::accept(&prepared.plan)?;
     let Prepared { config, left, notes, plan } = prepared;
-    notes.iter().for_each(|(_, message)| source::say(message));
-    plan.nameserver_notes.iter().for_each(|note| source::say(note));
+    notes.iter().for_each(|(_, message)| render::note(message));
+    plan.nameserver_notes.iter().for_each(|note| render::note(note));
     for (feature, why) in left {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
-        render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
+        render::note(&message);
     }
     let name = args.name.clone().or_else(|| config.name.clone());
     let image_signal = layered.stop_signal.as_deref().map(read_signal).transpose().map_err(Error::failed)?;
@@ -251,7 +251,7 @@ fn create_layered(
     // A file that is in the way is reported before anything is made.
     let cidfile = args.cidfile.as_ref().map(|path| new_file(path).map(|file| (path, file))).transpose()?;
     let made = ContainerStore::make().and_then(|(store, note)| {
-        note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+        note.iter().for_each(|note| render::note(note));
         let directory = printed(store.path().join("containers").join(record.id.as_str()));
         upper::give(&store, &mut record)?;
         if record.own_upper().is_some() {

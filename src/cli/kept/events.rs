@@ -98,7 +98,7 @@ pub(crate) fn run(color: Color, args: &EventsArgs) -> Result<u8> {
 }
 
 fn notice(key: &str) {
-    render::err(&format!("sandbox: {}\n", text(key)));
+    render::note(&text(key));
 }
 
 /// An event as Docker prints it: `2026-11-29T09:45:11Z container start ID (image=host, name=web)`.

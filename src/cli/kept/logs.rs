@@ -100,7 +100,7 @@ pub(crate) fn run(color: Color, args: &LogsArgs) -> Result<u8> {
 }
 
 fn notice(key: &str) {
-    render::err(&format!("sandbox: {}\n", text(key)));
+    render::note(&text(key));
 }
 
 fn runs(store: &ContainerStore, container: &KeptContainer) -> bool {

@@ -76,7 +76,7 @@ pub(crate) fn run(color: Color, args: &StatsArgs) -> Result<u8> {
             explain
                 .step("read(</proc/PID/stat>); read(</proc/PID/smaps_rollup>)", "container.explain.summed");
             let values = [("name", container.shown_name())];
-            render::err(&format!("sandbox: {}\n", text_with("container.stats.summed", &values)));
+            render::note(&text_with("container.stats.summed", &values));
         }
         explain.step("read(</proc/PID/net/dev>)", "container.explain.traffic");
     }

@@ -135,7 +135,7 @@ fn quoted(string: &str) -> String {
 }
 
 /// Keys for which there is nothing to write, each with the key of the message that says why.
-const NOTHING: [(&str, &str); 14] = [
+const NOTHING: [(&str, &str); 15] = [
     ("labels label", "spec.instead.labels"),
     ("dns", "spec.instead.dns"),
     ("extra_hosts add_host", "spec.instead.hosts"),
@@ -148,6 +148,7 @@ const NOTHING: [(&str, &str); 14] = [
     ("uts_mode", "spec.instead.uts"),
     ("services", "spec.instead.services"),
     ("version", "spec.instead.version"),
+    ("process", "spec.instead.config"),
     ("stdin_open interactive detach rm", "spec.instead.terminal"),
     (
         "logging healthcheck depends_on secrets configs profiles platform annotations deploy scale mac_address \

@@ -10,6 +10,7 @@ mod subject;
 mod tree;
 mod vantage;
 
+use nix::sys::stat::{major, minor, stat};
 use serde::{Serialize, Serializer};
 
 pub use self::subject::Subject;
@@ -142,6 +143,7 @@ impl Comparison {
             let files_right = if is_same_netns { files_left.clone() } else { own_files(&right, feature) };
             processes.extend(pairs(feature, files_left, files_right));
         }
+        processes.iter_mut().for_each(|pair| tell_apart(pair, &left, &right));
         for &feature in Feature::HARDENING {
             // CapEff is among the files of the user namespace too.
             let is_new = |pair: &Pair| {
@@ -204,6 +206,30 @@ fn own_files(subject: &Subject, feature: Feature) -> Vec<Observation> {
     let mut seen = views::observe(feature, &subject.directory());
     seen.retain(|seen| seen.path.starts_with(&format!("{}/", subject.directory())));
     generic(seen, subject)
+}
+
+/// Adds device and inode to two links whose texts are equal but which lead to two directories: `/` of one root filesystem
+/// and `/` of another one.
+fn tell_apart(pair: &mut Pair, left: &Subject, right: &Subject) {
+    let name = match pair.path.as_str() {
+        "/proc/PID/root" => "root",
+        "/proc/PID/cwd" => "cwd",
+        _ => return,
+    };
+    let directory = |subject: &Subject| {
+        let found = stat(format!("{}/{name}", subject.directory()).as_str()).ok()?;
+        Some((major(found.st_dev), minor(found.st_dev), found.st_ino))
+    };
+    let (Some(of_left), Some(of_right)) = (directory(left), directory(right)) else { return };
+    if pair.equal != Some(true) || of_left == of_right {
+        return;
+    }
+    for (value, (major, minor, inode)) in [(&mut pair.left, of_left), (&mut pair.right, of_right)] {
+        if let Value::Is(path) = value {
+            path.push_str(&format!(" (device {major}:{minor}, inode {inode})"));
+        }
+    }
+    pair.equal = Some(false);
 }
 
 /// The limits of the cgroups that the process is in, read by `sandbox` where the hierarchies are mounted.

@@ -38,3 +38,8 @@ pub(super) fn nsenter(
     }
     line
 }
+
+/// setpriv(1), by which root becomes the user of a process. ps(1) prints the effective IDs.
+pub(super) fn as_owner(pid: i32) -> String {
+    format!("setpriv --reuid $(ps -o uid= -p {pid}) --regid $(ps -o gid= -p {pid}) --clear-groups")
+}
