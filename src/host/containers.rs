@@ -181,6 +181,18 @@ pub fn in_run(name: &str) -> Result<Option<NameLine>> {
     unread.errors().first().map_or(Ok(line), |error| Err(error.clone()))
 }
 
+/// The directory of the caller's run whose command is one of these processes. None: it is not known.
+///
+/// # Errors
+/// RUN cannot be trusted.
+pub fn run_of(pids: &[i32]) -> Result<Option<PrivateDirectory>> {
+    let mut unread = Unread::default();
+    let runs = live(&mut unread)?;
+    let mut is_it =
+        |run: &PrivateDirectory| command_of(run, &mut unread).is_some_and(|line| pids.contains(&line.pid));
+    Ok(runs.into_iter().find(|run| is_it(run)))
+}
+
 /// The directories of the caller's runs whose owner lives. `unread` gets what cannot be read.
 ///
 /// # Errors

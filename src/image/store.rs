@@ -155,7 +155,18 @@ impl ImageStore {
     /// # Errors
     /// HOME cannot be trusted.
     pub fn open() -> Result<ImageStore> {
-        let place = HomePlace::find();
+        ImageStore::at(HomePlace::find())
+    }
+
+    /// As [`ImageStore::open`], in a HOME that another process uses.
+    ///
+    /// # Errors
+    /// As [`ImageStore::open`].
+    pub fn in_home(home: &Path) -> Result<ImageStore> {
+        ImageStore::at(HomePlace { path: home.to_owned(), instead_of: None })
+    }
+
+    fn at(place: HomePlace) -> Result<ImageStore> {
         let home = place.open()?;
         let directories = home.map(|home| StoreDirectories::find(&home)).transpose();
         let directories = directories.map_err(|error| unusable(&place, error))?.flatten();

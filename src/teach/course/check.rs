@@ -121,10 +121,12 @@ impl Attempt<'_> {
                 Err(why) => return Ok(self.failed(SUBJECT, Some(why), &[])),
             }
         }
+        let shipped = self.files(true);
         let place = |name: &str| Standpoint {
             subject: if name == SUBJECT { Some(&subject) } else { others.get(name) },
             directory: self.directory,
             values: self.values,
+            shipped: &shipped,
         };
         // Each check is made, because a grade can count those that hold.
         let (mut first, mut held) = (None, BTreeSet::new());
@@ -160,7 +162,9 @@ impl Attempt<'_> {
     /// The checks that something must be done for. The others hold for the checker too, and so for each process that is
     /// simply started.
     fn earned(&self) -> BTreeSet<usize> {
-        let place = Standpoint { subject: None, directory: self.directory, values: self.values };
+        let shipped = self.files(true);
+        let place =
+            Standpoint { subject: None, directory: self.directory, values: self.values, shipped: &shipped };
         let holds_for_checker = |check: &Check| {
             let seen = place.read(&check.fact).ok()?;
             let expect = place.expectation(&check.fact, &check.expect);

@@ -1,14 +1,12 @@
 //! Reads facts about a process from the kernel.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use nix::sys::stat::{major, minor};
-
-use super::data::{Fact, MountPart, Predicate, SpecFact, Transport};
-use super::relatives;
+use super::container;
+use super::data::{Fact, IdKind, MountSet, Predicate, SpecFact, Transport};
 use super::seed::{StudentValues, fill};
+use super::{files, mounts, relatives};
 use crate::error::Result;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{self, Version};
@@ -89,6 +87,8 @@ pub(super) struct Standpoint<'a> {
     pub(super) directory: &'a Path,
     /// The values of the student.
     pub(super) values: &'a StudentValues,
+    /// The files that the learner got.
+    pub(super) shipped: &'a [(&'a str, Vec<u8>)],
 }
 
 impl Standpoint<'_> {
@@ -120,13 +120,10 @@ impl Standpoint<'_> {
             Fact::Link(path) => {
                 FactValue::of(file::read_link(format!("{process}/{}", filled(path))), FactValue::one)
             }
-            Fact::Inside(path) => match self.subject {
-                Some(subject) => match compare::read_inside(subject, &filled(path))? {
-                    Ok(content) => FactValue::lines(&content),
-                    Err(reason) => FactValue::refused(reason),
-                },
-                None => FactValue::of(file::read_text(filled(path)), FactValue::lines),
-            },
+            Fact::Inside(path) => self.inside(&filled(path), FactValue::lines)?,
+            Fact::Column(column) => {
+                self.inside(&filled(&column.file), |content| column_of(content, &column.name))?
+            }
             Fact::Open(path) => match self.subject {
                 Some(subject) => match compare::open_inside(subject, &filled(path))? {
                     Ok(result) => FactValue::one(&result),
@@ -141,9 +138,9 @@ impl Standpoint<'_> {
                 },
                 None => FactValue::refused("only of another process"),
             },
-            Fact::DeviceFile(path) => device_file(&format!("{process}/root{}", filled(path))),
+            Fact::DeviceFile(path) => files::device(&format!("{process}/root{}", filled(path))),
             Fact::Mount(mount) => match mountinfo::read(&process) {
-                Ok(table) => mount_value(&table, &filled(&mount.on), mount.show),
+                Ok(table) => mounts::part(&table, &filled(&mount.on), mount.show),
                 Err(error) => FactValue::of(Err(error), FactValue::one),
             },
             Fact::Cgroup(wanted) => match ProcessCgroup::of(&process, wanted.controller) {
@@ -170,9 +167,22 @@ impl Standpoint<'_> {
             }
             Fact::ListeningOn(transport) => listening(&process, *transport, SocketAddr::to_string),
             Fact::Socket(path) => socket(&process, &filled(path)),
+            Fact::ListeningAt(wanted) => listening_at(&process, wanted.transport, &filled(&wanted.port)),
             Fact::Links(path) => {
-                FactValue::of(links_in(&format!("{process}/{}", filled(path))), FactValue::lines)
+                FactValue::of(files::links_in(&format!("{process}/{}", filled(path))), FactValue::lines)
             }
+            Fact::SameFile(wanted) => {
+                let other = self.directory.join(filled(&wanted.file));
+                files::are_one(&process, &filled(&wanted.process), &other)
+            }
+            Fact::Shipped(name) => files::shipped(self.directory, name, self.shipped),
+            Fact::Directory(path) => files::names_in(&process, &filled(path)),
+            Fact::TerminalSize(path) => files::terminal_size(&format!("{process}/{}", filled(path))),
+            Fact::Mounts(MountSet::FromHost) => mounts::from_host(&process),
+            Fact::OwnId(kind) => own_id(&process, *kind),
+            Fact::Container(part) => container::about(&process, *part),
+            Fact::Image(part) => container::image(&process, *part),
+            Fact::LayersWith(path) => container::layers_with(&process, &filled(path)),
             Fact::Relatives(relation) => relatives::names(&process, *relation),
             Fact::Parent(path) => relatives::file_of_parent(&process, &filled(path)),
             Fact::Starters(path) => relatives::file_of_starters(&process, &filled(path)),
@@ -189,6 +199,17 @@ impl Standpoint<'_> {
         let found = hierarchies.as_deref().zip(fact.controller());
         let found = found.and_then(|(all, controller)| hierarchy::find(all, controller));
         expect.in_version(found.map_or(Version::V2, |hierarchy| hierarchy.version))
+    }
+
+    /// A file, read by a process in the same namespaces.
+    fn inside(&self, path: &str, read: impl Fn(&str) -> FactValue) -> Result<FactValue> {
+        Ok(match self.subject {
+            Some(subject) => match compare::read_inside(subject, path)? {
+                Ok(content) => read(&content),
+                Err(reason) => FactValue::refused(reason),
+            },
+            None => FactValue::of(file::read_text(path), read),
+        })
     }
 
     fn spec(&self, spec: &SpecFact) -> FactValue {
@@ -229,13 +250,6 @@ fn socket(process: &str, link: &str) -> FactValue {
     })
 }
 
-/// The targets of the links in a directory, one a line. A link that is removed meanwhile has none.
-fn links_in(directory: &str) -> std::io::Result<String> {
-    let entries = std::fs::read_dir(directory)?;
-    let targets = entries.flatten().filter_map(|entry| file::read_link(entry.path()).ok());
-    Ok(targets.map(|target| target + "\n").collect())
-}
-
 /// The value of a key in a file with lines `KEY VALUE`.
 pub(super) fn value_of(content: &str, key: &str) -> FactValue {
     let mut lines = content.lines().filter_map(|line| line.split_once(char::is_whitespace));
@@ -243,6 +257,32 @@ pub(super) fn value_of(content: &str, key: &str) -> FactValue {
         Some((_, value)) => FactValue::words(value),
         None => FactValue::refused("no such key"),
     }
+}
+
+/// The values of a column of a file whose first line has a word above each column.
+pub(super) fn column_of(content: &str, name: &str) -> FactValue {
+    let mut lines = content.lines();
+    let heading = lines.next().unwrap_or_default();
+    let Some(at) = heading.split_whitespace().position(|word| word == name) else {
+        return FactValue::refused("no such column");
+    };
+    FactValue::list(lines.filter_map(|line| line.split_whitespace().nth(at)).map(str::to_owned).collect())
+}
+
+/// The ID that a process has in its own user namespace. What its map does not have is shown there as the overflow ID.
+fn own_id(process: &str, kind: IdKind) -> FactValue {
+    let (field, map) = match kind {
+        IdKind::User => ("Uid", "uid_map"),
+        IdKind::Group => ("Gid", "gid_map"),
+    };
+    FactValue::of(file::read_text(format!("{process}/status")), |status| {
+        // The second one of the four is the effective ID.
+        let effective = status_of(status, field).and_then(|ids| ids.split_whitespace().nth(1)?.parse().ok());
+        match effective.and_then(|id| proc::id_inside(&format!("{process}/{map}"), id)) {
+            Some(id) => FactValue::one(&id.to_string()),
+            None => FactValue::refused("not in the map"),
+        }
+    })
 }
 
 /// A set in /proc/PID/status, which is written as a hexadecimal mask.
@@ -272,43 +312,13 @@ fn capability_names(mask: u64) -> Vec<String> {
     names
 }
 
-fn mount_value(table: &[u8], on: &str, part: MountPart) -> FactValue {
-    let Some(mount) = mountinfo::mounts(table).rev().find(|mount| mount.is_on(on)) else {
-        return FactValue::refused("not a mount point");
-    };
-    let options = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
-    match part {
-        MountPart::Type => FactValue::one(&mount.filesystem.to_string_lossy()),
-        MountPart::Source => FactValue::one(&mount.source.to_string_lossy()),
-        MountPart::Options => {
-            let all = options(&mount.options).into_iter();
-            FactValue::list(all.chain(options(&mount.super_options.to_string_lossy())).collect())
-        }
-        MountPart::Propagation => {
-            // Without the number of the peer group, which differs on every run.
-            let names = mount.propagation_text();
-            let names = names.split(' ').map(|name| match name.split(':').next().unwrap_or_default() {
-                "master" => "slave".to_owned(),
-                name => name.to_owned(),
-            });
-            FactValue::list(names.collect())
-        }
-    }
-}
-
-/// The type and the numbers of a device file: `c 1:5`. Another file has neither.
-fn device_file(path: &str) -> FactValue {
-    let found = std::fs::symlink_metadata(path).map(|metadata| {
-        let (kind, device) = (metadata.file_type(), metadata.rdev());
-        let letter = if kind.is_char_device() { "c" } else { "b" };
-        let is_device = kind.is_char_device() || kind.is_block_device();
-        is_device.then(|| format!("{letter} {}:{}", major(device), minor(device)))
-    });
-    match found {
-        Ok(Some(numbers)) => FactValue::one(&numbers),
-        Ok(None) => FactValue::refused("no device file"),
-        Err(error) => FactValue::of(Err(error), FactValue::one),
-    }
+/// The addresses on which something listens at a port.
+fn listening_at(process: &str, transport: Transport, port: &str) -> FactValue {
+    let mut found = listening(process, transport, SocketAddr::to_string);
+    let end = format!(":{port}");
+    found.items =
+        found.items.iter().filter_map(|address| address.strip_suffix(&end)).map(str::to_owned).collect();
+    found
 }
 
 /// The sockets that listen, each as `part` of its address. Sockets with one text are named once.
@@ -333,12 +343,12 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::teach::course::data::Relation;
+    use crate::teach::course::data::{ContainerPart, ImagePart, PortFact, Relation, SameFileFact};
 
     #[test]
     fn the_facts_of_this_process_are_those_of_the_kernel() {
         let values = StudentValues::new();
-        let place = Standpoint { subject: None, directory: Path::new("/"), values: &values };
+        let place = Standpoint { subject: None, directory: Path::new("/"), values: &values, shipped: &[] };
         let read = |fact| place.read(&fact).unwrap();
         assert_eq!(read(Fact::Status("Pid".into())).text(), std::process::id().to_string());
         let pid = proc::namespace_link("/proc/self", crate::feature::Feature::Pid).unwrap();
@@ -374,5 +384,66 @@ mod tests {
         assert_eq!(read(Fact::Open("/dev/null".into())).text(), "ok");
         assert_eq!(read(Fact::DeviceFile("/dev/zero".into())).text(), "c 1:5");
         assert_eq!(read(Fact::DeviceFile("/".into())).text(), "no device file");
+    }
+    #[test]
+    fn files_of_the_work_directory_are_told_from_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();
+        write("log", "");
+        write("copy", "");
+        let shipped = [("log", b"".to_vec()), ("copy", b"as it was".to_vec())];
+        let values = StudentValues::new();
+        let place =
+            Standpoint { subject: None, directory: directory.path(), values: &values, shipped: &shipped };
+        let read = |fact| place.read(&fact).unwrap().text();
+        let open = std::fs::File::open(directory.path().join("log")).unwrap();
+        let is_one = |process: String, file: &str| {
+            read(Fact::SameFile(SameFileFact { process, file: file.to_owned() }))
+        };
+        let descriptor = format!("fd/{}", open.as_raw_fd());
+        let inside = format!("root{}", directory.path().join("copy").display());
+        assert_eq!([is_one(descriptor.clone(), "log"), is_one(descriptor, "copy")], ["yes", "no"]);
+        assert_eq!([is_one(inside.clone(), "copy"), is_one(inside, "none")], ["yes", "no"]);
+        assert_eq!(is_one("fd/none".into(), "log"), "ENOENT");
+        let state = |name: &str| read(Fact::Shipped(name.into()));
+        assert_eq!([state("log"), state("copy"), state("other")], ["unchanged", "changed", "no such file"]);
+        let names = |path: &Path| read(Fact::Directory(path.to_string_lossy().into_owned()));
+        assert_eq!(names(directory.path()), "copy log");
+        assert_eq!([names(Path::new("/no/such")), names(Path::new("/dev/null"))], ["ENOENT", "ENOTDIR"]);
+        // A file that has no size is no terminal.
+        assert_eq!(read(Fact::TerminalSize(format!("fd/{}", open.as_raw_fd()))), "ENOTTY");
+    }
+
+    #[test]
+    fn a_column_has_the_values_below_its_heading() {
+        let table = "       key      shmid perms  size  cpid\n  5000001    0   600   4096   12\n 0 1 600 5000001 13\n";
+        assert_eq!(column_of(table, "size").items, ["4096", "5000001"]);
+        assert_eq!(column_of(table, "key").items, ["5000001", "0"]);
+        assert_eq!(column_of(table, "bytes").refused.as_deref(), Some("no such column"));
+        assert_eq!(column_of("key size\n", "size").items, [""; 0]);
+    }
+
+    #[test]
+    fn a_process_without_a_container_has_no_facts_of_one() {
+        let values = StudentValues::new();
+        let place = Standpoint { subject: None, directory: Path::new("/"), values: &values, shipped: &[] };
+        let read = |fact| place.read(&fact).unwrap();
+        for fact in [
+            Fact::Container(ContainerPart::Name),
+            Fact::Container(ContainerPart::Starts),
+            Fact::Image(ImagePart::Layers),
+            Fact::Image(ImagePart::Names),
+            Fact::LayersWith("/etc".into()),
+        ] {
+            assert!(read(fact.clone()).refused.is_some(), "{fact:?}");
+        }
+        // In its own user namespace, the process has the ID that getuid(2) returns.
+        let ids = [IdKind::User, IdKind::Group].map(|kind| read(Fact::OwnId(kind)).text());
+        assert_eq!(ids, [nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string()]);
+        let all = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = all.local_addr().unwrap().port().to_string();
+        let at =
+            |port: &str| Fact::ListeningAt(PortFact { transport: Transport::Tcp, port: port.to_owned() });
+        assert_eq!(read(at(&port)).items, ["0.0.0.0"]);
     }
 }

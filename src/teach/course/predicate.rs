@@ -31,14 +31,16 @@ pub(super) fn holds(
         Predicate::HasNot(item) => !seen.items.contains(&filled(item)),
         Predicate::BeginsWith(start) => {
             let start = filled(start);
-            seen.items.iter().any(|item| item.starts_with(&start))
+            seen.items.iter().any(|item| item.starts_with(&start) && is_whole(item, 0, &start))
         }
         Predicate::EndsWith(end) => {
             let end = filled(end);
-            seen.items.iter().any(|item| item.ends_with(&end))
+            let is_end =
+                |item: &String| item.strip_suffix(&*end).is_some_and(|rest| is_whole(item, rest.len(), &end));
+            seen.items.iter().any(is_end)
         }
-        Predicate::Contains(part) => text.contains(&filled(part)),
-        Predicate::ContainsNot(part) => !text.contains(&filled(part)),
+        Predicate::Contains(part) => contains(&text, &filled(part)),
+        Predicate::ContainsNot(part) => !contains(&text, &filled(part)),
         Predicate::Count(count) => seen.items.len() == *count,
         Predicate::Equals(expected) => compared(expected, |seen, expected| seen == expected),
         Predicate::AtLeast(expected) => compared(expected, |seen, expected| seen >= expected),
@@ -50,6 +52,19 @@ pub(super) fn holds(
             other.is_some_and(|other| other.refused.is_none() && other.items != seen.items)
         }
     }
+}
+
+/// Whether a text has another one in it. A number in it is a whole one: `1024` is not in `10240`.
+fn contains(text: &str, part: &str) -> bool {
+    text.match_indices(part).any(|(at, _)| is_whole(text, at, part))
+}
+
+/// Whether no digit follows a digit at either end of `part`, which is in `text` at this byte.
+fn is_whole(text: &str, at: usize, part: &str) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let (before, after) = (text[..at].as_bytes(), text[at + part.len()..].as_bytes());
+    let part = part.as_bytes();
+    !(is_digit(before.last()) && is_digit(part.first()) || is_digit(part.last()) && is_digit(after.first()))
 }
 
 /// The value that a message names as expected.
@@ -83,6 +98,10 @@ const NO_LIMIT: &str = "9223372036854771712";
 fn number(text: &str) -> Option<f64> {
     match text {
         "max" | "unlimited" | NO_LIMIT => Some(f64::INFINITY),
+        // As /proc/PID/status writes sizes.
+        _ if text.ends_with(" kB") => {
+            text.trim_end_matches(" kB").parse().ok().map(|size: f64| size * 1024.0)
+        }
         _ => text.parse::<f64>().ok().or_else(|| text.parse::<Size>().ok().map(|size| size.0 as f64)),
     }
 }
@@ -105,7 +124,16 @@ mod tests {
         let depth = FactValue::words("4711\t2 1");
         assert!(is("{count: 3}", &depth) && !is("{count: 2}", &depth));
         assert!(is("{is: 4711 2 1}", &depth) && is("{has: '2'}", &depth) && !is("{has: '47'}", &depth));
-        assert!(is("{has_not: '3'}", &depth) && is("{contains: '47'}", &depth));
+        assert!(is("{has_not: '3'}", &depth) && is("{contains: '2 1'}", &depth));
+        // A number in a text is a whole one.
+        assert!(!is("{contains: '47'}", &depth) && !is("{contains: '711 2'}", &depth));
+        assert!(is("{contains_not: '11'}", &depth) && !is("{begins_with: '47'}", &FactValue::one("4711")));
+        assert!(
+            !is("{ends_with: '11'}", &FactValue::one("4711"))
+                && is("{ends_with: '11'}", &FactValue::one("x11"))
+        );
+        let rates = FactValue::lines("8:0 rbps=max wbps=1351006 riops=max\n8:16 wbps=13510061\n");
+        assert!(is("{contains: wbps=1351006}", &rates) && !is("{contains: wbps=135100}", &rates));
         let map = FactValue::lines("         0      12345          1\n");
         assert!(is("{ends_with: ' 1'}", &map) && !is("{ends_with: ' 12345'}", &map));
         assert!(is("{begins_with: '0 '}", &map) && !is("{begins_with: '12345 '}", &map));
@@ -113,6 +141,10 @@ mod tests {
         assert!(is("{equals: '{mib}MiB'}", &limit) && !is("{equals: 49MiB}", &limit));
         assert!(is("{at_most: max}", &limit) && !is("{at_least: max}", &limit));
         assert!(is("{at_least: max}", &FactValue::lines("max\n")));
+        assert!(
+            is("{at_least: 16MiB}", &FactValue::words("16384 kB"))
+                && !is("{at_least: 17MiB}", &FactValue::words("16384 kB"))
+        );
         assert!(!is("{equals: '1'}", &FactValue::lines("none\n")));
         // Without a limit, v1 has a number.
         assert!(is("{at_least: max}", &FactValue::lines("9223372036854771712\n")));

@@ -41,6 +41,18 @@ fn starters(of: &str) -> Vec<Relative> {
     ancestors(of).into_iter().filter(|relative| !shared.contains(&relative.pid)).collect()
 }
 
+/// The PID of the process with this directory in /proc.
+pub(super) fn pid_of(process: &str) -> Option<i32> {
+    let status = file::read_text(format!("{process}/status")).ok()?;
+    field(&status, "Pid").parse().ok()
+}
+
+/// The PIDs of the processes that started it: its parent first.
+pub(super) fn starters_of(process: &str) -> Vec<i32> {
+    let status = file::read_text(format!("{process}/status")).unwrap_or_default();
+    starters(&status).iter().filter_map(|starter| starter.pid.parse().ok()).collect()
+}
+
 /// Of these processes, the one that has all the others as ancestors.
 pub(super) fn innermost(pids: &[i32]) -> Option<i32> {
     pids.iter().copied().find(|pid| {
