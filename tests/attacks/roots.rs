@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::support::{sandbox, text};
+use crate::support::{sample, sandbox, text};
 use crate::{directory, has_usr_alone, of, root, run, said};
 
 /// Acts as another container that shares the directory. It swaps two names as fast as it can.
@@ -104,7 +104,7 @@ fn a_directory_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
         symlink(&outside, &link).unwrap();
         let exchanger = Exchanger::start(place.clone(), link);
         assert!(Exchanger::leads_out(&place, &outside), "no look by a path went outside: nothing was shown");
-        for _ in 0..40 {
+        for _ in sample(4, 0..40) {
             let script = "cat /proc/self/mountinfo; stat -L -c %t:%T /dev/null";
             let output = run(&of(root.path(), "", "pid:\nnet:"), &["sh", "-c", script]);
             let (shown, error) = (text(&output.stdout), text(&output.stderr));
@@ -154,7 +154,7 @@ fn the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment() {
     let exchanger = Exchanger::start(place.clone(), link);
     assert!(Exchanger::leads_out(&place, &outside), "no look by a path went outside: nothing was shown");
     let mut begun = 0;
-    for _ in 0..200 {
+    for _ in sample(4, 0..200) {
         let shown = run(&spec, &["cat", "/proc/self/mountinfo"]);
         if shown.status.success() {
             begun += 1;

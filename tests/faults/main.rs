@@ -28,7 +28,7 @@ use support::{alone, held, sample, skip};
 use tracer::{Site, Traced};
 
 /// The number of starts in a sample for one spec.
-const SAMPLE: usize = 60;
+const SAMPLE: usize = 30;
 
 /// The results.
 #[derive(Debug, Default)]
