@@ -74,6 +74,26 @@ fn versions_and_errors_are_dockers() {
     assert!(refused("POST", "/session", b"").1.contains("DOCKER_BUILDKIT=0"));
 }
 
+/// A client that waits has started the supervisor, which has the lock of the container.
+#[test]
+fn a_created_container_is_removed_though_a_client_waits_for_its_end() {
+    let daemon = RunningDaemon::start();
+    daemon.image("app:1");
+    for condition in ["next-exit", "removed"] {
+        create(&daemon, "?name=web", &script("true"));
+        let mut waiting = daemon.connect();
+        let request = format!(
+            "POST /containers/web/wait?condition={condition} HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n"
+        );
+        waiting.write_all(request.as_bytes()).unwrap();
+        assert_eq!(read_head(&mut waiting).0, 200, "{condition}");
+        assert_eq!(daemon.ask("DELETE", "/containers/web", &Value::Null).0, 204, "{condition}");
+        waiting.shutdown(Shutdown::Write).unwrap();
+        waiting.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(daemon.get("/containers/json?all=1"), json!([]), "{condition}");
+    }
+}
+
 #[test]
 fn a_container_lives_as_on_the_command_line() {
     let daemon = RunningDaemon::start();

@@ -344,8 +344,13 @@ fn remove_files(store: &ContainerStore, id: &Id, explain: Explainer) -> Result<(
     let own = loop {
         match OwnRun::claim(id.as_str(), PAUSE)? {
             Some(own) => break own,
-            // Its supervisor may still wait for its first client, which was killed. When this one has left, it ends.
-            None if Instant::now() < deadline => drop(SupervisorClient::connect(id, Explainer::default())?),
+            // Its supervisor may still wait for the request to start. Other clients may wait there for the end of the command.
+            None if Instant::now() < deadline => {
+                if let Some(mut client) = SupervisorClient::connect(id, Explainer::default())? {
+                    let _ = client.send(&ClientMessage::Remove);
+                    client.await_end(Instant::now() + PAUSE);
+                }
+            }
             None => return Err(refusal::running(id.short(), ContainerStatus::Running)),
         }
     };

@@ -61,6 +61,8 @@ pub enum ClientMessage {
         #[serde(default)]
         keeps: bool,
     },
+    /// End, if the command was never started: the container is going to be removed.
+    Remove,
     /// Send a signal to the command.
     Kill {
         /// Its number.

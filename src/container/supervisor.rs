@@ -218,13 +218,21 @@ impl Supervisor {
         }
     }
 
-    /// Serves clients until one asks for the start. False: all have left, or none has come for so long.
+    /// Serves clients until one asks for the start. False: all have left, none has come for so long, or the container is going
+    /// to be removed.
     fn await_start(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
             let terminal = self.container.record.config.process.terminal;
-            self.control.receive(true, |client, packet| attend::handle_before(client, packet, terminal));
+            let mut is_removed = false;
+            self.control.receive(true, |client, packet| match packet {
+                Packet::Message(ClientMessage::Remove) => is_removed = true,
+                packet => attend::handle_before(client, packet, terminal),
+            });
             self.control.flush();
+            if is_removed {
+                return false;
+            }
             if self.control.clients.iter().any(|client| client.awaited.start) {
                 return true;
             }

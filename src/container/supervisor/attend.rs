@@ -224,7 +224,7 @@ impl<'a> Attended<'a> {
             Packet::Message(ClientMessage::WaitOver { head }) => client.await_end_over(head),
             Packet::Message(ClientMessage::Detach) => drop(note(Noted::Detached)),
             Packet::Message(ClientMessage::Explain) => client.explains = true,
-            Packet::Message(ClientMessage::Connection { .. }) => {}
+            Packet::Message(ClientMessage::Connection { .. } | ClientMessage::Remove) => {}
             Packet::Message(ClientMessage::Kill { signal }) => match send_signal(signal) {
                 Ok(()) if client.explains && signal != libc::SIGKILL && is_dropped(signal) => {
                     client.send(&SupervisorMessage::Dropped { signal });
@@ -435,7 +435,10 @@ pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, Cli
         }
         // A connection is taken where the packets are read.
         Packet::Message(
-            ClientMessage::Detach | ClientMessage::Resize { .. } | ClientMessage::Connection { .. },
+            ClientMessage::Detach
+            | ClientMessage::Remove
+            | ClientMessage::Resize { .. }
+            | ClientMessage::Connection { .. },
         )
         | Packet::Data(..) => {}
     }
