@@ -93,6 +93,10 @@ pub(super) fn about(process: &str, part: ContainerPart) -> FactValue {
             None => FactValue::refused("no name"),
         },
         ContainerPart::Starts => FactValue::one(&kept.starts().to_string()),
+        ContainerPart::Request => match kept.record.client {
+            Some(request) => FactValue::one(&request.to_string()),
+            None => FactValue::refused("no request"),
+        },
     }
 }
 

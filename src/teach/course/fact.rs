@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::container;
-use super::data::{Fact, IdKind, MountSet, Predicate, SpecFact, Transport};
+use super::data::{Fact, MountSet, OwnIdKind, Predicate, SpecFact, Transport};
 use super::seed::{StudentValues, fill};
 use super::{files, mounts, relatives};
 use crate::error::Result;
@@ -270,10 +270,10 @@ pub(super) fn column_of(content: &str, name: &str) -> FactValue {
 }
 
 /// The ID that a process has in its own user namespace. What its map does not have is shown there as the overflow ID.
-fn own_id(process: &str, kind: IdKind) -> FactValue {
+fn own_id(process: &str, kind: OwnIdKind) -> FactValue {
     let (field, map) = match kind {
-        IdKind::User => ("Uid", "uid_map"),
-        IdKind::Group => ("Gid", "gid_map"),
+        OwnIdKind::User => ("Uid", "uid_map"),
+        OwnIdKind::Group => ("Gid", "gid_map"),
     };
     FactValue::of(file::read_text(format!("{process}/status")), |status| {
         // The second one of the four is the effective ID.
@@ -438,7 +438,7 @@ mod tests {
             assert!(read(fact.clone()).refused.is_some(), "{fact:?}");
         }
         // In its own user namespace, the process has the ID that getuid(2) returns.
-        let ids = [IdKind::User, IdKind::Group].map(|kind| read(Fact::OwnId(kind)).text());
+        let ids = [OwnIdKind::User, OwnIdKind::Group].map(|kind| read(Fact::OwnId(kind)).text());
         assert_eq!(ids, [nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string()]);
         let all = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
         let port = all.local_addr().unwrap().port().to_string();

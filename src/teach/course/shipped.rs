@@ -46,7 +46,7 @@ lessons! {
     ];
 
     "05-root" ["en" "zh"] [
-        "jail/jail.c" "jail/nothing.c" "jail/old.c" "jail/solution.c" "new-root/make-root.sh" "table/measure.sh"
+        "jail/jail.c" "jail/nothing.c" "jail/old.c" "jail/sleep.c" "jail/solution.c" "new-root/make-root.sh" "table/measure.sh"
     ];
 
     "06-uts" ["en" "zh"] ["node-c/node.c" "node-c/short.c" "node-c/solution.c"];

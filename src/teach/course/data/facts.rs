@@ -73,7 +73,7 @@ pub enum Fact {
     /// The values of one column of a file with a heading, read by a process in the same namespaces.
     Column(ColumnFact),
     /// The user or group ID that it has in its own user namespace.
-    OwnId(IdKind),
+    OwnId(OwnIdKind),
     /// The rows and the columns of the terminal that this link in `/proc/PID` leads to: `fd/0`.
     TerminalSize(String),
     /// The addresses on which something listens at one port, in its network namespace.
@@ -88,6 +88,8 @@ pub enum ContainerPart {
     Name,
     /// How often it was started since it was created.
     Starts,
+    /// The request to the daemon that created it, as JSON. A container of `sandbox run` has none.
+    Request,
 }
 
 /// What is known about an image.
@@ -134,7 +136,7 @@ pub struct ColumnFact {
 /// Which ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum IdKind {
+pub enum OwnIdKind {
     /// The effective user ID.
     User,
     /// The effective group ID.
@@ -266,6 +268,7 @@ impl Fact {
             Fact::Starters(path) => format!("/proc/*/status, PPid; /proc/STARTER/{}", filled(path)),
             Fact::Spec(spec) => format!("{}, {}", spec.file, spec.key),
             Fact::Container(ContainerPart::Name) => "HOME/containers/ID/state.json, HOME/names/*".to_owned(),
+            Fact::Container(ContainerPart::Request) => "HOME/containers/ID/config.json, client".to_owned(),
             Fact::Container(ContainerPart::Starts) => "HOME/events".to_owned(),
             Fact::Image(ImagePart::Layers) => "RUN/ID/config.json".to_owned(),
             Fact::Image(_) => "RUN/ID/config.json, HOME/images".to_owned(),
@@ -275,8 +278,8 @@ impl Fact {
             Fact::Shipped(file) => file.clone(),
             Fact::Directory(path) => process(&format!("root{}", filled(path))),
             Fact::Column(column) => format!("{}, {}", filled(&column.file), column.name),
-            Fact::OwnId(IdKind::User) => format!("{}, {}", process("status, Uid"), process("uid_map")),
-            Fact::OwnId(IdKind::Group) => format!("{}, {}", process("status, Gid"), process("gid_map")),
+            Fact::OwnId(OwnIdKind::User) => format!("{}, {}", process("status, Uid"), process("uid_map")),
+            Fact::OwnId(OwnIdKind::Group) => format!("{}, {}", process("status, Gid"), process("gid_map")),
             Fact::TerminalSize(path) => format!("ioctl(<{}>, TIOCGWINSZ)", process(&filled(path))),
         }
     }
