@@ -527,6 +527,28 @@ fn a_copy_replaces_no_other_kind_and_keeps_the_target() {
     }
 }
 
+/// The kernel's filesystems are in the running container only. Some of their files cannot be read, and some have no end.
+#[test]
+fn the_whole_root_is_copied_without_the_filesystems_of_the_kernel() {
+    let home = KeptHome::new();
+    container(&home, "cd /; echo inside > file");
+    for state in ["running", "stopped"] {
+        let output = home.run(&["cp", "box:/", "-"]);
+        assert!(output.status.success(), "{state}: {}", text(&output.stderr));
+        let files = entries(&output.stdout);
+        let names: Vec<&str> = files.keys().map(|name| name.trim_start_matches('/')).collect();
+        assert!(names.contains(&"file"), "{state}: {names:?}");
+        let is_kernels = |name: &&&str| ["proc/", "sys/", "dev/"].iter().any(|of| name.starts_with(of));
+        assert_eq!(names.iter().find(is_kernels), None, "{state}");
+        if state == "running" {
+            // What is asked for by its own path is copied.
+            let own = entries(&home.run(&["cp", "box:/proc/sys/kernel", "-"]).stdout);
+            assert!(own.len() > 1, "{own:?}");
+            home.out(&["stop", "-t", "0", "box"]);
+        }
+    }
+}
+
 /// What a mount of a stopped container hides is not where the container will look.
 #[test]
 fn nothing_is_copied_below_a_mount_of_a_stopped_container() {

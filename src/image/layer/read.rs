@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use rustix::fs::{Dir, FileType, OFlags, Stat, fstat, major, minor, readlinkat};
 use rustix::io::Errno;
 
@@ -209,6 +210,13 @@ impl FoundFile<'_> {
     fn is_directory(&self) -> bool {
         type_of(&self.stat) == FileType::Directory
     }
+
+    /// Whether it is a directory of a filesystem that the kernel makes in each container: /proc, /sys, /dev.
+    fn is_of_kernel(&self) -> bool {
+        let kinds = [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
+        self.path.as_bytes() == b"dev"
+            || fstatfs(&self.file).is_ok_and(|about| kinds.contains(&about.filesystem_type()))
+    }
 }
 
 impl<'l> OpenLayers<'l> {
@@ -259,12 +267,14 @@ impl<'l> OpenLayers<'l> {
         mut visit: impl FnMut(&FoundFile<'l>) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
         let mut left = vec![start.clone()];
+        let mut device = None;
         while let Some(path) = left.pop() {
             let found = self.find(&path, marks).map_err(|errno| failed(path.as_bytes(), errno))?;
             // A running container may have removed it meanwhile.
             let Some(found) = found else { continue };
             visit(&found)?;
-            if found.is_directory() {
+            let device = *device.get_or_insert(found.stat.st_dev);
+            if found.is_directory() && !(found.stat.st_dev != device && found.is_of_kernel()) {
                 let names = self.names(&path).map_err(|errno| failed(path.as_bytes(), errno))?;
                 left.extend(names.iter().rev().map(|name| path.join(name)));
             }
