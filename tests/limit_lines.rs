@@ -2,16 +2,20 @@
 //!
 //! Of this kind: every card of the five controllers, with the files of cgroup v1 and of cgroup v2, as root and as the
 //! owner of a cgroup. What a shell prints has another form than the evidence, so each card has its form below; numbers
-//! are compared by relation.
+//! are compared by relation. The lines leave no cgroup, and change no limit of a container that runs at the same time.
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use regex_lite::Regex;
 use serde_json::Value;
-use support::limits::{left, possible};
-use support::{alone, binary, sample, stdout, text};
+use support::background::Background;
+use support::limits::{group, left, possible};
+use support::{alone, becomes, binary, child_named, sample, sandbox, stdout, text};
 
 /// What the lines print in a shell. `{n}` is a number that is compared below.
 const FORMS: &[(&str, &str, &str)] = &[
@@ -40,7 +44,7 @@ const FORMS: &[(&str, &str, &str)] = &[
 ];
 
 /// Runs the lines in a shell. Returns what they print, without what the shell says about killed jobs.
-fn run_in_a_shell(lines: &[&str]) -> String {
+fn run_in_a_shell(lines: &[String]) -> String {
     let script = format!("exec 2>&1\n{}", lines.join("\n"));
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}:/usr/sbin:/sbin", binary().parent().unwrap().display());
@@ -57,48 +61,110 @@ fn run_in_a_shell(lines: &[&str]) -> String {
     lines.join("\n")
 }
 
+/// The cards of a feature: the name of each, and its lines for a shell.
+fn cards(feature: &str) -> Vec<(String, Vec<String>)> {
+    let cards: Value = serde_json::from_str(&stdout(&[feature, "--format", "json"])).unwrap();
+    let lines = |card: &Value| {
+        let lines: Vec<String> = serde_json::from_value(card["repeat"].clone()).unwrap();
+        assert_eq!(lines.is_empty(), card["outcome"].is_object(), "{card:#}");
+        (card["name"].as_str().unwrap().to_owned(), lines)
+    };
+    let cards = cards.as_array().unwrap().iter().map(lines);
+    cards.filter(|(_, lines)| !lines.is_empty()).collect()
+}
+
+/// Runs the lines of a card in a shell, and compares what they print.
+fn repeat(feature: &str, name: &str, lines: &[String]) {
+    for line in lines {
+        assert!(line.len() <= 77 || line.contains("/sys/fs/cgroup"), "{} columns: {line}", line.len());
+    }
+    let output = run_in_a_shell(lines);
+    let form = FORMS.iter().find(|(of, card, _)| (*of, *card) == (feature, name)).unwrap().2;
+    let found = Regex::new(&form.replace("{n}", r"(\d+)")).unwrap();
+    let found = found.captures(&output);
+    let found = found.unwrap_or_else(|| panic!("{feature} {name}:\n{}\ngives\n{output}", lines.join("\n")));
+    let numbers: Vec<f64> =
+        found.iter().skip(1).flatten().filter_map(|number| number.as_str().parse().ok()).collect();
+    let holds = match (feature, name) {
+        // cgroup v1 shows the largest usage; cgroup v2 counts how often the limit was reached.
+        ("memory", "cache") => numbers[0] > 0.0 && numbers[0] <= 33_554_432.0,
+        ("memory", "meminfo") => numbers[0] == numbers[1],
+        // The second process starts a moment later than the first.
+        ("cpu", "weight") => (2.0..=4.0).contains(&(numbers[1] / numbers[0])),
+        ("cpu", "alone") => numbers[1] >= 2.0 * numbers[0],
+        ("cpu", "quota") => numbers[0] <= 30.0 && numbers[1] > 0.0,
+        ("cpu", "cpuset") => found[1] == found[2],
+        ("blkio", "direct") => numbers[0] >= 2.0,
+        ("blkio", "buffered") => numbers[0] < 2.0,
+        ("blkio", "iops") => numbers[0] >= 1.0,
+        ("blkio", "counters") => numbers[0] >= 1_048_576.0 && numbers[1] >= 16.0,
+        ("pids", "bomb") => numbers[0] > 0.0,
+        _ => true,
+    };
+    assert!(holds, "{feature} {name}: {numbers:?}\n{}\ngives\n{output}", lines.join("\n"));
+}
+
 fn repeats(test: &str, feature: &str) {
     let _alone = alone();
     if !possible(test).contains(&feature) {
         return;
     }
-    let cards: Value = serde_json::from_str(&stdout(&[feature, "--format", "json"])).unwrap();
-    for card in sample(2, cards.as_array().unwrap()) {
-        let name = card["name"].as_str().unwrap();
-        let lines: Vec<&str> = card["repeat"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        assert_eq!(lines.is_empty(), card["outcome"].is_object(), "{card:#}");
-        if lines.is_empty() {
+    for (name, lines) in sample(2, cards(feature)) {
+        repeat(feature, &name, &lines);
+        assert_eq!(left(), Vec::<PathBuf>::new(), "{feature} {name}");
+    }
+}
+
+/// A container with a limit of each feature that is possible here, and a command that says which of its cgroups to look at.
+const LIMITS: [(&str, [&str; 2], &[&str]); 5] = [
+    ("memory", ["--limit", "64MiB"], &["memory"]),
+    ("cpu", ["--cpus", "0.5"], &["cpu"]),
+    ("blkio", ["--weight", "200"], &["blkio"]),
+    ("devices", ["--deny", "/dev/full rw"], &["devices"]),
+    ("pids", ["--max", "50"], &["pids"]),
+];
+
+/// The cgroups below the parent of a container's cgroup, and the limits of that parent.
+fn limits_of_parent(pid: u32, controllers: &[&str]) -> BTreeMap<PathBuf, String> {
+    let is_limit = |name: &str| {
+        let ends = ["limit_in_bytes", "quota_us", ".shares", ".weight", ".cpus", ".max", "_device", ".list"];
+        ends.iter().any(|end| name.ends_with(end)) && !name.starts_with("memory.kmem")
+    };
+    let parents = controllers.iter().map(|controller| group(pid, controller).parent().unwrap().to_owned());
+    let entries = parents.flat_map(|parent| fs::read_dir(parent).unwrap()).map(Result::unwrap);
+    let found = entries.filter_map(|entry| {
+        let is_cgroup = entry.file_type().unwrap().is_dir();
+        let content = if is_cgroup { String::new() } else { fs::read_to_string(entry.path()).ok()? };
+        (is_cgroup || is_limit(entry.file_name().to_str()?)).then(|| (entry.path(), content))
+    });
+    found.collect()
+}
+
+/// Audited: these lines once wrote to the cgroup that is the parent of all containers. They could not remove it while one of them ran,
+/// so the limit stayed, and no container could fork any more.
+#[test]
+fn a_container_that_runs_at_the_same_time_keeps_its_limits() {
+    let _alone = alone();
+    let possible = possible("a_container_that_runs_at_the_same_time_keeps_its_limits");
+    for (feature, flags, controllers) in LIMITS {
+        if !possible.contains(&feature) {
             continue;
         }
-        for line in &lines {
-            assert!(line.len() <= 77 || line.contains("/sys/fs/cgroup"), "{} columns: {line}", line.len());
+        let cards = cards(feature);
+        let container = Background::quiet(&mut sandbox(
+            &[&[feature, "-q"], &flags[..], &["--", "sleep", "600"]].concat(),
+        ));
+        let pid = child_named(container.id(), "sleep");
+        becomes(pid, "sleep");
+        let before = limits_of_parent(pid, controllers);
+        assert!(before.len() > 1, "{before:?}");
+        for (name, lines) in cards {
+            repeat(feature, &name, &lines);
+            assert_eq!(limits_of_parent(pid, controllers), before, "{feature} {name}");
         }
-        let output = run_in_a_shell(&lines);
-        let form = FORMS.iter().find(|(of, card, _)| (*of, *card) == (feature, name)).unwrap().2;
-        let found = Regex::new(&form.replace("{n}", r"(\d+)")).unwrap();
-        let found = found.captures(&output);
-        let found =
-            found.unwrap_or_else(|| panic!("{feature} {name}:\n{}\ngives\n{output}", lines.join("\n")));
-        let numbers: Vec<f64> =
-            found.iter().skip(1).flatten().filter_map(|number| number.as_str().parse().ok()).collect();
-        let holds = match (feature, name) {
-            // cgroup v1 shows the largest usage; cgroup v2 counts how often the limit was reached.
-            ("memory", "cache") => numbers[0] > 0.0 && numbers[0] <= 33_554_432.0,
-            ("memory", "meminfo") => numbers[0] == numbers[1],
-            // The second process starts a moment later than the first.
-            ("cpu", "weight") => (2.0..=4.0).contains(&(numbers[1] / numbers[0])),
-            ("cpu", "alone") => numbers[1] >= 2.0 * numbers[0],
-            ("cpu", "quota") => numbers[0] <= 30.0 && numbers[1] > 0.0,
-            ("cpu", "cpuset") => found[1] == found[2],
-            ("blkio", "direct") => numbers[0] >= 2.0,
-            ("blkio", "buffered") => numbers[0] < 2.0,
-            ("blkio", "iops") => numbers[0] >= 1.0,
-            ("blkio", "counters") => numbers[0] >= 1_048_576.0 && numbers[1] >= 16.0,
-            ("pids", "bomb") => numbers[0] > 0.0,
-            _ => true,
-        };
-        assert!(holds, "{feature} {name}: {numbers:?}\n{}\ngives\n{output}", lines.join("\n"));
-        assert_eq!(left(), Vec::<std::path::PathBuf>::new(), "{feature} {name}");
+        drop(container);
+        stdout(&["gc"]);
+        assert_eq!(left(), Vec::<PathBuf>::new(), "{feature}");
     }
 }
 

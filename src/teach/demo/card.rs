@@ -51,10 +51,10 @@ pub struct Card {
     pub plots: Vec<Plot>,
 }
 
-/// The cgroup that the lines for a shell make.
+/// Where the lines for a shell make a cgroup.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CgroupOfLines {
-    /// Its directory.
+    /// The directory of sandbox's cgroups, which becomes its parent.
     pub(super) directory: PathBuf,
     /// The version of its interface.
     pub(super) version: Version,
@@ -143,7 +143,7 @@ impl Card {
         self
     }
 
-    /// Has the lines make a cgroup where the one of the card was: in place of the directory of sandbox's cgroups.
+    /// Has the lines make a cgroup where the one of the card was: below the directory of sandbox's cgroups.
     pub(super) fn in_cgroup(mut self, cgroup: &ProcessCgroup) -> Card {
         let directory = cgroup.directory().parent().unwrap_or(cgroup.directory()).to_owned();
         let controller = cgroup.controller_name();

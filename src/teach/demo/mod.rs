@@ -44,7 +44,7 @@ use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::DemoCall;
-use crate::text::{text_if_any, text_with};
+use crate::text::{text, text_if_any, text_with};
 use crate::value::nearest::nearest;
 use crate::value::shell::quote;
 use crate::value::units::Size;
@@ -136,7 +136,8 @@ pub const AS_ORDINARY_USER: &str = "setpriv --reuid=1000 --regid=1000 --clear-gr
 
 /// The lines with which a user repeats a card in a shell, with root and without. Their message is
 /// `FEATURE.card.NAME.repeat`, or for a cgroup `.repeat.v1` and `.repeat.v2` where they differ. `{make}` in it becomes
-/// the lines that make this cgroup. `{as}` in it becomes an ordinary user if the caller is root, and `{SYS_unshare}` is the
+/// the lines that make a cgroup, and `{remove}` those that remove it: one below the directory of sandbox's cgroups, because a
+/// limit of that directory itself would limit every container. `{as}` in it becomes an ordinary user if the caller is root, and `{SYS_unshare}` is the
 /// number of unshare(2) on this architecture, for syscall(2). The card can have further values for its lines.
 fn repeat(card: &Card, host: &Host) -> Vec<String> {
     let key = format!("{}.card.{}.repeat", card.feature, card.name);
@@ -147,7 +148,8 @@ fn repeat(card: &Card, host: &Host) -> Vec<String> {
             Version::V2 => (format!("{key}.v2"), "limits.repeat.v2"),
         };
         let make = text_with(make, &[("group", &*quote(directory)), ("controller", controller)]);
-        lines = text_if_any(&of_version).unwrap_or(lines).replace("{make}", &make);
+        let lines_of_version = text_if_any(&of_version).unwrap_or(lines);
+        lines = lines_of_version.replace("{make}", &make).replace("{remove}", &text("limits.repeat.remove"));
     }
     let ordinary = if host.privileged { AS_ORDINARY_USER } else { "" };
     let number = libc::SYS_unshare.to_string();
