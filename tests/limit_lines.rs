@@ -115,23 +115,22 @@ fn repeats(test: &str, feature: &str) {
     }
 }
 
-/// A container with a limit of each feature that is possible here, and a command that says which of its cgroups to look at.
-const LIMITS: [(&str, [&str; 2], &[&str]); 5] = [
-    ("memory", ["--limit", "64MiB"], &["memory"]),
-    ("cpu", ["--cpus", "0.5"], &["cpu"]),
-    ("blkio", ["--weight", "200"], &["blkio"]),
-    ("devices", ["--deny", "/dev/full rw"], &["devices"]),
-    ("pids", ["--max", "50"], &["pids"]),
+/// Each feature, and the flags that give a container a limit of it.
+const LIMITS: [(&str, [&str; 2]); 5] = [
+    ("memory", ["--limit", "64MiB"]),
+    ("cpu", ["--cpus", "0.5"]),
+    ("blkio", ["--weight", "200"]),
+    ("devices", ["--deny", "/dev/full rw"]),
+    ("pids", ["--max", "50"]),
 ];
 
 /// The cgroups below the parent of a container's cgroup, and the limits of that parent.
-fn limits_of_parent(pid: u32, controllers: &[&str]) -> BTreeMap<PathBuf, String> {
+fn limits_of_parent(pid: u32, controller: &str) -> BTreeMap<PathBuf, String> {
     let is_limit = |name: &str| {
         let ends = ["limit_in_bytes", "quota_us", ".shares", ".weight", ".cpus", ".max", "_device", ".list"];
         ends.iter().any(|end| name.ends_with(end)) && !name.starts_with("memory.kmem")
     };
-    let parents = controllers.iter().map(|controller| group(pid, controller).parent().unwrap().to_owned());
-    let entries = parents.flat_map(|parent| fs::read_dir(parent).unwrap()).map(Result::unwrap);
+    let entries = fs::read_dir(group(pid, controller).parent().unwrap()).unwrap().map(Result::unwrap);
     let found = entries.filter_map(|entry| {
         let is_cgroup = entry.file_type().unwrap().is_dir();
         let content = if is_cgroup { String::new() } else { fs::read_to_string(entry.path()).ok()? };
@@ -146,7 +145,7 @@ fn limits_of_parent(pid: u32, controllers: &[&str]) -> BTreeMap<PathBuf, String>
 fn a_container_that_runs_at_the_same_time_keeps_its_limits() {
     let _alone = alone();
     let possible = possible("a_container_that_runs_at_the_same_time_keeps_its_limits");
-    for (feature, flags, controllers) in LIMITS {
+    for (feature, flags) in LIMITS {
         if !possible.contains(&feature) {
             continue;
         }
@@ -156,11 +155,14 @@ fn a_container_that_runs_at_the_same_time_keeps_its_limits() {
         ));
         let pid = child_named(container.id(), "sleep");
         becomes(pid, "sleep");
-        let before = limits_of_parent(pid, controllers);
+        let before = limits_of_parent(pid, feature);
         assert!(before.len() > 1, "{before:?}");
         for (name, lines) in cards {
             repeat(feature, &name, &lines);
-            assert_eq!(limits_of_parent(pid, controllers), before, "{feature} {name}");
+            let mut after = limits_of_parent(pid, feature);
+            // With a further controller, the cgroup v2 parent has further files.
+            after.retain(|path, _| before.contains_key(path) || path.is_dir());
+            assert_eq!(after, before, "{feature} {name}");
         }
         drop(container);
         stdout(&["gc"]);
