@@ -2,8 +2,8 @@
 //! advised command was executed.
 //!
 //! Inputs of this kind: namespaces held by a process, a descriptor and a mount · mounts, also two on one path · devices,
-//! nf_tables tables · System V objects, POSIX queues, /dev/shm · cgroups · the host name · processes and files of
-//! `sandbox` · names with control characters and bytes that are not UTF-8 · processes that end meanwhile · a ledger that
+//! nf_tables tables · System V objects, POSIX queues, /dev/shm · cgroups · the hostname · processes and files of
+//! `sandbox` · processes that SIGTERM does not end · containers, volumes and images · names with control characters and bytes that are not UTF-8 · processes that end meanwhile · a ledger that
 //! is missing, damaged, of a later version, of another namespace, or no ledger.
 
 mod support;
@@ -51,7 +51,9 @@ fn in_world(script: &str) -> Output {
             "--propagation",
             "private",
         ])
-        .args(["--kill-child", "timeout", "100", "bash", "-c", &format!("{begin}\n{FUNCTIONS}\n{script}")])
+        // bash is process 1, because timeout(1) does not reap orphans.
+        .args(["--kill-child", "bash", "-c", r#"timeout 100 bash -c "$1"; exit $?"#, "init"])
+        .arg(format!("{begin}\n{FUNCTIONS}\n{script}"))
         .env("S", binary())
         .env("NO_COLOR", "1")
         .current_dir(directory.path())
@@ -164,7 +166,7 @@ fn each_kind_is_reported_with_its_holder_and_gone_after_the_advised_command() {
     reported(
         &all,
         "name",
-        &["\nCHANGED\nhost name and domain name\n  host name\n", "is       box-ledger", "restore  hostname "],
+        &["\nCHANGED\nhostname and domain name\n  hostname\n", "is       box-ledger", "restore  hostname "],
     );
     reported(
         &all,
@@ -181,6 +183,90 @@ fn each_kind_is_reported_with_its_holder_and_gone_after_the_advised_command() {
     // No command has removed what the killed one has left, not even the ledger itself.
     let killed = &all["killed"];
     assert!(killed.contains("1 new, 0 changed") && killed.contains("remove   sandbox gc\n"), "{killed}");
+    for body in all.values() {
+        fits(body, 80, 200);
+    }
+}
+
+/// Audited: `kill` was advised for process 1 of a PID namespace, which does not get SIGTERM, and `sandbox gc` for a
+/// container that runs.
+#[test]
+fn the_advised_command_ends_what_sigterm_does_not_end() {
+    let _alone = alone();
+    let all = sections(
+        r#"
+        hide_cgroups; export SANDBOX_HOME=$PWD/home
+        # Each advised command that ends something, once. The last one can find that all is gone.
+        advise() { grep -a "^    remove" out | sed 's/^    remove *//' | sort -u > commands; cat commands
+            while read -r command; do eval "${command/#sandbox/$S}" > /dev/null 2>&1 || :; done < commands; }
+        gone() { wait_for '"$S" ledger diff before > left'; report "$1-gone"; }
+        "$S" ledger start before > /dev/null
+
+        "$S" pid -q -- sleep 100 & wait_for "pgrep -P $! -x sleep > child"
+        report first > out; cat out; advise; gone first
+        "$S" pid -q --init -- sleep 100 & wait_for "pgrep -x sleep > child"
+        report init > out; cat out; advise; gone init
+        "$S" pid -q -- sh -c 'trap "exit 3" TERM; while :; do sleep 0.1; done' & wait_for "pgrep -P $! -x sh > child"
+        wait_for "grep -q 'SigCgt.*[4-7c-f]...$' /proc/$(cat child)/status"
+        report handler > out; cat out; advise; gone handler
+        "$S" uts -q -- env --ignore-signal=TERM sleep 100 & wait_for "pgrep -P $! -x sleep > child"
+        report ignores > out; cat out; advise; gone ignores
+        unshare --uts sleep 100 & wait_for "differs $! uts"; kill -STOP $!
+        report stopped > out; cat out; advise; gone stopped
+        exit 0
+        "#,
+    );
+    reported(&all, "first", &["remove   kill -KILL "]);
+    reported(&all, "init", &["remove   kill "]);
+    reported(&all, "handler", &["remove   kill "]);
+    reported(&all, "ignores", &["remove   kill -KILL "]);
+    reported(&all, "stopped", &["remove   kill -KILL "]);
+    assert!(!all["init"].contains("-KILL") && !all["handler"].contains("-KILL"), "{all:?}");
+}
+
+/// What stays when no process runs was not in the ledger.
+#[cfg(feature = "images")]
+#[test]
+fn containers_volumes_and_images_are_reported_and_gone_after_the_advised_command() {
+    let _alone = alone();
+    let all = sections(
+        r#"
+        hide_cgroups; export SANDBOX_HOME=$PWD/home
+        gone() { wait_for '"$S" ledger diff before > left'; report "$1-gone"; }
+        "$S" image from-host lab sleep true > /dev/null
+        "$S" ledger start before > /dev/null
+
+        "$S" run -d --network none --name runs lab sleep 100 > /dev/null
+        report runs > out; cat out
+        grep -a "^    remove" out | sort -u > removes
+        eval "$(advised < out | sed "s|^sandbox|$S|")" > /dev/null; gone runs
+        "$S" run -d --network none --name other lab sleep 100 > /dev/null
+        SANDBOX_HOME=$PWD/elsewhere report elsewhere > out; cat out
+        eval "$(advised < out | sed "s|^sandbox|$S|")" > /dev/null; gone elsewhere
+        "$S" create --network none --name waits lab sleep 100 > /dev/null
+        report created > out; cat out; eval "$(advised < out | sed "s|^sandbox|$S|")" > /dev/null; gone created
+        "$S" volume create data > /dev/null
+        report volume > out; cat out; eval "$(advised < out | sed "s|^sandbox|$S|")" > /dev/null; gone volume
+        "$S" daemon start > /dev/null 2>&1
+        report daemon > out; cat out; eval "$(advised < out | sed "s|^sandbox|$S|")" > /dev/null; gone daemon
+        "$S" tag lab second
+        report image > out; cat out; eval "$(advised < out | sed "s|^sandbox|$S|")" > /dev/null; gone image
+        echo "== removes"; cat removes
+        exit 0
+        "#,
+    );
+    reported(
+        &all,
+        "runs",
+        &["\ncontainers that stay\n  runs   [made", "held by  sandbox ", "sandbox inspect runs"],
+    );
+    assert_eq!(all["removes"], "    remove   sandbox rm -f runs\n");
+    reported(&all, "elsewhere", &["/home rm -f "]);
+    reported(&all, "created", &["\ncontainers that stay\n  waits   [made", "remove   sandbox rm -f waits\n"]);
+    reported(&all, "volume", &["\nvolumes\n  data   [made", "remove   sandbox volume rm data\n"]);
+    #[cfg(feature = "daemon")]
+    reported(&all, "daemon", &["/run/sandbox/daemon-", "held by  sandbox ", "remove   kill "]);
+    reported(&all, "image", &["\nimages\n  second:latest   [made", "remove   sandbox rmi second:latest\n"]);
     for body in all.values() {
         fits(body, 80, 200);
     }
@@ -372,7 +458,7 @@ fn a_ledger_that_cannot_be_used_is_an_error_that_says_what_to_do() {
         ("", "EOF while parsing"),
         ("{\"format\":1", "EOF while parsing"),
         ("{\"format\":1}", "missing field"),
-        (&*good.replacen("\"format\":1", "\"format\":2", 1), "It has format 2. This sandbox knows format 1."),
+        (&*good.replacen("\"format\":2", "\"format\":3", 1), "It has format 3. This sandbox knows format 2."),
         (&*good.replacen("\"boot\":\"", "\"boot\":\"x", 1), "The machine was started again"),
         (&*good.replacen("\"net\":\"net:[", "\"net\":\"net:[1", 1), "another net namespace"),
     ] {

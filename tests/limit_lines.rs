@@ -73,8 +73,8 @@ fn cards(feature: &str) -> Vec<(String, Vec<String>)> {
     cards.filter(|(_, lines)| !lines.is_empty()).collect()
 }
 
-/// Runs the lines of a card in a shell, and compares what they print.
-fn repeat(feature: &str, name: &str, lines: &[String]) {
+/// Runs the lines of a card in a shell. Returns what they print, and the parts of it that the form of the card names.
+fn run_lines(feature: &str, name: &str, lines: &[String]) -> (String, Vec<String>) {
     for line in lines {
         assert!(line.len() <= 77 || line.contains("/sys/fs/cgroup"), "{} columns: {line}", line.len());
     }
@@ -83,8 +83,14 @@ fn repeat(feature: &str, name: &str, lines: &[String]) {
     let found = Regex::new(&form.replace("{n}", r"(\d+)")).unwrap();
     let found = found.captures(&output);
     let found = found.unwrap_or_else(|| panic!("{feature} {name}:\n{}\ngives\n{output}", lines.join("\n")));
-    let numbers: Vec<f64> =
-        found.iter().skip(1).flatten().filter_map(|number| number.as_str().parse().ok()).collect();
+    let parts = found.iter().skip(1).flatten().map(|part| part.as_str().to_owned()).collect();
+    (output, parts)
+}
+
+/// Runs the lines of a card in a shell, and compares the numbers that they print.
+fn repeat(feature: &str, name: &str, lines: &[String]) {
+    let (output, parts) = run_lines(feature, name, lines);
+    let numbers: Vec<f64> = parts.iter().filter_map(|part| part.parse().ok()).collect();
     let holds = match (feature, name) {
         // cgroup v1 shows the largest usage; cgroup v2 counts how often the limit was reached.
         ("memory", "cache") => numbers[0] > 0.0 && numbers[0] <= 33_554_432.0,
@@ -93,7 +99,7 @@ fn repeat(feature: &str, name: &str, lines: &[String]) {
         ("cpu", "weight") => (2.0..=4.0).contains(&(numbers[1] / numbers[0])),
         ("cpu", "alone") => numbers[1] >= 2.0 * numbers[0],
         ("cpu", "quota") => numbers[0] <= 30.0 && numbers[1] > 0.0,
-        ("cpu", "cpuset") => found[1] == found[2],
+        ("cpu", "cpuset") => parts[0] == parts[1],
         ("blkio", "direct") => numbers[0] >= 2.0,
         ("blkio", "buffered") => numbers[0] < 2.0,
         ("blkio", "iops") => numbers[0] >= 1.0,
@@ -158,7 +164,7 @@ fn a_container_that_runs_at_the_same_time_keeps_its_limits() {
         let before = limits_of_parent(pid, feature);
         assert!(before.len() > 1, "{before:?}");
         for (name, lines) in cards {
-            repeat(feature, &name, &lines);
+            run_lines(feature, &name, &lines);
             let mut after = limits_of_parent(pid, feature);
             // With a further controller, the cgroup v2 parent has further files.
             after.retain(|path, _| before.contains_key(path) || path.is_dir());

@@ -10,6 +10,7 @@
 //! was left by a process that was killed, and is removed.
 
 mod files;
+mod look;
 mod repair;
 
 use std::ffi::OsString;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::paint;
 use crate::teach::ledger::{Ledger, LedgerDifference, NewThing, ThingKind};
 use crate::text::{text, text_with, wrap};
@@ -51,7 +53,7 @@ pub fn difference(difference: &LedgerDifference, explains: bool) -> String {
     let mut last = None;
     for thing in &difference.gone {
         heading(&mut out, "ledger.gone", &mut last, thing.kind, explains);
-        let _ = writeln!(out, "  {}", thing.name);
+        name(&mut out, &thing.name, String::new());
         field(&mut out, "ledger.was", &thing.was);
     }
     if explains {
@@ -111,8 +113,7 @@ fn things(out: &mut String, part: &str, things: &[NewThing], explains: bool) {
     for thing in things {
         heading(out, part, &mut last, thing.kind, explains);
         let about = &thing.description;
-        let mark = if about.ours { format!("   [{}]", text("ledger.ours")) } else { String::new() };
-        let _ = writeln!(out, "  {}{}", paint::different(&thing.name), paint::faint(&mark));
+        name(out, &thing.name, if about.ours { text("ledger.ours") } else { String::new() });
         field(out, "ledger.is", &about.value);
         field(out, "ledger.was", thing.was.as_deref().unwrap_or_default());
         field(out, "ledger.holder", about.holder.as_deref().unwrap_or_default());
@@ -120,6 +121,46 @@ fn things(out: &mut String, part: &str, things: &[NewThing], explains: bool) {
         let key = if thing.kind == ThingKind::Names { "ledger.reset" } else { "ledger.remove" };
         command(out, key, about.remove.as_deref());
     }
+}
+
+/// The name of a thing, and a mark beside it, or below it where there is no room. A path is broken at its slashes.
+fn name(out: &mut String, name: &str, mark: String) {
+    let lines = path_lines(&with_short_ids(name), paint::width() - 4);
+    let last = lines.last().map_or(0, |line| line.width());
+    for (index, line) in lines.iter().enumerate() {
+        let _ = writeln!(out, "{}{}", if index == 0 { "  " } else { "    " }, paint::different(line));
+    }
+    if !mark.is_empty() {
+        let mark = format!("[{mark}]");
+        if lines.len() == 1 && 2 + last + 3 + mark.width() <= paint::width() {
+            out.pop();
+            let _ = writeln!(out, "   {}", paint::faint(&mark));
+        } else {
+            let _ = writeln!(out, "    {}", paint::faint(&mark));
+        }
+    }
+}
+
+/// A path with the IDs of containers as `sandbox ps` prints them: `/run/sandbox/0123456789ab...`.
+fn with_short_ids(path: &str) -> String {
+    let is_id = |part: &str| part.len() == 64 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let short = |part: &str| if is_id(part) { format!("{}...", &part[..12]) } else { part.to_owned() };
+    path.split('/').map(short).collect::<Vec<_>>().join("/")
+}
+
+/// A path in lines of at most `width` columns, each but the first beginning with a slash. A longer part stays whole.
+fn path_lines(path: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for (index, part) in path.split('/').enumerate() {
+        let part = if index == 0 { part.to_owned() } else { format!("/{part}") };
+        let last = lines.last_mut().expect("never empty");
+        if last.is_empty() || last.width() + part.width() <= width {
+            last.push_str(&part);
+        } else {
+            lines.push(part);
+        }
+    }
+    lines
 }
 
 /// A name and a value beside it, if there is one.
@@ -142,5 +183,20 @@ fn unread_line(out: &mut String, kind: ThingKind, why: &str) {
     let line = format!("{}: {why}", kind.title());
     for (index, line) in wrap(&line, paint::width() - 4).iter().enumerate() {
         let _ = writeln!(out, "  {}{line}", if index == 0 { "" } else { "  " });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_broken_at_its_slashes_and_ids_are_short() {
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(with_short_ids(&format!("/run/sandbox/{id}")), "/run/sandbox/0123456789ab...");
+        assert_eq!(with_short_ids("net:[4026531840]"), "net:[4026531840]");
+        assert_eq!(path_lines("/a/bcd/ef", 6), ["/a/bcd", "/ef"]);
+        assert_eq!(path_lines("/abcdefgh/i", 4), ["/abcdefgh", "/i"]);
+        assert_eq!(path_lines("lo", 4), ["lo"]);
     }
 }

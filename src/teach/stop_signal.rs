@@ -46,7 +46,7 @@ pub struct StoppedContainer {
 }
 
 /// Whether SIGTERM is in a mask of /proc/PID/status.
-pub fn handles_term(mask: &str) -> bool {
+pub fn has_term(mask: &str) -> bool {
     u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & (1 << (libc::SIGTERM - 1)) != 0)
 }
 
@@ -92,7 +92,7 @@ impl Stopper {
             FirstProcess::Init => {
                 processes().values().any(|one| one.parent == self.pid && is_sleep(&one.name))
             }
-            FirstProcess::Handler => handles_term(&mask),
+            FirstProcess::Handler => has_term(&mask),
             FirstProcess::Sleep => status_of(&status, "Name").is_some_and(is_sleep),
         };
         (is_ready || Instant::now() > self.ready_by).then_some(mask)

@@ -12,7 +12,7 @@ use crate::feature::{Feature, Purpose};
 use crate::plan::{Frame, Streams};
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::sys::signal;
-use crate::teach::stop_signal::{self, FirstProcess, StoppedContainer, handles_term};
+use crate::teach::stop_signal::{self, FirstProcess, StoppedContainer, has_term};
 use crate::text::{pad, text, text_with, wrap};
 
 /// The column of the values.
@@ -87,7 +87,7 @@ pub(super) fn run(color: Color) -> Result<u8> {
 
 /// What was seen, with a name for each value.
 fn rows(experiment: &Experiment, seen: &StoppedContainer) -> Vec<(String, String)> {
-    let meaning = match (experiment.first == FirstProcess::Init, handles_term(&seen.caught)) {
+    let meaning = match (experiment.first == FirstProcess::Init, has_term(&seen.caught)) {
         (true, _) => "container.demo.mask.init",
         (false, true) => "container.demo.mask.yes",
         (false, false) => "container.demo.mask.no",

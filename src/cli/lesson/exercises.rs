@@ -268,23 +268,25 @@ impl Course {
             if answer.is_none() && is_interactive() {
                 answer = ask(&text("lesson.answer.ask")).filter(|answer| !answer.is_empty());
             }
-            if let Some(answer) = &answer {
-                // It was given, also if the measurement fails.
-                self.learner.change(|progress| {
-                    progress.exercise(&chosen.lesson, name).answer = Some(answer.clone());
-                })?;
-            }
         }
         if answer.is_some() && is_interactive() {
             print(&[text("lesson.answer.measuring")]);
         }
-        let marking = match self.mark(chosen, answer.as_deref(), pace) {
+        let marking = self.mark(chosen, answer.as_deref(), pace);
+        // Without an answer, there was no try. A word in place of a number is a slip of the keyboard: an answer that was given before
+        // stays. If the measurement fails, the answer was given.
+        let is_form = matches!(&marking, Ok(Marking::Failed(failure)) if failure.message == FORM);
+        let is_prediction = chosen.data.kind == ExerciseKind::Predict;
+        if let Some(answer) = answer.as_ref().filter(|_| is_prediction && !is_form) {
+            self.learner.change(|progress| {
+                progress.exercise(&chosen.lesson, name).answer = Some(answer.clone());
+            })?;
+        }
+        let marking = match marking {
             // Why it cannot be measured here has just been printed.
             Err(_) if is_obstructed => return Ok(1),
             marking => marking?,
         };
-        // Without an answer, there was no try. A word in place of a number is a slip of the keyboard.
-        let is_form = matches!(&marking, Marking::Failed(failure) if failure.message == FORM);
         let is_try = chosen.data.kind != ExerciseKind::Predict || answer.is_some() && !is_form;
         if is_try {
             let has_passed = marking == Marking::Passed;

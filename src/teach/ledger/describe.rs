@@ -43,9 +43,6 @@ pub struct Description {
 /// The most processes that are named.
 const MAX_NAMED: usize = 3;
 
-/// The most processes that one command ends.
-const MAX_ENDED: usize = 20;
-
 /// A command line of these words.
 fn line<const N: usize>(words: [&OsStr; N]) -> Option<String> {
     Some(command_line(words))
@@ -81,7 +78,7 @@ impl Survey {
                 about.is_alive = true;
                 about.holder = Some(text_with("ledger.child", &[("process", &self.process(parent))]));
                 about.look = with_name("ps -f -p", raw);
-                about.remove = with_name("kill", raw);
+                about.remove = self.ending(&[pid]);
             }
             ThingKind::Mounts => {
                 about.look = with_name("findmnt", raw);
@@ -138,15 +135,33 @@ impl Survey {
             ThingKind::State => {
                 about.look = with_name("ls -l", raw);
                 let is_run = path.starts_with(run_directory::path());
-                match self.owner_of_run(path).filter(|_| is_run) {
+                let supervisor = self.container_of_run(path).map(|(pid, _)| pid);
+                let owner = supervisor.or_else(|| self.owner_of_run(path)).or_else(|| self.daemon_of(path));
+                match owner.filter(|_| is_run) {
                     Some(pid) => {
                         about.is_alive = true;
                         about.holder = Some(self.process(pid));
-                        about.remove = kill(&[pid]);
+                        about.remove = self.ending(&[pid]);
                     }
                     None if is_run => about.remove = Some("sandbox gc".to_owned()),
                     None => about.remove = with_name("rm -r", raw),
                 }
+            }
+            ThingKind::Containers => {
+                let supervisor =
+                    self.supervisors.iter().find(|(_, one)| one.id.as_str().starts_with(&about.value));
+                about.is_alive = supervisor.is_some();
+                about.holder = supervisor.map(|(pid, _)| self.process(*pid));
+                about.look = with_name("sandbox inspect", raw);
+                about.remove = with_name("sandbox rm -f", raw);
+            }
+            ThingKind::Volumes => {
+                about.look = with_name("sandbox volume inspect", raw);
+                about.remove = with_name("sandbox volume rm", raw);
+            }
+            ThingKind::Images => {
+                about.look = with_name("sandbox image inspect", raw);
+                about.remove = with_name("sandbox rmi", raw);
             }
         }
         about
@@ -168,7 +183,7 @@ impl Survey {
                 about.is_alive = true;
                 about.holder = Some(self.named(&pids));
                 about.look = Some(format!("readlink /proc/{first}/ns/{kind}"));
-                about.remove = self.may_be_killed(&pids).then(|| kill(&pids)).flatten();
+                about.remove = self.may_be_killed(&pids).then(|| self.ending(&pids)).flatten();
             }
             (None, Some(NamespaceHolder::Mount(path))) => {
                 about.holder = Some(text_with("ledger.mounted", &[("path", &printed(path))]));
@@ -180,7 +195,7 @@ impl Survey {
                 about.is_alive = true;
                 about.holder = Some(text_with("ledger.descriptor", &values));
                 about.look = Some(format!("readlink /proc/{pid}/fd/{number}"));
-                about.remove = self.may_be_killed(&[*pid]).then(|| kill(&[*pid])).flatten();
+                about.remove = self.may_be_killed(&[*pid]).then(|| self.ending(&[*pid])).flatten();
             }
             (None, _) => {}
         }
@@ -191,10 +206,13 @@ impl Survey {
         let pids: Vec<i32> = members.lines().filter_map(|line| line.parse().ok()).collect();
         about.look = with_name("cat", path.join("cgroup.procs").as_os_str());
         match pids.is_empty() {
+            true if has_processes_below(path) => {}
             true => about.remove = with_name("rmdir", path.as_os_str()),
             false => {
                 about.is_alive = true;
                 about.holder = Some(self.named(&pids));
+                let containers: Option<Vec<_>> = pids.iter().map(|pid| self.container_of(*pid)).collect();
+                about.remove = containers.and_then(|containers| self.removal(&containers));
             }
         }
     }
@@ -203,6 +221,17 @@ impl Survey {
     fn owner_of_run(&self, path: &Path) -> Option<i32> {
         let name = path.file_name()?.to_str()?;
         let pid = name.split_once('-')?.0.parse().ok()?;
+        self.own.contains(&pid).then_some(pid)
+    }
+
+    /// The daemon to which this file of RUN belongs, if it runs: `daemon-HASH.json` has its PID, and its socket is `docker-HASH.sock`.
+    fn daemon_of(&self, path: &Path) -> Option<i32> {
+        let name = path.file_name()?.to_str()?;
+        let hash = name.strip_prefix(run_directory::DAEMON).and_then(|rest| rest.strip_suffix(".json"));
+        let hash = hash.or_else(|| name.strip_prefix("docker-")?.strip_suffix(".sock"))?;
+        let about = path.with_file_name(format!("{}{hash}.json", run_directory::DAEMON));
+        let about: serde_json::Value = serde_json::from_slice(&file::read(about).ok()?).ok()?;
+        let pid = i32::try_from(about["process"]["pid"].as_i64()?).ok()?;
         self.own.contains(&pid).then_some(pid)
     }
 
@@ -235,6 +264,16 @@ impl Survey {
     }
 }
 
+/// Whether a cgroup below this one has a process. Then rmdir(2) removes neither of them.
+fn has_processes_below(path: &Path) -> bool {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below.any(|entry| {
+        let members = file::read_text(entry.path().join("cgroup.procs")).unwrap_or_default();
+        !members.is_empty() || has_processes_below(&entry.path())
+    })
+}
+
 /// The first ID that can be a subordinate one: then it is the caller's own, in a user namespace. login.defs(5)
 const FIRST_SUBORDINATE: u32 = 65_536;
 
@@ -244,23 +283,9 @@ fn is_another_user(owner: u32) -> bool {
     !caller.is_root() && owner != caller.as_raw() && owner < FIRST_SUBORDINATE
 }
 
-/// A command that ends all of them. None: they are too many to type.
-fn kill(pids: &[i32]) -> Option<String> {
-    let all: Vec<String> = pids.iter().map(ToString::to_string).collect();
-    (pids.len() <= MAX_ENDED).then(|| format!("kill {}", all.join(" ")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_ends_all_processes_or_is_not_given() {
-        assert_eq!(kill(&[4, 5, 6, 7]).as_deref(), Some("kill 4 5 6 7"));
-        let many: Vec<i32> = (1..=21).collect();
-        assert!(kill(&many[..20]).is_some_and(|line| line.ends_with(" 19 20")));
-        assert_eq!(kill(&many), None);
-    }
 
     #[test]
     fn to_an_ordinary_user_the_things_of_others_are_known() {

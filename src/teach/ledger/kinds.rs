@@ -198,7 +198,7 @@ pub(super) fn names() -> io::Result<Vec<FoundThing>> {
         let value = file::read_text(format!("/proc/sys/kernel/{name}"))?;
         Ok(FoundThing::keyed(key.to_owned(), name, printed(value.trim_end()), false))
     };
-    [("hostname", "host name"), ("domainname", "domain name")].into_iter().map(thing).collect()
+    [("hostname", "hostname"), ("domainname", "domain name")].into_iter().map(thing).collect()
 }
 
 /// Loop devices with a file, and device-mapper devices.
@@ -226,7 +226,9 @@ pub(super) fn state() -> Found {
         if !are_all {
             return Err(too_many(private_directory::MAX_NAMES));
         }
-        let names = names.into_iter().filter(|name| !run_directory::is_ledger(name));
+        // The file of a lock holds nothing. Each command makes some, and the next one removes those that are left.
+        let is_lock = |name: &OsString| name.as_bytes().ends_with(b".lock");
+        let names = names.into_iter().filter(|name| !run_directory::is_ledger(name) && !is_lock(name));
         found.extend(names.map(|name| FoundThing::new(run.join(name), "", true)));
     }
     let own = nix::unistd::geteuid().as_raw();

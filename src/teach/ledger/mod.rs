@@ -5,6 +5,8 @@
 //! changes the machine, except for the file of the ledger.
 
 mod describe;
+mod ending;
+mod kept;
 mod kinds;
 mod store;
 mod survey;
@@ -21,7 +23,7 @@ pub use self::store::LedgerPlace;
 pub use self::survey::Survey;
 
 /// The version of the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A kind of thing that a container tool can leave on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,17 +51,23 @@ pub enum ThingKind {
     SharedFiles,
     /// The cgroups of all mounted hierarchies.
     Cgroups,
-    /// The host name and the domain name.
+    /// The hostname and the domain name.
     Names,
     /// Loop devices with a file, and device-mapper devices.
     BlockDevices,
     /// Files of `sandbox` itself: its runs, and its temporary files.
     State,
+    /// The containers of HOME.
+    Containers,
+    /// The volumes of HOME.
+    Volumes,
+    /// The images of HOME.
+    Images,
 }
 
 impl ThingKind {
     /// All kinds, in the order in which they are printed.
-    pub const ALL: [ThingKind; 14] = [
+    pub const ALL: [ThingKind; 17] = [
         ThingKind::Namespaces,
         ThingKind::Processes,
         ThingKind::Mounts,
@@ -74,6 +82,9 @@ impl ThingKind {
         ThingKind::Names,
         ThingKind::BlockDevices,
         ThingKind::State,
+        ThingKind::Containers,
+        ThingKind::Volumes,
+        ThingKind::Images,
     ];
 
     /// Its name in messages and in JSON: `shared_memory`.
@@ -93,6 +104,9 @@ impl ThingKind {
             ThingKind::Names => "names",
             ThingKind::BlockDevices => "block_devices",
             ThingKind::State => "state",
+            ThingKind::Containers => "containers",
+            ThingKind::Volumes => "volumes",
+            ThingKind::Images => "images",
         }
     }
 
@@ -295,7 +309,7 @@ mod tests {
     fn new_gone_changed_and_unread_things_are_told_apart() {
         let mut before = Survey::take().ledger;
         let after = Survey::take();
-        before.things.insert(ThingKind::Names, BTreeMap::from([("host name".into(), "other".into())]));
+        before.things.insert(ThingKind::Names, BTreeMap::from([("hostname".into(), "other".into())]));
         let mounts = before.things.get_mut(&ThingKind::Mounts).unwrap();
         let (first, value) = mounts.pop_first().unwrap();
         mounts.insert("/no/such".into(), value.clone());
@@ -306,7 +320,7 @@ mod tests {
         };
         assert_eq!(of(&difference.new, ThingKind::Mounts), [first]);
         assert_eq!(of(&difference.new, ThingKind::Names), ["domain name"]);
-        assert_eq!(of(&difference.changed, ThingKind::Names), ["host name"]);
+        assert_eq!(of(&difference.changed, ThingKind::Names), ["hostname"]);
         let gone = difference.gone.iter().find(|gone| gone.kind == ThingKind::Mounts).unwrap();
         assert_eq!((&*gone.name, &*gone.was), ("/no/such", &*value));
         assert_eq!(difference.unread[&ThingKind::State], "reason");

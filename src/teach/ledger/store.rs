@@ -229,7 +229,7 @@ mod tests {
         let now = Survey::take().ledger;
         type Change = (&'static str, fn(&mut Ledger));
         let changes: [Change; 4] = [
-            ("format 2", |ledger| ledger.format = 2),
+            ("format 3", |ledger| ledger.format = 3),
             ("started again", |ledger| ledger.boot = "x".into()),
             ("user", |ledger| ledger.uid += 1),
             ("net namespace", |ledger| drop(ledger.within.insert("net".into(), "net:[1]".into()))),

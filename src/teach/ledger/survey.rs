@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::ending::{SupervisedContainer, supervisors};
 use super::kinds::{
     Found, FoundThing, block_devices, cgroups, devices, files_in, is_in_our_cgroup, is_our_path, mounted,
     mounts_in, names, reason, state, sysv_things, tables,
 };
-use super::{FORMAT, Ledger, ThingKind, now};
+use super::{FORMAT, Ledger, ThingKind, kept, now};
 use crate::feature::Feature;
 use crate::observe::hierarchy::cgroup_lines;
 use crate::observe::mountinfo;
@@ -29,6 +30,8 @@ pub struct Survey {
     pub(super) processes: BTreeMap<i32, ProcessEntry>,
     /// The processes of `sandbox`.
     pub(super) own: BTreeSet<i32>,
+    /// The supervisors among them.
+    pub(super) supervisors: BTreeMap<i32, SupervisedContainer>,
     pub(super) held: BTreeMap<String, Vec<NamespaceHolder>>,
     pub(super) details: BTreeMap<(ThingKind, String), ThingDetail>,
 }
@@ -49,7 +52,10 @@ pub(super) struct ThingDetail {
 impl Survey {
     /// Reads everything. It changes nothing.
     pub fn take() -> Survey {
-        let table = processes();
+        let mut table = processes();
+        for (_, entry) in table.iter_mut().filter(|(pid, entry)| is_renamed(**pid, &entry.name)) {
+            env!("CARGO_PKG_NAME").clone_into(&mut entry.name);
+        }
         let own = pids_of_sandbox(&table);
         let namespaces = HeldNamespaces::of(table.keys());
         let within = [Feature::Mnt, Feature::Net, Feature::Ipc, Feature::Uts, Feature::Pid, Feature::Cgroup];
@@ -71,6 +77,7 @@ impl Survey {
             },
             hidden: namespaces.hidden,
             processes: table,
+            supervisors: supervisors(&own),
             own,
             held: namespaces.held,
             details: BTreeMap::new(),
@@ -109,6 +116,9 @@ impl Survey {
             ThingKind::Names => names().map_err(|error| reason(&error)),
             ThingKind::BlockDevices => block_devices().map_err(|error| reason(&error)),
             ThingKind::State => state(),
+            ThingKind::Containers => kept::containers(),
+            ThingKind::Volumes => kept::volumes(),
+            ThingKind::Images => kept::images(),
         }
     }
 
@@ -143,6 +153,12 @@ impl Survey {
         self.own.iter().map(thing).collect()
     }
 
+    /// The name of the container with this ID, of which the first digits are given.
+    pub(super) fn name_of(&self, short: &str) -> Option<&str> {
+        let all = self.ledger.things.get(&ThingKind::Containers)?;
+        all.iter().find(|(_, id)| *id == short).map(|(name, _)| name.as_str())
+    }
+
     /// A process by name and PID: `sleep 4711`.
     pub(super) fn process(&self, pid: i32) -> String {
         let name = self.processes.get(&pid).map_or_else(|| "?".to_owned(), |entry| printed(&entry.name));
@@ -154,6 +170,15 @@ impl Survey {
 pub(super) fn with_ancestors(table: &BTreeMap<i32, ProcessEntry>, pid: i32) -> impl Iterator<Item = i32> {
     let next = move |pid: &i32| table.get(pid).map(|entry| entry.parent).filter(|parent| *parent > 0);
     std::iter::successors(Some(pid), next).take(MAX_DEPTH)
+}
+
+/// Whether a process is `sandbox` that was executed by /proc/self/exe, as the daemon: its name is `exe`, and its arguments say what it is.
+fn is_renamed(pid: i32, name: &str) -> bool {
+    let has_argument = || {
+        let arguments = file::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).next() == Some(env!("CARGO_PKG_NAME").as_bytes())
+    };
+    name == "exe" && has_argument()
 }
 
 /// The processes of `sandbox`: those of that name, all below them, and those in a cgroup `sandbox`. The caller and its
