@@ -2,19 +2,46 @@
 
 use serde_json::Value;
 
-use super::parse::{Definitions, Operand, Pipe, TemplateNode};
+use super::parse::{Branch, Definitions, Operand, Pipe, TemplateNode};
 use super::{function, zero};
 
 /// The maximum depth of templates that use one another.
 const MAX_DEPTH: usize = 100;
 
+/// A value, and the names of the fields by which it was found. They tell whether it is a map or a struct of Go.
+#[derive(Debug, Clone)]
+struct Found {
+    value: Value,
+    path: Vec<String>,
+}
+
+impl Found {
+    /// A value that is in no document.
+    fn made(value: Value) -> Found {
+        Found { value, path: Vec::new() }
+    }
+
+    /// As it is printed.
+    fn printed(&self) -> String {
+        let null =
+            self.path.last().filter(|_| self.value.is_null()).and_then(|name| zero::printed_null(name));
+        null.map_or_else(|| function::printed(&self.value), str::to_owned)
+    }
+
+    fn is_true(&self) -> bool {
+        function::is_true(&self.value)
+    }
+}
+
 /// The values that a template has names for.
 pub(super) struct Scope<'a> {
-    whole: &'a Value,
-    variables: Vec<(String, Value)>,
+    whole: Found,
+    variables: Vec<(String, Found)>,
     definitions: &'a Definitions,
     /// How many templates are around this one.
     depth: usize,
+    /// Whether the line of titles is printed.
+    is_header: bool,
 }
 
 /// What happens after a node.
@@ -26,17 +53,17 @@ pub(super) enum AfterNode {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(whole: &'a Value, definitions: &'a Definitions) -> Scope<'a> {
-        Scope { whole, variables: Vec::new(), definitions, depth: 0 }
+    pub(super) fn new(whole: &Value, definitions: &'a Definitions, is_header: bool) -> Scope<'a> {
+        Scope { whole: Found::made(whole.clone()), variables: Vec::new(), definitions, depth: 0, is_header }
     }
 
-    /// Prints nodes.
-    pub(super) fn print(
-        &mut self,
-        nodes: &[TemplateNode],
-        dot: &Value,
-        out: &mut String,
-    ) -> Result<AfterNode, String> {
+    /// Prints nodes. The dot is the whole value.
+    pub(super) fn fill(mut self, nodes: &[TemplateNode], out: &mut String) -> Result<(), String> {
+        let dot = self.whole.clone();
+        self.print(nodes, &dot, out).map(|_| ())
+    }
+
+    fn print(&mut self, nodes: &[TemplateNode], dot: &Found, out: &mut String) -> Result<AfterNode, String> {
         let outer = self.variables.len();
         let flow = self.print_in(nodes, dot, out);
         self.variables.truncate(outer);
@@ -46,7 +73,7 @@ impl<'a> Scope<'a> {
     fn print_in(
         &mut self,
         nodes: &[TemplateNode],
-        dot: &Value,
+        dot: &Found,
         out: &mut String,
     ) -> Result<AfterNode, String> {
         for node in nodes {
@@ -56,32 +83,25 @@ impl<'a> Scope<'a> {
                     AfterNode::Next
                 }
                 TemplateNode::Print(pipe) => {
-                    let value = self.value(pipe, dot)?;
-                    let null = last_field(pipe).filter(|_| value.is_null()).and_then(zero::printed_null);
-                    out.push_str(&null.map_or_else(|| function::printed(&value), str::to_owned));
+                    out.push_str(&self.value(pipe, dot)?.printed());
                     AfterNode::Next
                 }
-                TemplateNode::Set(name, pipe) => {
+                TemplateNode::Declare(name, pipe) => {
                     let value = self.value(pipe, dot)?;
                     self.variables.push((name.clone(), value));
                     AfterNode::Next
                 }
-                TemplateNode::If(branches, other) => {
-                    let mut body = other;
-                    for (condition, branch) in branches {
-                        if function::is_true(&self.value(condition, dot)?) {
-                            body = branch;
-                            break;
-                        }
-                    }
-                    self.print(body, dot, out)?
-                }
-                TemplateNode::With(pipe, body, other) => {
+                TemplateNode::Assign(name, pipe) => {
                     let value = self.value(pipe, dot)?;
-                    match function::is_true(&value) {
-                        true => self.print(body, &value, out)?,
-                        false => self.print(other, dot, out)?,
-                    }
+                    let known = self.variables.iter_mut().rev().find(|(known, _)| known == name);
+                    known.ok_or_else(|| undefined(name))?.1 = value;
+                    AfterNode::Next
+                }
+                TemplateNode::If(branches, other) => {
+                    let outer = self.variables.len();
+                    let flow = self.print_branch(branches, other, dot, out);
+                    self.variables.truncate(outer);
+                    flow?
                 }
                 TemplateNode::Range(names, pipe, body, other) => {
                     let elements = elements(&self.value(pipe, dot)?)?;
@@ -93,8 +113,9 @@ impl<'a> Scope<'a> {
                     }
                 }
                 TemplateNode::Template(name, pipe) => {
-                    let value = pipe.as_ref().map_or(Ok(Value::Null), |pipe| self.value(pipe, dot))?;
-                    self.print_named(name, &value, out)?;
+                    let none = || Ok(Found::made(Value::Null));
+                    let value = pipe.as_ref().map_or_else(none, |pipe| self.value(pipe, dot))?;
+                    self.print_named(name, value, out)?;
                     AfterNode::Next
                 }
                 TemplateNode::Break => AfterNode::Break,
@@ -107,20 +128,40 @@ impl<'a> Scope<'a> {
         Ok(AfterNode::Next)
     }
 
+    /// Prints the first branch whose condition is true, or else the other. The variables of all conditions before are known there.
+    fn print_branch(
+        &mut self,
+        branches: &[Branch],
+        other: &[TemplateNode],
+        dot: &Found,
+        out: &mut String,
+    ) -> Result<AfterNode, String> {
+        for Branch { name, condition, sets_dot, body } in branches {
+            let value = self.value(condition, dot)?;
+            self.variables.extend(name.iter().map(|name| (name.clone(), value.clone())));
+            if value.is_true() {
+                return self.print(body, if *sets_dot { &value } else { dot }, out);
+            }
+        }
+        self.print(other, dot, out)
+    }
+
     /// Prints the template with this name. It has no variables of the one around it.
-    fn print_named(&self, name: &str, dot: &Value, out: &mut String) -> Result<(), String> {
+    fn print_named(&self, name: &str, dot: Found, out: &mut String) -> Result<(), String> {
         let nodes = self.definitions.get(name).ok_or_else(|| format!("template {name:?} not defined"))?;
         if self.depth == MAX_DEPTH {
             return Err(format!("exceeded maximum template depth ({MAX_DEPTH})"));
         }
-        let mut inner = Scope { depth: self.depth + 1, ..Scope::new(dot, self.definitions) };
-        inner.print(nodes, dot, out).map(|_| ())
+        let (definitions, is_header) = (self.definitions, self.is_header);
+        let inner =
+            Scope { whole: dot, variables: Vec::new(), definitions, depth: self.depth + 1, is_header };
+        inner.fill(nodes, out)
     }
 
     fn each(
         &mut self,
         names: &[Option<String>; 2],
-        elements: &[(Value, Value)],
+        elements: &[(Found, Found)],
         body: &[TemplateNode],
         out: &mut String,
     ) -> Result<(), String> {
@@ -138,24 +179,24 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn value(&self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
+    fn value(&self, pipe: &Pipe, dot: &Found) -> Result<Found, String> {
         let mut last = None;
         for command in pipe {
             last = Some(self.command(command, dot, last)?);
         }
-        Ok(last.unwrap_or(Value::Null))
+        Ok(last.unwrap_or_else(|| Found::made(Value::Null)))
     }
 
     /// The value of a command. `last` is that of the command before it.
-    fn command(&self, words: &[Operand], dot: &Value, last: Option<Value>) -> Result<Value, String> {
-        let Some((first, rest)) = words.split_first() else { return Ok(Value::Null) };
+    fn command(&self, words: &[Operand], dot: &Found, last: Option<Found>) -> Result<Found, String> {
+        let Some((first, rest)) = words.split_first() else { return Ok(Found::made(Value::Null)) };
         let mut arguments = rest.iter().map(|word| self.operand(word, dot)).collect::<Result<Vec<_>, _>>()?;
         arguments.extend(last);
         match first {
-            Operand::Function(name) => function::call(name, &arguments),
+            Operand::Function(name) => self.call(name, arguments),
             // The one method of Docker's rows.
             Operand::Dot(fields) if fields[..] == ["Label"] => match &arguments[..] {
-                [Value::String(name)] => Ok(label(dot, name).into()),
+                [Found { value: Value::String(name), .. }] => Ok(Found::made(label(&dot.value, name).into())),
                 _ => Err("wrong number or type of args for Label".to_owned()),
             },
             _ if arguments.is_empty() => self.operand(first, dot),
@@ -163,20 +204,45 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn operand(&self, operand: &Operand, dot: &Value) -> Result<Value, String> {
+    fn call(&self, name: &str, mut arguments: Vec<Found>) -> Result<Found, String> {
+        // In the line of titles, Docker's functions return the title as it is.
+        if self.is_header && function::KEEP_TITLES.contains(&name) && !arguments.is_empty() {
+            return Ok(arguments.swap_remove(0));
+        }
+        // What is found in a list or a map has a place too.
+        let path = match (name, &arguments[..]) {
+            ("index", [found, keys @ ..]) => {
+                extended(&found.path, keys.iter().map(|key| function::printed(&key.value)))
+            }
+            _ => Vec::new(),
+        };
+        let values: Vec<Value> = arguments.into_iter().map(|found| found.value).collect();
+        Ok(Found { value: function::call(name, &values)?, path })
+    }
+
+    fn operand(&self, operand: &Operand, dot: &Found) -> Result<Found, String> {
         match operand {
             Operand::Dot(fields) => field(dot, fields),
-            Operand::Literal(value) => Ok(value.clone()),
-            Operand::Function(name) => function::call(name, &[]),
+            Operand::Literal(value) => Ok(Found::made(value.clone())),
+            Operand::Function(name) => self.call(name, Vec::new()),
             Operand::Group(pipe, fields) => field(&self.value(pipe, dot)?, fields),
-            Operand::Variable(name, fields) if name.is_empty() => field(self.whole, fields),
+            Operand::Variable(name, fields) if name.is_empty() => field(&self.whole, fields),
             Operand::Variable(name, fields) => {
                 let known = self.variables.iter().rev().find(|(known, _)| known == name);
-                let (_, value) = known.ok_or_else(|| format!("undefined variable \"${name}\""))?;
+                let (_, value) = known.ok_or_else(|| undefined(name))?;
                 field(value, fields)
             }
         }
     }
+}
+
+fn undefined(name: &str) -> String {
+    format!("undefined variable \"${name}\"")
+}
+
+/// A path with more names.
+fn extended(path: &[String], names: impl IntoIterator<Item = String>) -> Vec<String> {
+    path.iter().cloned().chain(names).collect()
 }
 
 /// The value of a label of a row, whose labels are written `a=1,b=2`. A comma before a part without `=` belongs to the value. The
@@ -191,23 +257,12 @@ fn label(row: &Value, name: &str) -> String {
     first.into_iter().chain(parts.take_while(|part| !part.contains('='))).collect::<Vec<_>>().join(",")
 }
 
-/// The name of the field that a pipe consists of.
-fn last_field(pipe: &Pipe) -> Option<&str> {
-    match &pipe[..] {
-        [command] => match &command[..] {
-            [Operand::Dot(fields) | Operand::Variable(_, fields)] => fields.last().map(String::as_str),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// The field of a field of a value.
-fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
-    let mut at = value;
+fn field(found: &Found, fields: &[String]) -> Result<Found, String> {
+    let mut at = &found.value;
+    let place = |index: usize| extended(&found.path, fields[..index].iter().cloned());
     for (index, name) in fields.iter().enumerate() {
-        let above = index.checked_sub(1).map(|above| fields[above].as_str());
-        let path = || fields.join(".");
+        let (path, above) = (|| fields.join("."), place(index));
         at = match at {
             Value::Object(map) => {
                 // Docker takes the name of Go's field too, where the JSON has another case: `.ID` for `Id`, `.Time` for `time`.
@@ -217,34 +272,39 @@ fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
                         .find(|(key, _)| is_field && key.eq_ignore_ascii_case(name))
                         .map(|(_, value)| value)
                 };
-                match (map.get(name).or_else(of_go), zero::of_missing(above, map, name)) {
+                match (map.get(name).or_else(of_go), zero::of_missing(&above, map, name)) {
                     (Some(found), _) => found,
-                    (None, Some(zero)) if index + 1 == fields.len() => return Ok(zero),
+                    (None, Some(zero)) if index + 1 == fields.len() => {
+                        return Ok(Found { value: zero, path: place(index + 1) });
+                    }
                     (None, Some(_)) => &Value::Null,
                     (None, None) => {
                         return Err(format!("at <.{}>: map has no entry for key {name:?}", path()));
                     }
                 }
             }
-            Value::Null if above == Some("Labels") => &Value::Null,
+            Value::Null if zero::is_map(&above) => &Value::Null,
             Value::Null => return Err(format!("at <.{}>: nil pointer evaluating .{name}", path())),
             _ => return Err(format!("at <.{}>: can't evaluate field {name}", path())),
         };
     }
-    Ok(at.clone())
+    Ok(Found { value: at.clone(), path: place(fields.len()) })
 }
 
 /// The elements of a value, each with its index or key. A map is in the order of its keys.
-fn elements(value: &Value) -> Result<Vec<(Value, Value)>, String> {
-    match value {
+fn elements(found: &Found) -> Result<Vec<(Found, Found)>, String> {
+    let element = |key: Value, value: &Value| {
+        let path = extended(&found.path, [function::printed(&key)]);
+        (Found::made(key), Found { value: value.clone(), path })
+    };
+    match &found.value {
         Value::Array(all) => {
-            Ok(all.iter().enumerate().map(|(at, one)| (Value::from(at), one.clone())).collect())
+            Ok(all.iter().enumerate().map(|(at, one)| element(Value::from(at), one)).collect())
         }
         Value::Object(map) => {
-            let mut all: Vec<(Value, Value)> =
-                map.iter().map(|(key, one)| (Value::from(key.as_str()), one.clone())).collect();
-            all.sort_by(|one, other| one.0.as_str().cmp(&other.0.as_str()));
-            Ok(all)
+            let mut all: Vec<(&String, &Value)> = map.iter().collect();
+            all.sort_by_key(|(key, _)| *key);
+            Ok(all.into_iter().map(|(key, one)| element(Value::from(key.as_str()), one)).collect())
         }
         Value::Null => Ok(Vec::new()),
         other => Err(format!("range can't iterate over {}", function::printed(other))),

@@ -10,11 +10,15 @@ use super::printf::formatted;
 /// The maximum number of characters that are added to a text.
 pub(super) const MAX_PADDING: usize = 10_000;
 
+/// The functions that return a title as it is, in the line of titles.
+pub(super) const KEEP_TITLES: [&str; 7] = ["json", "split", "join", "title", "lower", "upper", "truncate"];
+
 /// A value as Go prints it.
 pub(super) fn printed(value: &Value) -> String {
     match value {
         Value::Null => "<no value>".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => float(number.as_f64().unwrap_or_default()),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(all) => format!("[{}]", all.iter().map(inner).collect::<Vec<_>>().join(" ")),
         Value::Object(map) => {
@@ -24,6 +28,17 @@ pub(super) fn printed(value: &Value) -> String {
             format!("map[{}]", all.collect::<Vec<_>>().join(" "))
         }
     }
+}
+
+/// A number as Go's `%v` prints it: with an exponent where it is very large or very small.
+fn float(number: f64) -> String {
+    if number == 0.0 || (1e-4..1e21).contains(&number.abs()) {
+        return number.to_string();
+    }
+    let written = format!("{number:e}");
+    let (digits, exponent) = written.split_once('e').unwrap_or((&written, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    format!("{digits}e{sign}{exponent:0>2}")
 }
 
 /// A value in another one.
@@ -143,6 +158,13 @@ fn element(value: &Value, index: &Value) -> Result<Value, String> {
         (Value::Array(all), Value::Number(at)) => {
             let found = at.as_u64().and_then(|at| all.get(usize::try_from(at).ok()?));
             found.cloned().ok_or_else(|| format!("error calling index: index out of range: {at}"))
+        }
+        // A string of Go consists of bytes.
+        (Value::String(text), Value::Number(at)) => {
+            let found = at.as_u64().and_then(|at| text.as_bytes().get(usize::try_from(at).ok()?));
+            found
+                .map(|byte| (*byte).into())
+                .ok_or_else(|| format!("error calling index: index out of range: {at}"))
         }
         (Value::Object(map), Value::String(key)) => {
             let is_of_texts = map.values().all(Value::is_string);

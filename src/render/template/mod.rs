@@ -8,6 +8,7 @@
 mod escape;
 mod evaluate;
 mod function;
+mod literal;
 mod parse;
 mod printf;
 mod zero;
@@ -27,14 +28,23 @@ pub struct Template {
 }
 
 impl Template {
-    /// Reads a template. `\t` and `\n` may be written as in Go.
+    /// Reads a template.
     ///
     /// # Errors
     /// It is none: why, in Go's words where it has some.
     pub fn parse(written: &str) -> Result<Template, String> {
-        let written = written.replace("\\t", "\t").replace("\\n", "\n");
-        let (nodes, definitions) = parse::parse(&written)?;
-        Ok(Template { written, nodes, definitions })
+        let (nodes, definitions) = parse::parse(written, |text| text.to_owned())?;
+        Ok(Template { written: written.to_owned(), nodes, definitions })
+    }
+
+    /// Reads the template of a line. Outside actions, `\t` is a tab and `\n` a newline, as Docker's lists have it.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_line(written: &str) -> Result<Template, String> {
+        let (nodes, definitions) =
+            parse::parse(written, |text| text.replace("\\t", "\t").replace("\\n", "\n"))?;
+        Ok(Template { written: written.to_owned(), nodes, definitions })
     }
 
     /// Fills it in.
@@ -42,8 +52,12 @@ impl Template {
     /// # Errors
     /// There is no such field; a function cannot be applied.
     pub fn fill(&self, value: &Value) -> Result<String, String> {
+        self.fill_as(value, false)
+    }
+
+    fn fill_as(&self, value: &Value, is_header: bool) -> Result<String, String> {
         let mut out = String::new();
-        let filled = Scope::new(value, &self.definitions).print(&self.nodes, value, &mut out);
+        let filled = Scope::new(value, &self.definitions, is_header).fill(&self.nodes, &mut out);
         filled.map_err(|why| format!("{}executing \"\" {why}", place_of(&self.written, &why)))?;
         Ok(out)
     }
@@ -75,19 +89,31 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// Reads the value of `--format`.
+    /// Reads the value of `--format` of a list. `raw` is the template of the word `raw`, if the list has one.
     ///
     /// # Errors
     /// The template is none.
-    pub fn parse(written: &str) -> Result<OutputFormat, String> {
-        Ok(match written {
-            "" | "table" => OutputFormat::Table,
-            "json" => OutputFormat::Json,
+    pub fn parse(written: &str, raw: Option<&str>) -> Result<OutputFormat, String> {
+        Ok(match (written, raw) {
+            ("" | "table", _) => OutputFormat::Table,
+            ("json", _) => OutputFormat::Json,
+            ("raw", Some(raw)) => OutputFormat::Lines(Template::parse(raw)?),
             _ => match written.strip_prefix("table ") {
-                Some(columns) => OutputFormat::Columns(Template::parse(columns.trim())?),
-                None => OutputFormat::Lines(Template::parse(written)?),
+                Some(columns) => OutputFormat::Columns(Template::parse_line(columns.trim())?),
+                None => OutputFormat::Lines(Template::parse_line(written)?),
             },
         })
+    }
+
+    /// The same for a description or an event: Docker gives the template to Go as it is.
+    ///
+    /// # Errors
+    /// The template is none.
+    pub fn parse_described(written: &str) -> Result<OutputFormat, String> {
+        match OutputFormat::parse(written, None)? {
+            OutputFormat::Lines(_) => Ok(OutputFormat::Lines(Template::parse(written)?)),
+            other => Ok(other),
+        }
     }
 
     /// The lines for rows. `titles` has the title of each field, and `own` the fields of the command's own table.
@@ -113,7 +139,7 @@ impl OutputFormat {
             }
             OutputFormat::Columns(template) => {
                 let all = titles.iter().map(|(field, _)| ((*field).to_owned(), Value::from(title(field))));
-                let first = template.fill(&Value::Object(all.collect()))?;
+                let first = template.fill_as(&Value::Object(all.collect()), true)?;
                 let cells = |line: String| line.split('\t').map(str::to_owned).collect::<Vec<_>>();
                 let titles = cells(first);
                 let mut lines = Vec::new();
@@ -169,7 +195,18 @@ mod tests {
             ("{{printf \"%s:%d\" .Name .Count}} {{truncate .Name 2}} {{pad .Name 1 1}}|", "/web:3 /w  /web |"),
             ("{{$x := .Count}}{{$x}}{{/* no */}} a {{- .Count -}} b", "3 a3b"),
             ("{{.List}} {{.State}} {{.Nothing}}", "[a b] map[Pid:7 Status:running] <no value>"),
-            (r"{{.Name}}\t{{.Count}}", "/web\t3"),
+            // Text is not read, strings are.
+            (r"{{.Name}}\t{{.Count}}", r"/web\t3"),
+            (r#"{{printf "%s\t%s\n" .Name .Count}}{{join .List "\n"}}{{"\t"}}"#, "/web\t%!s(int=3)\na\nb\t"),
+            ("{{printf \"%s\t%s\" .Name .Name}}", "/web\t/web"),
+            (r#"{{"a\x41\u00e9\U0001F600\101\"\\"}}|{{print "\a\b\f\r\v"}}"#, "aAé😀A\"\\|\u{7}\u{8}\u{c}\r\u{b}"),
+            (r"{{'a'}} {{'\n'}} {{'\x41'}} {{'\''}} {{'é'}}", "97 10 65 39 233"),
+            ("{{0x10}} {{-0x10}} {{0b101}} {{0o17}} {{017}} {{1_000}} {{+3}}", "16 -16 5 15 15 1000 3"),
+            ("{{1.0}} {{1e3}} {{1.5e-3}} {{.5}} {{1e21}} {{1e-7}} {{2.5e+2}}", "1 1000 0.0015 0.5 1e+21 1e-07 250"),
+            ("{{index .Name 0}} {{index .List 0}}", "47 a"),
+            ("{{with $x := .Name}}{{$x}}{{.}}{{end}}{{if $y := .Empty}}{{else}}<{{$y}}>{{end}}", "/web/web<>"),
+            ("{{with .Empty}}x{{else with .Name}}{{.}}{{else}}y{{end}}", "/web"),
+            ("{{$x := 1}}{{if .On}}{{$x = 2}}{{end}}{{range .List}}{{$x = .}}{{end}}{{$x}}", "b"),
             ("{{`raw`}}{{\"q\\\"\"}}{{println .Count}}", "rawq\"3\n"),
             ("{{$.State.Pid}}{{range .List}}{{$.Count}}{{end}}", "733"),
             ("no action", "no action"),
@@ -229,6 +266,19 @@ mod tests {
             "{{define \"open\"}}",
             "{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}",
             "{{if .On}}{{define \"x\"}}{{end}}{{end}}",
+            "{{$x = 1}}",
+            "{{if .On}}{{$x := 1}}{{end}}{{$x}}",
+            "{{\"a\nb\"}}",
+            r#"{{"\q"}}"#,
+            r#"{{"\x4"}}"#,
+            r#"{{"\'"}}"#,
+            "{{''}}",
+            "{{'ab'}}",
+            "{{'a}}",
+            "{{0xg}}",
+            "{{1.2.3}}",
+            "{{99999999999999999999}}",
+            "{{index .Name 9}}",
         ] {
             assert!(filled(template).is_err(), "{template}: {:?}", filled(template));
         }
@@ -242,12 +292,33 @@ mod tests {
         let titles = [("ID", "CONTAINER ID"), ("Names", "NAMES")];
         let rows = [json!({"ID": "4f3a", "Names": "web"})];
         let printed = |format: &str| {
-            OutputFormat::parse(format).unwrap().rows(&titles, &["ID", "Names"], &rows).unwrap()
+            let format = OutputFormat::parse(format, Some("id: {{.ID}}\n")).unwrap();
+            format.rows(&titles, &["ID", "Names"], &rows).unwrap()
         };
         assert_eq!(printed("table"), "CONTAINER ID   NAMES\n4f3a           web\n");
         assert_eq!(printed(r"table {{.Names}}\t{{.ID}}"), "NAMES     CONTAINER ID\nweb       4f3a\n");
         assert_eq!(printed("{{.Names}}"), "web\n");
         assert_eq!(printed("json"), "{\"ID\":\"4f3a\",\"Names\":\"web\"}\n");
-        assert!(OutputFormat::parse("{{.Missing}}").unwrap().rows(&titles, &[], &rows).is_err());
+        assert_eq!(printed(r"{{.Names}}\t{{.ID}}\n"), "web\t4f3a\n\n");
+        assert_eq!(printed("raw"), "id: 4f3a\n\n");
+        let missing = OutputFormat::parse("{{.Missing}}", None).unwrap();
+        assert!(missing.rows(&titles, &[], &rows).is_err());
+        // Functions that change a value leave its title as it is. Only `pad` changes it too.
+        for (column, title) in [
+            ("lower .Names", "NAMES"),
+            ("title .Names", "NAMES"),
+            ("truncate .ID 2", "CONTAINER ID"),
+            ("json .Names", "NAMES"),
+            ("join (split .Names \"e\") \"-\"", "NAMES"),
+            ("pad .Names 1 0", " NAMES"),
+        ] {
+            let printed = printed(&format!("table {{{{{column}}}}}"));
+            assert_eq!(printed.lines().next(), Some(title), "{column}");
+        }
+        // A description is given to Go as it is.
+        let OutputFormat::Lines(described) = OutputFormat::parse_described(r"{{.ID}}\t").unwrap() else {
+            panic!()
+        };
+        assert_eq!(described.fill(&rows[0]).as_deref(), Ok(r"4f3a\t"));
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::literal;
+
 /// The maximum depth of blocks and parentheses.
 const MAX_DEPTH: usize = 64;
 
@@ -14,20 +16,33 @@ pub(super) enum TemplateNode {
     Text(String),
     /// A value that is printed.
     Print(Pipe),
-    /// A variable that gets a value: `$x := .Name`.
-    Set(String, Pipe),
+    /// A new variable: `$x := .Name`.
+    Declare(String, Pipe),
+    /// Another value for a variable: `$x = .Name`.
+    Assign(String, Pipe),
     /// The first branch whose condition is true, or else the other.
-    If(Vec<(Pipe, Vec<TemplateNode>)>, Vec<TemplateNode>),
+    If(Vec<Branch>, Vec<TemplateNode>),
     /// The body for each element; the names of the variables for its index and for itself.
     Range([Option<String>; 2], Pipe, Vec<TemplateNode>, Vec<TemplateNode>),
-    /// The body with another value as the dot, if that is not empty.
-    With(Pipe, Vec<TemplateNode>, Vec<TemplateNode>),
     /// The template with this name, with the value of the pipe as its dot.
     Template(String, Option<Pipe>),
     /// Ends the innermost `range`.
     Break,
     /// Goes on with its next element.
     Continue,
+}
+
+/// A branch of `if` or `with`.
+#[derive(Debug)]
+pub(super) struct Branch {
+    /// The variable that gets the value of the condition: `{{if $x := .Name}}`.
+    pub(super) name: Option<String>,
+    /// The condition.
+    pub(super) condition: Pipe,
+    /// Whether its value is the dot of the body, as in `with`.
+    pub(super) sets_dot: bool,
+    /// What is printed if it is true.
+    pub(super) body: Vec<TemplateNode>,
 }
 
 /// Commands with `|` between them: the value of each is the last argument of the next.
@@ -57,9 +72,12 @@ struct Rest {
     definitions: Definitions,
 }
 
-/// Reads a template. Returns its nodes, and the templates that it defines.
-pub(super) fn parse(template: &str) -> Result<(Vec<TemplateNode>, Definitions), String> {
-    let mut rest = Rest { parts: parts(template)?.into_iter(), definitions: Definitions::new() };
+/// Reads a template. Returns its nodes, and the templates that it defines. `read_text` reads the text outside actions.
+pub(super) fn parse(
+    template: &str,
+    read_text: impl Fn(&str) -> String,
+) -> Result<(Vec<TemplateNode>, Definitions), String> {
+    let mut rest = Rest { parts: parts(template, read_text)?.into_iter(), definitions: Definitions::new() };
     let (nodes, end) = block(&mut rest, 0, 0)?;
     match end {
         None => Ok((nodes, rest.definitions)),
@@ -73,11 +91,12 @@ enum TemplatePart {
     Action(Vec<String>),
 }
 
-fn parts(template: &str) -> Result<Vec<TemplatePart>, String> {
+fn parts(template: &str, read_text: impl Fn(&str) -> String) -> Result<Vec<TemplatePart>, String> {
     let mut all = Vec::new();
     let (mut rest, mut trims) = (template, false);
     while let Some(at) = rest.find("{{") {
-        let mut text = &rest[..at];
+        let text = read_text(&rest[..at]);
+        let mut text = text.as_str();
         rest = &rest[at + 2..];
         if std::mem::take(&mut trims) {
             text = text.trim_start();
@@ -103,7 +122,8 @@ fn parts(template: &str) -> Result<Vec<TemplatePart>, String> {
         trims = is_trimmed;
         all.push(TemplatePart::Action(words[..words.len() - usize::from(is_trimmed)].to_vec()));
     }
-    all.push(TemplatePart::Text(if trims { rest.trim_start() } else { rest }.to_owned()));
+    let text = read_text(rest);
+    all.push(TemplatePart::Text(if trims { text.trim_start() } else { &text }.to_owned()));
     Ok(all)
 }
 
@@ -118,12 +138,14 @@ fn words(text: &str) -> Result<(Vec<String>, &str), String> {
             return Ok((words, after));
         }
         let length = match first {
-            '"' => quoted(rest)?,
+            '"' | '\'' => literal::quoted_length(rest, first)?,
             '`' => rest[1..].find('`').ok_or("unterminated raw quoted string")? + 2,
             ':' if rest.starts_with(":=") => 2,
             '(' | ')' | '|' | ',' | '=' => 1,
             '-' if rest.starts_with("-}}") => 1,
-            '.' | '$' | '-' | '+' => 1 + name_length(&rest[1..]),
+            '0'..='9' | '-' | '+' => literal::number_length(rest),
+            '.' if rest[1..].starts_with(|next: char| next.is_ascii_digit()) => literal::number_length(rest),
+            '.' | '$' => 1 + name_length(&rest[1..]),
             _ if first.is_alphanumeric() || first == '_' => name_length(rest),
             _ => return Err(format!("unexpected {first:?} in command")),
         };
@@ -135,20 +157,6 @@ fn words(text: &str) -> Result<(Vec<String>, &str), String> {
 fn name_length(text: &str) -> usize {
     let is_in = |character: char| character.is_alphanumeric() || "_.".contains(character);
     text.find(|character| !is_in(character)).unwrap_or(text.len())
-}
-
-/// The length of a string in quotes.
-fn quoted(text: &str) -> Result<usize, String> {
-    let mut is_escaped = false;
-    for (at, character) in text.char_indices().skip(1) {
-        match character {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '"' => return Ok(at + 1),
-            _ => {}
-        }
-    }
-    Err("unterminated quoted string".to_owned())
 }
 
 /// The nodes up to `end` or `else` of a block, which is returned. `ranges` is the number of `range` around it.
@@ -177,12 +185,7 @@ fn block(
             }
             "break" => TemplateNode::Break,
             "continue" => TemplateNode::Continue,
-            "if" => branches(rest, &words[1..], depth, ranges)?,
-            "with" => {
-                let value = pipe(&words[1..])?;
-                let (body, other) = body(rest, depth, ranges)?;
-                TemplateNode::With(value, body, other)
-            }
+            "if" | "with" => branches(rest, &words, depth, ranges)?,
             "range" => {
                 let (names, value) = variables(&words[1..])?;
                 let (body, other) = body(rest, depth, ranges + 1)?;
@@ -207,8 +210,11 @@ fn block(
                 let (name, value) = named(&words)?;
                 TemplateNode::Template(name, if value.is_empty() { None } else { Some(pipe(value)?) })
             }
-            name if name.starts_with('$') && words.get(1).is_some_and(|word| word == ":=" || word == "=") => {
-                TemplateNode::Set(name[1..].to_owned(), pipe(&words[2..])?)
+            name if name.starts_with('$') && words.get(1).is_some_and(|word| word == ":=") => {
+                TemplateNode::Declare(name[1..].to_owned(), pipe(&words[2..])?)
+            }
+            name if name.starts_with('$') && words.get(1).is_some_and(|word| word == "=") => {
+                TemplateNode::Assign(name[1..].to_owned(), pipe(&words[2..])?)
             }
             _ => TemplateNode::Print(pipe(&words)?),
         });
@@ -251,21 +257,24 @@ fn body(
     Ok((body, Vec::new()))
 }
 
-/// The branches of an `if`, with each `else if`.
-fn branches(
-    rest: &mut Rest,
-    condition: &[String],
-    depth: usize,
-    ranges: usize,
-) -> Result<TemplateNode, String> {
+/// The branches of an `if` or `with`, with each `else if` and `else with`. `words` are those of its first action.
+fn branches(rest: &mut Rest, words: &[String], depth: usize, ranges: usize) -> Result<TemplateNode, String> {
     let mut all = Vec::new();
-    let mut condition = pipe(condition)?;
+    let mut words = words.to_vec();
     loop {
+        let sets_dot = words[0] == "with";
+        let (name, condition) = match &words[1..] {
+            [name, sign, value @ ..] if name.starts_with('$') && sign == ":=" => {
+                (Some(name[1..].to_owned()), value)
+            }
+            value => (None, value),
+        };
+        let condition = pipe(condition)?;
         let (body, end) = block(rest, depth + 1, ranges)?;
-        all.push((condition, body));
-        let words = end.unwrap_or_default();
-        match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["else", "if", ..] => condition = pipe(&words[2..])?,
+        all.push(Branch { name, condition, sets_dot, body });
+        let end = end.unwrap_or_default();
+        match &end.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["else", "if" | "with", ..] => words = end[1..].to_vec(),
             ["else"] => {
                 let (other, end) = block(rest, depth + 1, ranges)?;
                 return match end {
@@ -354,22 +363,26 @@ fn last(pipe: &mut Pipe) -> &mut Vec<Operand> {
 
 fn operand(word: &str) -> Result<Operand, String> {
     let first = word.chars().next().unwrap_or_default();
+    let wrong = || match first {
+        '"' => "invalid syntax".to_owned(),
+        '\'' => format!("malformed character constant: {word}"),
+        _ => format!("bad number syntax: {word:?}"),
+    };
     Ok(match first {
         '.' if word.len() == 1 => Operand::Dot(Vec::new()),
+        '.' if word[1..].starts_with(|next: char| next.is_ascii_digit()) => {
+            Operand::Literal(literal::number(word).ok_or_else(wrong)?)
+        }
         '.' => Operand::Dot(fields_of(&word[1..])?),
         '$' => {
             let (name, fields) = word[1..].split_once('.').unwrap_or((&word[1..], ""));
             let fields = if fields.is_empty() { Vec::new() } else { fields_of(fields)? };
             Operand::Variable(name.to_owned(), fields)
         }
-        '"' => Operand::Literal(serde_json::from_str(word).map_err(|_| format!("bad string {word}"))?),
+        '"' => Operand::Literal(literal::string(word).ok_or_else(wrong)?.into()),
+        '\'' => Operand::Literal(literal::rune(word).ok_or_else(wrong)?),
         '`' => Operand::Literal(Value::from(word.trim_matches('`'))),
-        '-' | '+' | '0'..='9' => {
-            let number = word.strip_prefix('+').unwrap_or(word);
-            let number =
-                number.parse::<i64>().map(Value::from).or_else(|_| number.parse::<f64>().map(Value::from));
-            Operand::Literal(number.map_err(|_| format!("bad number syntax: {word:?}"))?)
-        }
+        '-' | '+' | '0'..='9' => Operand::Literal(literal::number(word).ok_or_else(wrong)?),
         _ => match word {
             "true" | "false" => Operand::Literal(Value::from(word == "true")),
             "nil" => Operand::Literal(Value::Null),

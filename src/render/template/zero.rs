@@ -8,30 +8,69 @@ const STRINGS: [&str; 4] = ["StopSignal", "MacAddress", "Hostname", "Domainname"
 const BOOLS: [&str; 2] = ["ArgsEscaped", "NetworkDisabled"];
 const NULLS: [&str; 5] = ["ExposedPorts", "Healthcheck", "OnBuild", "Shell", "StopTimeout"];
 
-/// The fields that are maps, and those that are lists, where their names are found with null.
-const MAPS: [&str; 8] =
-    ["ExposedPorts", "Labels", "Volumes", "Options", "PortBindings", "Ports", "Sysctls", "Tmpfs"];
-const LISTS: [&str; 14] = [
+/// The fields that are maps of Go, where the document may have any key.
+const MAPS: [&str; 13] = [
+    "Annotations",
+    "Attributes",
+    "Containers",
+    "DriverOpts",
+    "ExposedPorts",
+    "Labels",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+];
+
+/// The same for fields whose name alone does not say it: the name of the part that has the field, and its own.
+const MAPS_OF: [[&str; 2]; 3] = [["LogConfig", "Config"], ["GraphDriver", "Data"], ["Config", "Volumes"]];
+
+/// The fields that are lists, and those that are pointers, where their names are found with null.
+const LISTS: [&str; 27] = [
     "Binds",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceWriteIOps",
+    "BlkioWeightDevice",
     "CapAdd",
     "CapDrop",
     "Cmd",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
     "Dns",
+    "DnsOptions",
+    "DnsSearch",
     "Entrypoint",
     "Env",
     "ExecIDs",
     "ExtraHosts",
     "GroupAdd",
+    "Links",
+    "Mounts",
     "OnBuild",
     "SecurityOpt",
     "Shell",
+    "Ulimits",
     "VolumesFrom",
 ];
+const POINTERS: [&str; 7] =
+    ["Health", "Healthcheck", "Init", "MemorySwappiness", "OomKillDisable", "PidsLimit", "StopTimeout"];
 
-/// The value of a field that a part of a document lacks. None: its type has no such field. `above` is the name of that part.
-pub(super) fn of_missing(above: Option<&str>, part: &Map<String, Value>, name: &str) -> Option<Value> {
-    // The key of a map, which is no field.
-    if above == Some("Labels") {
+/// Whether the part of a document at this place is a map of Go. Its keys are no fields.
+pub(super) fn is_map(path: &[String]) -> bool {
+    let Some((name, above)) = path.split_last() else { return false };
+    let above = above.last().map(String::as_str).unwrap_or_default();
+    MAPS.contains(&name.as_str()) || MAPS_OF.contains(&[above, name])
+}
+
+/// The value of a field that a part of a document lacks. None: its type has no such field. `place` is the path of that part.
+pub(super) fn of_missing(place: &[String], part: &Map<String, Value>, name: &str) -> Option<Value> {
+    if is_map(place) {
         return Some(Value::Null);
     }
     let is_config = part.contains_key("Entrypoint");
@@ -48,9 +87,10 @@ pub(super) fn of_missing(above: Option<&str>, part: &Map<String, Value>, name: &
 /// How the null of a field is printed. None: the type of the field is not known.
 pub(super) fn printed_null(name: &str) -> Option<&'static str> {
     match name {
+        "Volumes" => Some("map[]"),
         _ if MAPS.contains(&name) => Some("map[]"),
         _ if LISTS.contains(&name) => Some("[]"),
-        "Health" | "Healthcheck" | "StopTimeout" => Some("<nil>"),
+        _ if POINTERS.contains(&name) => Some("<nil>"),
         _ => None,
     }
 }
@@ -66,6 +106,13 @@ mod tests {
         let value = json!({
             "Config": { "Entrypoint": null, "Labels": null, "Volumes": null, "Cmd": null },
             "State": { "OOMKilled": false },
+            "Actor": { "Attributes": { "a": "1" } },
+            "HostConfig": {
+                "LogConfig": { "Config": { "max-size": "1k" } }, "Sysctls": null,
+                "PidsLimit": null, "Devices": null, "Init": null,
+            },
+            "NetworkSettings": { "Networks": { "bridge": { "IPAddress": "10.0.0.2" } }, "Ports": {} },
+            "GraphDriver": { "Data": null },
             "Other": { "Config": { "Entrypoint": null, "Labels": { "a": "1" } } },
         });
         for (template, expected) in [
@@ -83,6 +130,21 @@ mod tests {
                 "<no value> <no value> 1",
             ),
             ("{{len .Config.Labels}} {{join .Config.Cmd \" \"}}|", "0 |"),
+            // The keys of a map are no fields, also where the map is the dot or a variable.
+            (
+                "{{.Actor.Attributes.exitCode}} {{with .Actor.Attributes}}{{.none}} {{.a}}{{end}} {{$x := .Actor}}{{$x.Attributes.b}}",
+                "<no value> <no value> 1 <no value>",
+            ),
+            (
+                "{{.HostConfig.LogConfig.Config.x}} {{.HostConfig.Sysctls.x}} {{.NetworkSettings.Networks.x}}",
+                "<no value> <no value> <no value>",
+            ),
+            ("{{with .NetworkSettings.Ports.x}}y{{else}}n{{end}}{{.GraphDriver.Data.x}}", "n<no value>"),
+            ("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "10.0.0.2"),
+            (
+                "{{.HostConfig.PidsLimit}} {{.HostConfig.Devices}} {{$x := .HostConfig}}{{$x.Init}}",
+                "<nil> [] <nil>",
+            ),
             // As JSON they are what the document has.
             ("{{json .Config.Labels}} {{json .Config.ExposedPorts}}", "null null"),
             ("{{json .Other.Config}}", r#"{"Entrypoint":null,"Labels":{"a":"1"}}"#),
@@ -90,9 +152,14 @@ mod tests {
             let filled = Template::parse(template).and_then(|template| template.fill(&value));
             assert_eq!(filled.as_deref(), Ok(expected), "{template}");
         }
-        for wrong in
-            ["{{.Config.Nothing}}", "{{.State.Nothing}}", "{{.Config.Healthcheck.Test}}", "{{.Shell}}"]
-        {
+        for wrong in [
+            "{{.Config.Nothing}}",
+            "{{.State.Nothing}}",
+            "{{.Config.Healthcheck.Test}}",
+            "{{.Shell}}",
+            "{{range .NetworkSettings.Networks}}{{.Nothing}}{{end}}",
+            "{{.NetworkSettings.Networks.bridge.Nothing}}",
+        ] {
             let filled = Template::parse(wrong).and_then(|template| template.fill(&value));
             assert!(filled.is_err(), "{wrong}: {filled:?}");
         }
