@@ -37,15 +37,61 @@ impl Timestamp {
         Timestamp(self.0 - self.0.rem_euclid(SECOND))
     }
 
+    /// The moment in whole seconds since 1970.
+    pub fn seconds(self) -> i128 {
+        self.0.div_euclid(SECOND)
+    }
+
     /// The moment as Docker's lists print it: `2026-11-29 09:45:11 +0000 UTC`.
-    pub fn in_a_list(self) -> String {
-        self.of_second().to_string().replace('T', " ").replace('Z', " +0000 UTC")
+    pub fn in_a_list(self, zone: &Zone) -> String {
+        let shown = Timestamp(self.0 + zone.offset * SECOND).of_second().to_string();
+        let offset = zone.written_offset();
+        shown.replace('T', " ").replace('Z', &format!(" {offset} {}", zone.name))
+    }
+
+    /// The moment in a zone, with nine digits after the second: `2026-11-29T10:45:11.500000000+01:00`.
+    pub fn in_zone(self, zone: &Zone) -> String {
+        let shown = Timestamp(self.0 + zone.offset * SECOND).with_all_digits();
+        match zone.written_offset() {
+            _ if zone.offset == 0 => shown,
+            offset => format!("{}{}:{}", shown.trim_end_matches('Z'), &offset[..3], &offset[3..]),
+        }
+    }
+
+    /// Reads a time as [`Timestamp::from_str`] does. One that names no zone is in a zone that is so many seconds ahead of UTC.
+    ///
+    /// # Errors
+    /// It is no time.
+    pub fn read_in(written: &str, ahead: i128) -> Result<Timestamp, ()> {
+        read(written, ahead)
     }
 
     /// The moment with nine digits after the second, also if they are zeros.
     pub fn with_all_digits(self) -> String {
         let second = self.of_second().to_string();
         format!("{}.{:09}Z", second.trim_end_matches('Z'), self.0.rem_euclid(SECOND))
+    }
+}
+
+/// A time zone at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// How many seconds it is ahead of UTC.
+    pub offset: i128,
+    /// Its name then: `CET`, `CEST`, `-03`.
+    pub name: String,
+}
+
+impl Zone {
+    /// Universal time.
+    pub fn utc() -> Zone {
+        Zone { offset: 0, name: "UTC".to_owned() }
+    }
+
+    /// `+0100`, `-0330`.
+    fn written_offset(&self) -> String {
+        let (sign, minutes) = (if self.offset < 0 { '-' } else { '+' }, self.offset.abs() / 60);
+        format!("{sign}{:02}{:02}", minutes / 60, minutes % 60)
     }
 }
 
@@ -78,47 +124,54 @@ impl FromStr for Timestamp {
 
     /// Reads RFC 3339: a date, or a date and a time, with `Z`, an offset, or none (UTC).
     fn from_str(written: &str) -> Result<Timestamp, ()> {
-        let (date, time) = written.split_once('T').unwrap_or((written, "00:00:00Z"));
-        let date: Vec<&str> = date.split('-').collect();
-        let [year, month, day] = date[..] else { return Err(()) };
-        let number = |text: &str, length: usize, most: i128| {
-            let is_number = text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = text.parse::<i128>().ok().filter(|_| is_number).ok_or(())?;
-            if number <= most { Ok(number) } else { Err(()) }
-        };
-        let (year, month, day) = (number(year, 4, 9999)?, number(month, 2, 12)?, number(day, 2, 31)?);
-        if month == 0 || day == 0 {
-            return Err(());
-        }
-        let (time, offset) = match time.find(['Z', '+', '-']) {
-            Some(at) => time.split_at(at),
-            None => (time, "Z"),
-        };
-        let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
-        let time: Vec<&str> = time.split(':').collect();
-        let (hour, minute, second) = match time[..] {
-            [hour, minute] => (hour, minute, "00"),
-            [hour, minute, second] => (hour, minute, second),
-            _ => return Err(()),
-        };
-        let (hour, minute, second) = (number(hour, 2, 23)?, number(minute, 2, 59)?, number(second, 2, 60)?);
-        let nanoseconds = match fraction.len() {
-            0 => 0,
-            length @ 1..=9 => number(fraction, length, SECOND)? * 10_i128.pow(9 - length as u32),
-            _ => return Err(()),
-        };
-        let offset = match (offset.get(..1), offset.get(1..)) {
-            (Some("Z"), Some("")) => 0,
-            (Some(sign), Some(offset)) => {
-                let (hours, minutes) = offset.split_once(':').ok_or(())?;
-                let offset = number(hours, 2, 23)? * 3600 + number(minutes, 2, 59)? * 60;
-                if sign == "-" { -offset } else { offset }
-            }
-            _ => return Err(()),
-        };
-        let seconds = day_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
-        Ok(Timestamp(seconds * SECOND + nanoseconds))
+        read(written, 0)
     }
+}
+
+/// Reads a time. `ahead` is how many seconds its zone is ahead of UTC, if it names none.
+fn read(written: &str, ahead: i128) -> Result<Timestamp, ()> {
+    let (date, time) = written.split_once('T').unwrap_or((written, "00:00:00"));
+    let date: Vec<&str> = date.split('-').collect();
+    let [year, month, day] = date[..] else { return Err(()) };
+    let number = |text: &str, length: usize, most: i128| {
+        let is_number = text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse::<i128>().ok().filter(|_| is_number).ok_or(())?;
+        if number <= most { Ok(number) } else { Err(()) }
+    };
+    let (year, month, day) = (number(year, 4, 9999)?, number(month, 2, 12)?, number(day, 2, 31)?);
+    if month == 0 || day == 0 {
+        return Err(());
+    }
+    let (time, offset) = match time.find(['Z', '+', '-']) {
+        Some(at) => time.split_at(at),
+        None => (time, ""),
+    };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
+    let time: Vec<&str> = time.split(':').collect();
+    let (hour, minute, second) = match time[..] {
+        [hour] if fraction.is_empty() => (hour, "00", "00"),
+        [hour, minute] => (hour, minute, "00"),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return Err(()),
+    };
+    let (hour, minute, second) = (number(hour, 2, 23)?, number(minute, 2, 59)?, number(second, 2, 60)?);
+    let nanoseconds = match fraction.len() {
+        0 => 0,
+        length @ 1..=9 => number(fraction, length, SECOND)? * 10_i128.pow(9 - length as u32),
+        _ => return Err(()),
+    };
+    let offset = match (offset.get(..1), offset.get(1..)) {
+        (None, _) => ahead,
+        (Some("Z"), Some("")) => 0,
+        (Some(sign), Some(offset)) => {
+            let (hours, minutes) = offset.split_once(':').ok_or(())?;
+            let offset = number(hours, 2, 23)? * 3600 + number(minutes, 2, 59)? * 60;
+            if sign == "-" { -offset } else { offset }
+        }
+        _ => return Err(()),
+    };
+    let seconds = day_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    Ok(Timestamp(seconds * SECOND + nanoseconds))
 }
 
 /// The year, the month and the day of a day since 1970-01-01. A year begins with March here, so a leap day is its last day.
@@ -192,7 +245,19 @@ mod tests {
         }
         let moment: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
         assert_eq!(moment.with_all_digits(), "1969-12-31T23:59:59.500000000Z");
-        assert_eq!(moment.in_a_list(), "1969-12-31 23:59:59 +0000 UTC");
+        assert_eq!(moment.in_a_list(&Zone::utc()), "1969-12-31 23:59:59 +0000 UTC");
+        assert_eq!(moment.in_zone(&Zone::utc()), "1969-12-31T23:59:59.500000000Z");
+        let zone = Zone { offset: -12_600, name: "NST".to_owned() };
+        assert_eq!(moment.in_a_list(&zone), "1969-12-31 20:29:59 -0330 NST");
+        assert_eq!(moment.in_zone(&zone), "1969-12-31T20:29:59.500000000-03:30");
+        assert_eq!(Timestamp::read_in(&moment.in_zone(&zone), 7), Ok(moment));
+        for (written, other) in [
+            ("2026-11-29T10", "2026-11-29T01:00:00Z"),
+            ("2026-11-29", "2026-11-28T15:00:00Z"),
+            ("2026-11-29T10Z", "2026-11-29T10:00:00Z"),
+        ] {
+            assert_eq!(Timestamp::read_in(written, 32_400), other.parse(), "{written}");
+        }
         assert_eq!(Timestamp(0).with_all_digits(), "1970-01-01T00:00:00.000000000Z");
         let equal =
             [("2026-11-29", "2026-11-29T00:00:00Z"), ("2026-11-29T10:00", "2026-11-29T11:00:00+01:00")];

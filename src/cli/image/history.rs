@@ -8,6 +8,7 @@ use super::super::kept::{format_of, unfilled};
 use super::as_docker;
 use crate::cli::explain::ExplainArg;
 use crate::error::Result;
+use crate::host::zone;
 use crate::image::history::{self, ImageStep};
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
@@ -122,7 +123,8 @@ fn row(
     HistoryRow {
         id,
         created_since: created.map_or_else(|| "N/A".to_owned(), since),
-        created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.to_string()),
+        created_at: created
+            .map_or_else(|| "N/A".to_owned(), |at| at.in_zone(&zone::local(at)).replace(".000000000", "")),
         created_by,
         size: if args.human { human(size) } else { size.to_string() },
         comment: printed(&step.comment),
