@@ -3,7 +3,7 @@
 //! Other inputs of the same kind as the ones here:
 //! - every key of a spec that restricts a process, alone and together; root, a mapped root, another user; without and with
 //!   namespaces of each kind, an init, limits.
-//! - the caller of `exec`: other limits, capabilities, groups, umask and nice value than the caller of `run`.
+//! - the caller of `exec`: other limits, capabilities, groups, signals, umask and nice value than the caller of `run`.
 
 mod support;
 
@@ -22,8 +22,8 @@ struct Further(#[expect(dead_code, reason = "it ends when it is dropped")] Backg
 impl Further {
     fn of(container: &Running, flags: &[&str]) -> Further {
         let words = [&["exec", "-q"], flags, &[&*container.name, "sleep", "600"]].concat();
-        // The caller has another umask and another limit than the one of `run`.
-        let script = "umask 077; ulimit -Sn 99; exec \"$@\"";
+        // The caller has another umask and another limit than the one of `run`, and ignores other signals.
+        let script = "trap '' USR1 TSTP; umask 077; ulimit -Sn 99; exec \"$@\"";
         let mut shell = Command::new("sh");
         shell.args(["-c", script, "sh"]).arg(binary()).args(words).current_dir("/");
         let sandbox = Background::piped(&mut shell);

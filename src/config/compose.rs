@@ -9,6 +9,7 @@ use super::complete::can_mount_sys;
 use super::container::{Config, ContainerNamespaces, Environment, Namespace, Process, Resources};
 use super::enter::plan_forget;
 use super::facts::Machine;
+use super::inherited::Inherited;
 use super::{joins, paths};
 use crate::cgroups;
 use crate::feature::{Feature, Purpose};
@@ -80,7 +81,7 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
     if process.terminal {
         draft.frame(Frame { streams: Streams::Terminal, ..draft.around().clone() });
     }
-    frame(&mut draft, &hold, ending, view, is_whole, process.env.clone());
+    frame(&mut draft, &hold, ending, view, is_whole, process.env.clone(), None);
     draft.name(name.clone());
     draft.timeout(process.timeout.map(|timeout| u64::from(timeout.0)));
     for error in host.unread.errors() {
@@ -291,7 +292,8 @@ fn user_outside(process: &Process, maps: Option<&IdMaps>) -> Option<u32> {
     users.iter().find_map(|range| range.outside_of(inside))
 }
 
-/// The steps that every plan has: the gate, the parent-death signal, and the end.
+/// The steps that every plan has: the gate, the parent-death signal, and the end. `inherited` is what the command has instead of
+/// the signals of the caller.
 pub(super) fn frame(
     draft: &mut Draft,
     hold: &Hold,
@@ -299,6 +301,7 @@ pub(super) fn frame(
     view: bool,
     is_verified: bool,
     environment: Option<Vec<OsString>>,
+    inherited: Option<&Inherited>,
 ) {
     draft.common(Phase::Prepare, Actor::Host, GateCall::Open, "common.gate.why");
     draft.die_with_parent(Phase::ParentDeathSignal, Actor::Child, draft.purpose(), "common.pdeathsig.why");
@@ -325,7 +328,13 @@ pub(super) fn frame(
     match ending {
         Ending::Command { path, arguments } => {
             draft.common(Phase::Clean, Actor::Command, ProcessCall::CloseOnExec, "common.close.why");
-            draft.common(Phase::Signals, Actor::Command, ProcessCall::DefaultSignals, "common.signals.why");
+            let (signals, why) = match inherited.cloned() {
+                None => (ProcessCall::DefaultSignals, "common.signals.why"),
+                Some(Inherited { ignored_signals: ignored, blocked_signals: blocked, .. }) => {
+                    (ProcessCall::SetSignals { ignored, blocked }, "exec.signals.why")
+                }
+            };
+            draft.common(Phase::Signals, Actor::Command, signals, why);
             draft.common(
                 Phase::Exec,
                 Actor::Command,

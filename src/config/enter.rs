@@ -291,7 +291,7 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
         plan_forget(&entry.terminals, &mut draft);
     }
     let is_command = matches!(entry.ending, Ending::Command { .. });
-    frame(&mut draft, &Hold::Gate, entry.ending, entry.view, false, entry.environment);
+    frame(&mut draft, &Hold::Gate, entry.ending, entry.view, false, entry.environment, None);
     if is_command {
         entered.notes(entry.privileged).into_iter().for_each(|note| draft.note(note));
         draft.common(Phase::Undumpable, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");

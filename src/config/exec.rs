@@ -98,11 +98,23 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     draft.frame(Frame { streams: request.streams, ..Frame::default() });
     plan_joins(&entered, host.program, true, &mut draft);
     plan_forget(request.streams.replaced(), &mut draft);
+    if let Some(nice) = process.inherited.as_ref().and_then(|inherited| inherited.nice_for(caller.as_ref())) {
+        // Before it joins: in another user namespace, nobody may lower a nice value.
+        draft.common(Phase::Join, Actor::Helper, ProcessCall::SetNice(nice), "exec.nice.why");
+    }
     draft.common(Phase::Prepare, Actor::Host, FileCall::OpenHostProc, "common.hostproc.why");
     if let Some(maps) = &entered.maps {
         plan_identity(maps.identity(None)?, &mut draft);
     }
-    frame(&mut draft, &Hold::Gate, ending, request.view, true, process.env.clone());
+    frame(
+        &mut draft,
+        &Hold::Gate,
+        ending,
+        request.view,
+        true,
+        process.env.clone(),
+        process.inherited.as_ref(),
+    );
     for error in host.unread.errors() {
         draft.problem(Purpose::Container, error.clone());
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::container::Process;
+use crate::host::caller;
 use crate::observe::file;
 use crate::observe::proc::{is_initial_map, limit_of, status_of};
 use crate::plan::call::restrict::Resource;
@@ -21,11 +22,20 @@ pub struct Inherited {
     pub umask: u32,
     /// Whether execve(2) gives no new privileges.
     pub no_new_privileges: bool,
+    /// The signals that are ignored, by number.
+    #[serde(default)]
+    pub ignored_signals: Vec<i32>,
+    /// The signals that are blocked, by number.
+    #[serde(default)]
+    pub blocked_signals: Vec<i32>,
+    /// The nice value. None: it is not known.
+    #[serde(default)]
+    pub nice: Option<i32>,
 }
 
 impl Inherited {
     /// What the caller has. None: /proc does not show it.
-    pub(super) fn gather() -> Option<Inherited> {
+    pub fn gather() -> Option<Inherited> {
         let limits = file::read_text("/proc/self/limits").ok()?;
         let status = file::read_text("/proc/self/status").ok()?;
         let limit = |resource: Resource| Some((resource, limit(&limits, resource)?));
@@ -33,7 +43,18 @@ impl Inherited {
             rlimits: Rlimits(Resource::ALL.into_iter().filter_map(limit).collect()),
             umask: u32::from_str_radix(status_of(&status, "Umask")?.trim(), 8).ok()?,
             no_new_privileges: status_of(&status, "NoNewPrivs")?.trim() == "1",
+            ignored_signals: caller::ignored_signals(),
+            blocked_signals: caller::blocked_signals(),
+            nice: caller::nice_value(),
         })
+    }
+
+    /// The nice value that a further process sets, which `caller` starts. None: it has that value already, or the caller may not
+    /// set it. setpriority(2)
+    pub(super) fn nice_for(&self, caller: Option<&Inherited>) -> Option<i32> {
+        let (own, now) = (self.nice?, caller?.nice?);
+        let may_lower = || has(Capability::CAP_SYS_NICE);
+        (own > now || own < now && may_lower()).then_some(own)
     }
 }
 
@@ -48,7 +69,12 @@ fn limit(limits: &str, resource: Resource) -> Option<Limit> {
 
 /// Whether the caller may raise its hard limits: it has CAP_SYS_RESOURCE in the initial user namespace.
 pub(super) fn may_raise() -> bool {
-    let has = caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false);
+    has(Capability::CAP_SYS_RESOURCE)
+}
+
+/// Whether the caller has this capability in the initial user namespace.
+fn has(capability: Capability) -> bool {
+    let has = caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     has && is_initial_map(&file::read_text("/proc/self/uid_map").unwrap_or_default())
 }
 

@@ -41,6 +41,11 @@ impl SignalSet {
         self.0 & bit(signal) != 0
     }
 
+    /// The signals of the set.
+    pub(crate) fn numbers(self) -> Vec<i32> {
+        (1..=64).filter(|signal| self.contains(*signal)).collect()
+    }
+
     /// The signals that are in one of the sets.
     pub(crate) const fn with(self, other: SignalSet) -> SignalSet {
         SignalSet(self.0 | other.0)
@@ -103,11 +108,20 @@ pub(crate) fn blocked_on_entry() -> SignalSet {
 /// # Errors
 /// Those of rt_sigprocmask(2).
 pub(crate) fn restore() -> Result<(), Errno> {
+    set_all(ignored_on_entry(), blocked_on_entry())
+}
+
+/// Ignores the signals of one set, and blocks those of the other. Every other signal gets its default action, and SIGPIPE
+/// always.
+///
+/// # Errors
+/// Those of rt_sigprocmask(2).
+pub(crate) fn set_all(ignored: SignalSet, blocked: SignalSet) -> Result<(), Errno> {
     for signal in 1..=64 {
-        let is_ignored = ignored_on_entry().contains(signal) && signal != libc::SIGPIPE;
+        let is_ignored = ignored.contains(signal) && signal != libc::SIGPIPE;
         set_action(signal, if is_ignored { IGNORE } else { 0 });
     }
-    change_mask(libc::SIG_SETMASK, blocked_on_entry()).map(|_| ())
+    change_mask(libc::SIG_SETMASK, blocked).map(|_| ())
 }
 
 /// Lets a command of the standard library start as [`restore`] does. The library itself passes on the mask of this
@@ -122,15 +136,20 @@ pub(crate) fn restore_before(command: &mut Command) -> &mut Command {
 
 /// The calls of [`restore`], as text.
 pub(crate) fn restored() -> String {
+    set_all_text(ignored_on_entry(), blocked_on_entry())
+}
+
+/// The calls of [`set_all`], as text.
+pub(crate) fn set_all_text(ignored: SignalSet, blocked: SignalSet) -> String {
     let names =
         |set: SignalSet| (1..=64).filter(move |signal| set.contains(*signal)).map(name).collect::<Vec<_>>();
     let mut calls = vec!["rt_sigaction(SIG*, SIG_DFL)".to_owned()];
-    let ignored = names(ignored_on_entry().without(SignalSet::of(&[libc::SIGPIPE])));
+    let ignored = names(ignored.without(SignalSet::of(&[libc::SIGPIPE])));
     if !ignored.is_empty() {
         calls.push(format!("rt_sigaction({}, SIG_IGN)", ignored.join("|")));
     }
     let blocked: Vec<String> =
-        names(blocked_on_entry()).iter().map(|name| name.trim_start_matches("SIG").to_owned()).collect();
+        names(blocked).iter().map(|name| name.trim_start_matches("SIG").to_owned()).collect();
     calls.push(format!("rt_sigprocmask(SIG_SETMASK, [{}])", blocked.join(" ")));
     calls.join("; ")
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::facts::Machine;
+use crate::config::inherited::Inherited;
 use crate::container::record::ContainerRecord;
 use crate::container::store::KeptContainer;
 use crate::error::Result;
@@ -36,6 +37,9 @@ pub fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
     let ContainerRecord { config, open_stdin, id, .. } = &container.record;
     let id = id.as_str();
     let mut config = Config { name: Some(container.name.clone()), ..config.clone() };
+    // The command is started by the supervisor, which has another umask and other signals than the process that has made the
+    // container.
+    config.process.inherited = Inherited::gather();
     config.environment.namespaces.rename_joined(|_, target, name| {
         // Another container may have been started again since then. Then it has new namespaces.
         if target.is_container() {

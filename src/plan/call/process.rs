@@ -21,6 +21,7 @@ use crate::plan::slots::{PortRelay, Slots};
 use crate::sys;
 use crate::sys::clone::Cloned;
 use crate::sys::image::ProgramImage;
+use crate::sys::signal::SignalSet;
 
 /// A set of namespaces that a call makes or joins.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -136,6 +137,8 @@ pub enum ProcessCall {
     SetGroup(u32),
     /// setgroups(2): the supplementary groups. An empty list drops all.
     SetGroups(Vec<u32>),
+    /// setpriority(2): the nice value.
+    SetNice(i32),
     /// umask(2): the mode bits that new files do not get.
     SetUmask(u32),
     /// prctl(PR_SET_KEEPCAPS): the next change of the user ID from root to another keeps the permitted set.
@@ -168,6 +171,14 @@ pub enum ProcessCall {
     /// Restores the signal dispositions and the mask that `sandbox` was started with. What the caller did not ignore has
     /// its default disposition.
     DefaultSignals,
+    /// rt_sigaction(2) and rt_sigprocmask(2): these signals are ignored, and these are blocked. All others have their default
+    /// action.
+    SetSignals {
+        /// The signals that are ignored.
+        ignored: Vec<i32>,
+        /// The signals that are blocked.
+        blocked: Vec<i32>,
+    },
     /// execve(2).
     Exec {
         /// The path of the program.
@@ -213,6 +224,7 @@ impl fmt::Display for ProcessCall {
                 write!(f, "setgroups({}, [{}])", groups.len(), list.join(", "))
             }
             ProcessCall::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
+            ProcessCall::SetNice(nice) => write!(f, "setpriority(PRIO_PROCESS, 0, {nice})"),
             ProcessCall::SetUmask(mask) => write!(f, "umask(0{mask:o})"),
             ProcessCall::KeepCapabilities => f.write_str("prctl(PR_SET_KEEPCAPS, 1)"),
             ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
@@ -228,6 +240,9 @@ impl fmt::Display for ProcessCall {
             ProcessCall::ExecuteCopy => f.write_str(&sys::sealed::executed()),
             ProcessCall::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             ProcessCall::DefaultSignals => f.write_str(&sys::signal::restored()),
+            ProcessCall::SetSignals { ignored, blocked } => {
+                f.write_str(&sys::signal::set_all_text(SignalSet::of(ignored), SignalSet::of(blocked)))
+            }
             ProcessCall::Exec { path, arguments, environment } => {
                 let arguments: Vec<String> = arguments.iter().map(shortened).collect();
                 let environment = match environment {
@@ -342,6 +357,9 @@ impl ProcessCall {
                 let id = Uid::from_raw(*id);
                 setresuid(id, id, id).map(|()| 0)
             }
+            ProcessCall::SetNice(nice) => {
+                rustix::process::setpriority_process(None, *nice).map(|()| 0).map_err(errno)
+            }
             ProcessCall::SetUmask(mask) => {
                 nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(*mask));
                 Ok(0)
@@ -358,6 +376,9 @@ impl ProcessCall {
             ProcessCall::ExecuteCopy => sys::sealed::execute().map(|()| 0),
             ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             ProcessCall::DefaultSignals => sys::signal::restore().map(|()| 0),
+            ProcessCall::SetSignals { ignored, blocked } => {
+                sys::signal::set_all(SignalSet::of(ignored), SignalSet::of(blocked)).map(|()| 0)
+            }
             ProcessCall::Exec { .. } => {
                 self.prepare(slots)?;
                 Err(slots.image.as_ref().map_or(Errno::EINVAL, ProgramImage::execute))
