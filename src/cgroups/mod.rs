@@ -206,7 +206,7 @@ impl NewCgroup<'_> {
             calls.extend(intent.settings().iter().map(|setting| {
                 let (directory, setting, controller) = (own.to_owned(), setting.clone(), intent.controller);
                 let call = match intent.is_idle {
-                    true => CgroupCall::Offer { directory, setting },
+                    true => CgroupCall::Offer { directory, controller, setting },
                     false => CgroupCall::Set { directory, controller, setting },
                 };
                 (intent.feature, call.into(), intent.why)

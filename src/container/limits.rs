@@ -11,14 +11,16 @@ use std::str::FromStr;
 use super::events::EventAction;
 use super::explain::Explainer;
 use super::life::no_cgroup;
-use super::record::ContainerRecord;
+use super::record::{ContainerRecord, ContainerStatus, RecordedProcess};
+use super::refusal;
 use super::restart::RestartPolicy;
 use super::store::{ContainerStore, KeptContainer};
 use super::supervisor;
 use super::usage::own_cgroup;
 use crate::cgroups::memory::Memory;
-use crate::config::container::Resources;
+use crate::config::container::{Config, Resources};
 use crate::error::{Error, ExitKind, Result};
+use crate::host::containers::{MAX_CONFIG, read_bounded};
 use crate::host::own_run::CONFIG;
 use crate::host::run_directory;
 use crate::observe::file;
@@ -34,6 +36,8 @@ use crate::value::units::Size;
 pub enum NewLimit<T> {
     /// `-1`: the container has none. Those of the cgroups above its own still hold.
     Unlimited,
+    /// `0`: it stays as it is.
+    Unchanged,
     /// This one.
     At(T),
 }
@@ -44,6 +48,7 @@ impl<T: FromStr> FromStr for NewLimit<T> {
     fn from_str(written: &str) -> std::result::Result<NewLimit<T>, T::Err> {
         match written {
             "-1" => Ok(NewLimit::Unlimited),
+            zero if zero.parse() == Ok(0.0) => Ok(NewLimit::Unchanged),
             limit => limit.parse().map(NewLimit::At),
         }
     }
@@ -116,7 +121,7 @@ impl LimitChange {
                 memory.swap = Some(Size(swap));
             }
             Some(NewLimit::Unlimited) => memory.iter_mut().for_each(|memory| memory.swap = None),
-            None => {}
+            Some(NewLimit::Unchanged) | None => {}
         }
         if let Some(new) = self.resources.cpu.clone() {
             let cpu = cpu.get_or_insert_default();
@@ -132,7 +137,7 @@ impl LimitChange {
         match self.pids {
             Some(NewLimit::At(max)) => pids.get_or_insert_default().max = Some(max),
             Some(NewLimit::Unlimited) => *pids = None,
-            None => {}
+            Some(NewLimit::Unchanged) | None => {}
         }
         if let Some(restart) = self.restart {
             if record.auto_remove && restart != RestartPolicy::default() {
@@ -155,34 +160,48 @@ pub fn update(
     explain: Explainer,
 ) -> Result<()> {
     container.is_here()?;
-    let with = |record| -> Result<KeptContainer> {
-        let directory = container.directory.try_clone().map_err(|error| Error::failed(error.to_string()))?;
-        let (name, state) = (container.name.clone(), container.state.clone());
-        Ok(KeptContainer { name, record, state, directory })
-    };
     let memory = container.record.config.environment.resources.memory.as_ref();
     let had_swap = memory.is_some_and(|memory| memory.swap.is_some());
     let mut former = Vec::new();
+    let mut written_for = None;
     let updated = store.update(container, |record| {
-        let changed = with(change.apply(record)?)?;
+        let present = present(store, container)?;
+        let changed = KeptContainer { record: change.apply(record)?, ..present };
         let settings = match change.controllers()[..] {
             [] => Vec::new(),
             ref controllers => settings(&changed, change, controllers, had_swap)?,
         };
-        if container.state.status.is_active() {
-            former = write_all(settings, explain)?;
-        }
+        former = write_all(settings, explain)?;
+        written_for = changed.state.command;
         let config = file::path_text(&container.directory.path().join("config.json"));
         explain.step(format!("write(<{config}>)"), "container.explain.update");
         Ok(changed.record)
     });
     // Its config could not be written.
-    let changed = with(updated.inspect_err(|_| restore(&former))?)?;
-    if container.state.status.is_active() {
+    updated.inspect_err(|_| restore(&former))?;
+    // It may have been started meanwhile, with the former limits.
+    let mut changed = present(store, container)?;
+    if changed.state.command != written_for && !change.controllers().is_empty() {
+        write_all(settings(&changed, change, &change.controllers(), had_swap)?, explain)?;
+        changed = present(store, container)?;
+    }
+    if living(&changed).is_some() {
         note_in_run(&changed);
     }
     store.note_of(&changed, |event| event, EventAction::Update);
     Ok(())
+}
+
+/// The container as it is now.
+fn present(store: &ContainerStore, container: &KeptContainer) -> Result<KeptContainer> {
+    store.again(container)?.ok_or_else(|| refusal::none(container.record.id.as_str()))
+}
+
+/// The command of a container and its supervisor. None: no command lives, so the container has no cgroup.
+fn living(container: &KeptContainer) -> Option<(RecordedProcess, RecordedProcess)> {
+    let is_running = matches!(container.state.status, ContainerStatus::Running | ContainerStatus::Paused);
+    let command = container.state.command.filter(|command| is_running && command.lives());
+    command.zip(container.state.supervisor)
 }
 
 /// A file of a cgroup, and the value for it.
@@ -195,13 +214,13 @@ fn settings(
     controllers: &[Controller],
     had_swap: bool,
 ) -> Result<Vec<FileValue>> {
-    let processes = changed.state.command.zip(changed.state.supervisor);
-    let processes = processes.filter(|_| changed.state.status.is_active());
+    let processes = living(changed);
     // Where it has none, that is the reason, and not what its next start needs.
     if let Some((command, supervisor)) = processes
         && controllers.iter().any(|one| own_cgroup(command.pid, supervisor.pid, *one).is_none())
     {
-        return Err(no_cgroup(changed));
+        // A command that has just ended has none either. Then its next start sets the limits.
+        return if living(changed).is_some() { Err(no_cgroup(changed)) } else { Ok(Vec::new()) };
     }
     let plan = match supervisor::plan(changed, &[]) {
         Ok(plan) => plan,
@@ -220,11 +239,19 @@ fn settings(
         |controller| own_cgroup(command.pid, supervisor.pid, controller).ok_or_else(|| no_cgroup(changed));
     let (mut found, mut carried) = (Vec::new(), Vec::new());
     for step in &plan.steps {
-        let Call::Cgroup(CgroupCall::Set { controller, setting, .. }) = &step.call else { continue };
+        let Call::Cgroup(call) = &step.call else { continue };
+        let (controller, setting, is_offer) = match call {
+            CgroupCall::Set { controller, setting, .. } => (controller, setting, false),
+            CgroupCall::Offer { controller, setting, .. } => (controller, setting, true),
+            _ => continue,
+        };
         // A limit of the caller is not one of the container.
         let place = if step.why == "limits.carry.why" { &mut carried } else { &mut found };
         if controllers.contains(controller) {
-            place.push((setting.path_in(cgroup(*controller)?.directory()), setting.value.clone()));
+            let path = setting.path_in(cgroup(*controller)?.directory());
+            if !is_offer || path.exists() {
+                place.push((path, setting.value.clone()));
+            }
         }
     }
     for (controller, v1, v2) in change.lifted(had_swap) {
@@ -281,9 +308,15 @@ fn restore(former: &[FileValue]) {
 /// Writes the config with which `verify` and `exec` compare the container.
 fn note_in_run(changed: &KeptContainer) {
     let Ok(Some(run)) = run_directory::find() else { return };
-    let mut config = changed.record.config.clone();
-    config.name = Some(changed.name.clone());
-    if let Ok(Some(directory)) = run.directory(changed.record.id.as_str().as_ref()) {
+    if let Ok(Some(directory)) = run.directory(changed.record.id.as_str().as_ref())
+        // Without a run, the file would be in the way of the next one.
+        && let Ok(Some(running)) = directory.file(CONFIG)
+        && let Ok(content) = read_bounded(running, MAX_CONFIG)
+        && let Ok(running) = serde_json::from_slice::<Config>(&content)
+    {
+        let mut config = changed.record.config.clone();
+        config.name = Some(changed.name.clone());
+        config.process.inherited = running.process.inherited;
         // Without it, `verify` reports the limits as different.
         let _ = directory.replace(CONFIG, config.to_json().as_bytes(), false);
     }

@@ -114,6 +114,13 @@ impl OwnRun {
         &self.directory
     }
 
+    /// Removes the config of a former run. A command that was changing it can have written it after the end of that run.
+    pub fn forget_config(&self) {
+        if matches!(self.directory.file(JOURNAL), Ok(None)) {
+            let _ = self.directory.remove_file(CONFIG);
+        }
+    }
+
     /// Removes the directory, and gives up the lock. With a journal in it, the directory stays: something that it lists is not
     /// undone yet, and the next command tries again.
     pub fn remove(self) {

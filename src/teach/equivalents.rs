@@ -239,7 +239,7 @@ impl Shell {
             CgroupCall::Open { directory } => {
                 self.joins.push(format!("echo 0 > {}", quote(directory.join("cgroup.procs"))))
             }
-            CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
+            CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting, .. } => {
                 self.before.push(self.set(&setting.path_in(directory), &setting.value));
             }
             CgroupCall::AttachProgram { directory, .. } => {

@@ -31,7 +31,7 @@ pub(crate) struct UpdateArgs {
     memory_reservation: Option<Size>,
     /// Maximum CPU time: 0.5 is half of one CPU, 2 is two whole CPUs
     #[arg(long, value_name = "NUMBER")]
-    cpus: Option<Cpus>,
+    cpus: Option<NewLimit<Cpus>>,
     /// CPU time of each period, in microseconds; the same part of a CPU as with --cpus is set
     #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus")]
     cpu_quota: Option<i64>,
@@ -56,8 +56,8 @@ pub(crate) struct UpdateArgs {
     /// Weight of its disk I/O, 10 to 1000; has an effect only on disks that use BFQ or, in cgroup v2, iocost
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1000))]
     blkio_weight: Option<u64>,
-    /// Maximum number of processes and threads; -1: any number
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    /// Maximum number of processes and threads; 0 or -1: any number
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = pids_limit)]
     pids_limit: Option<NewLimit<u32>>,
     /// When to start it again after its end: no, on-failure[:MAX], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
@@ -70,16 +70,12 @@ pub(crate) struct UpdateArgs {
 
 impl UpdateArgs {
     fn change(&self) -> Result<LimitChange> {
-        let limit = match self.memory {
-            Some(NewLimit::At(limit)) => Some(limit),
-            _ => None,
-        };
-        let memory = Memory { limit, swap: None, reservation: self.memory_reservation };
+        let memory = Memory { limit: at(self.memory), swap: None, reservation: self.memory_reservation };
         let quota = quota(self.cpu_quota, self.cpu_period)?;
         let cpu = Cpu {
             shares: self.cpu_shares,
             weight: None,
-            cpus: self.cpus.or(quota),
+            cpus: self.cpus.and_then(|cpus| at(Some(cpus))).or(quota),
             cpuset: self.cpuset_cpus.clone(),
         };
         let blkio = Blkio { weight: self.blkio_weight, ..Blkio::default() };
@@ -91,10 +87,26 @@ impl UpdateArgs {
                 ..Resources::default()
             },
             lifts_memory: self.memory == Some(NewLimit::Unlimited),
-            memory_and_swap: self.memory_swap,
+            memory_and_swap: self.memory_swap.filter(|new| *new != NewLimit::Unchanged),
             pids: self.pids_limit,
             restart: self.restart,
         })
+    }
+}
+
+/// The limit that is set. None: there is none, or it stays as it is.
+fn at<T>(new: Option<NewLimit<T>>) -> Option<T> {
+    match new {
+        Some(NewLimit::At(limit)) => Some(limit),
+        _ => None,
+    }
+}
+
+/// Reads a number of processes. As in Docker, 0 and less is no limit.
+fn pids_limit(written: &str) -> std::result::Result<NewLimit<u32>, std::num::ParseIntError> {
+    match written.parse::<i64>() {
+        Ok(..=0) => Ok(NewLimit::Unlimited),
+        _ => written.parse().map(NewLimit::At),
     }
 }
 
@@ -109,11 +121,15 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
         return Err(Error::usage(text_with("docker.refused", &[("flag", flag)])).why(text(why)));
     }
     let change = args.change()?;
+    // A zero leaves a limit as it is, and is something that was asked for.
+    let has_zero = [args.memory, args.memory_swap].contains(&Some(NewLimit::Unchanged))
+        || matches!(args.cpus, Some(NewLimit::Unchanged));
     if change.resources == Resources::default()
         && !change.lifts_memory
         && change.memory_and_swap.is_none()
         && change.pids.is_none()
         && change.restart.is_none()
+        && !has_zero
     {
         return Err(as_docker(limits::nothing()));
     }

@@ -51,6 +51,8 @@ pub enum CgroupCall {
         /// The group's directory.
         #[serde(with = "crate::value::bytes")]
         directory: PathBuf,
+        /// The controller that would enforce it.
+        controller: Controller,
         /// The file, and what is written.
         setting: Setting,
     },
@@ -71,7 +73,7 @@ impl fmt::Display for CgroupCall {
             CgroupCall::Open { directory } => {
                 write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", c_string(directory))
             }
-            CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
+            CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting, .. } => {
                 let (file, value) = (setting.path_in(directory), &setting.value);
                 write!(f, "write(<{}>, {}, {})", printed(file), c_string(value), value.len())?;
                 match self {
@@ -104,7 +106,7 @@ impl CgroupCall {
             CgroupCall::Set { directory, setting, .. } => {
                 write_once(setting.path_in(directory), &setting.value)
             }
-            CgroupCall::Offer { directory, setting } => {
+            CgroupCall::Offer { directory, setting, .. } => {
                 let file = setting.path_in(directory);
                 match file.try_exists().map_err(errno)? {
                     true => write_once(&file, &setting.value),
