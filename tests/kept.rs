@@ -239,7 +239,7 @@ fn run_keep_has_the_status_and_the_streams_of_the_command() {
     let file = file.to_str().unwrap();
     let id = home.out(&["create", "--cidfile", file, &spec]);
     assert_eq!(fs::read_to_string(file).unwrap(), id);
-    assert!(home.refused(&["create", "--cidfile", file, &spec], 125).contains("File exists"));
+    assert!(home.refused(&["create", "--cidfile", file, &spec], 125).contains("container ID file found"));
     assert_eq!(home.out(&["ps", "-aq"]).lines().count(), 2);
 }
 
@@ -415,7 +415,10 @@ fn each_step_is_explained() {
     let spec = home.spec("", "exec sleep 600");
     let explained = |arguments: &[&str]| text(&home.run(arguments).stderr);
     let all = [
-        (explained(&["create", "--explain", "--name", "web", &spec]), &["mkdir(", "symlink("][..]),
+        (
+            explained(&["create", "--explain", "--name", "web", &spec]),
+            &["mkdir(", "symlink(", "rename(\".new-"][..],
+        ),
         (explained(&["start", "--explain", "web"]), &["__supervise", "connect(", "\"start\""]),
         (explained(&["ps", "--explain"]), &["getdents64(", "state.json", "/stat>)"]),
         (explained(&["inspect", "--explain", "web"]), &["readlinkat(<names>, \"web\")"]),
@@ -423,7 +426,10 @@ fn each_step_is_explained() {
         (explained(&["port", "--explain", "web"]), &["\"ports\""]),
         (explained(&["top", "--explain", "web"]), &["execve(\"ps\", [\"ps\", \"-ef\"])"]),
         (explained(&["kill", "--explain", "-s", "HUP", "web"]), &["pidfd_send_signal(<container>, SIGHUP)"]),
-        (explained(&["stop", "--explain", "-t", "0", "web"]), &["\"stop\"", "SIGTERM"]),
+        (
+            explained(&["stop", "--explain", "-t", "0", "web"]),
+            &["\"stop\"", "SIGTERM", "SIGKILL) [after 0 s, if it still runs]"],
+        ),
         (explained(&["rename", "--explain", "web", "front"]), &["renameat2("]),
         (explained(&["rm", "--explain", "front"]), &["flock(", "renameat("]),
     ];

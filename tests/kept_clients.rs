@@ -233,7 +233,7 @@ fn names_are_printed_as_they_were_given() {
     for filter in ["status=nonsense", "exited=abc", "name=("] {
         assert!(home.refused(&["ps", "-a", "-f", filter], 1).contains("invalid filter"), "{filter}");
     }
-    assert!(home.refused(&["create", "--log-opt", "max-file=4000000000", &spec], 2).contains("max-file"));
+    assert!(home.refused(&["create", "--log-opt", "max-file=4000000000", &spec], 125).contains("max-file"));
     assert!(home.out(&["container", "ls", "-aq"]).contains(short));
     home.out(&["container", "rm", "-f", "web"]);
     home.is_empty();

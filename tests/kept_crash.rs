@@ -204,7 +204,8 @@ fn a_restart_policy_starts_a_container_again() {
             .contains("invalid restart policy 'never'")
     );
     assert!(
-        home.refused(&["create", "--restart", "always", "--rm", &failing], 2).contains("cannot specify both")
+        home.refused(&["create", "--restart", "always", "--rm", &failing], 125)
+            .contains("cannot specify both")
     );
 }
 

@@ -270,7 +270,7 @@ fn limits_change_while_a_container_runs() {
     // -1 takes a limit away; that of the cgroup above still holds.
     home.out(&["update", "--pids-limit", "-1", "web"]);
     assert_eq!(support::limits::says(&group, "pids.max", "pids.max"), "max");
-    assert_eq!(home.out(&["inspect", "-f", "{{.HostConfig.PidsLimit}}", "web"]), "<no value>");
+    assert_eq!(home.out(&["inspect", "-f", "{{.HostConfig.PidsLimit}}", "web"]), "<nil>");
     home.out(&["verify", "web"]);
     let memory = support::limits::group(pid, "memory");
     let swap = |memory: &std::path::Path| {

@@ -22,6 +22,7 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
 use crate::value::nearest::nearest;
 use crate::value::shell::quote;
+use crate::value::typed::TypedCommand;
 
 /// The arguments of `spec`.
 #[derive(Debug, Args)]
@@ -189,7 +190,11 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
         file = Path::new(".").join(file).into();
     }
     let (purpose, file) = (known.unwrap_or("shell"), quote(file));
-    failed.paste(format!("sandbox spec init --for {purpose} > {file}; sandbox run {file}"))
+    let command = match &*TypedCommand::of_this_process().subcommand() {
+        "create" => "create",
+        _ => "run",
+    };
+    failed.paste(format!("sandbox spec init --for {purpose} > {file}; sandbox {command} {file}"))
 }
 
 /// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, disk or command, and

@@ -1,10 +1,10 @@
 //! What a container consists of now: its processes, namespaces, cgroups, mounts and ports, as the kernel shows them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::listing::inside;
+use super::listing::{bound, inside};
 use super::log::LOG;
 use super::processes::{pids, relays, user_network};
 use super::store::KeptContainer;
@@ -120,6 +120,12 @@ pub enum AnatomyFile {
     State,
     /// What it has printed.
     Log,
+    /// What it has written.
+    Upper,
+    /// The link with its name.
+    Name,
+    /// A volume that it mounts.
+    Volume,
     /// The socket of its supervisor.
     Socket,
     /// What is undone if the supervisor is killed.
@@ -181,13 +187,28 @@ impl Anatomy {
             (AnatomyFile::State, kept.join("state.json")),
             (AnatomyFile::Log, kept.join(LOG)),
         ];
+        files.extend(record.own_upper().map(|_| (AnatomyFile::Upper, kept.join("upper"))));
+        if !container.name.is_empty() {
+            files.push((AnatomyFile::Name, Path::new("HOME/names").join(&container.name)));
+        }
+        let volumes = record.volumes.iter().map(|volume| Path::new("HOME/volumes").join(&volume.name));
+        files.extend(volumes.map(|path| (AnatomyFile::Volume, path)));
         if state.status.is_active() {
             files.extend([
                 (AnatomyFile::Socket, run.join(CONTROL)),
                 (AnatomyFile::Journal, run.join("journal")),
             ]);
         }
-        let (mounts, mount_count) = command.map(mounts_of).unwrap_or_default();
+        let (mut mounts, mount_count) = command.map(mounts_of).unwrap_or_default();
+        // Those that its maker has asked for are first: a picture has room for few.
+        let asked: Vec<String> = record
+            .volumes
+            .iter()
+            .map(|volume| &volume.target)
+            .chain(bound(container).map(|mount| &mount.destination))
+            .map(|place| file::path_text(place))
+            .collect();
+        mounts.sort_by_key(|mount| !asked.contains(&mount.place));
         Anatomy {
             name: container.shown_name().to_owned(),
             id: record.id.short().to_owned(),

@@ -41,6 +41,8 @@ pub enum Left {
     Interrupted(i32),
     /// The supervisor was killed, or has ended before this client was served.
     Lost,
+    /// The client has not read its output for too long, and gets no more. So many bytes were left out.
+    Cut(u64),
 }
 
 /// What an attached client does.
@@ -266,10 +268,7 @@ impl Session {
             }
             // Later ones answer signals that could not be sent.
             SupervisorMessage::Refused(error) if !self.runs || !self.is_attached => return Err(error.into()),
-            SupervisorMessage::Cut { dropped } => {
-                let message = text_with("container.attach.cut", &[("bytes", &dropped.to_string())]);
-                self.print(2, format!("sandbox: {message}\r\n").as_bytes());
-            }
+            SupervisorMessage::Cut { dropped } => return Ok(Some(Left::Cut(dropped))),
             SupervisorMessage::Dropped { signal } => self.explain_dropped(client, signal),
             SupervisorMessage::Exited { status } => return Ok(Some(Left::Exited(status))),
             _ => {}

@@ -132,10 +132,12 @@ fn is_of_image(image: &str, id: Option<&str>, value: &str) -> bool {
 }
 
 /// Ports as Docker's filters name them: `80`, `80/udp`, `8000-8010/tcp`.
-fn ports(value: &str) -> Option<(RangeInclusive<u16>, Protocol)> {
+fn ports(value: &str) -> Option<(RangeInclusive<u16>, Option<Protocol>)> {
     let (numbers, protocol) = match value.split_once('/') {
-        None | Some((_, "tcp")) => (value.trim_end_matches("/tcp"), Protocol::Tcp),
-        Some((numbers, "udp")) => (numbers, Protocol::Udp),
+        None | Some((_, "tcp")) => (value.trim_end_matches("/tcp"), Some(Protocol::Tcp)),
+        Some((numbers, "udp")) => (numbers, Some(Protocol::Udp)),
+        // Docker has it too, and no container here.
+        Some((numbers, "sctp")) => (numbers, None),
         Some(_) => return None,
     };
     let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
@@ -152,13 +154,13 @@ fn asked_for(container: &KeptContainer) -> impl Iterator<Item = &Port> {
 /// Whether one of these ports is among those that a value names.
 fn is_port(value: &str, of: PortRange, protocol: Protocol) -> bool {
     ports(value).is_some_and(|(range, wanted)| {
-        wanted == protocol && *range.start() <= of.last && of.first <= *range.end()
+        wanted == Some(protocol) && *range.start() <= of.last && of.first <= *range.end()
     })
 }
 
 fn has_port(container: &KeptContainer, value: &str, number: impl Fn(&PublishedPort) -> u16) -> bool {
     let Some((range, protocol)) = ports(value) else { return false };
-    container.state.ports.iter().any(|port| port.protocol == protocol && range.contains(&number(port)))
+    container.state.ports.iter().any(|port| Some(port.protocol) == protocol && range.contains(&number(port)))
 }
 
 #[cfg(test)]
@@ -179,10 +181,11 @@ mod tests {
 
     #[test]
     fn ports_have_dockers_forms() {
-        assert_eq!(ports("80"), Some((80..=80, Protocol::Tcp)));
-        assert_eq!(ports("53/udp"), Some((53..=53, Protocol::Udp)));
-        assert_eq!(ports("8000-8010/tcp"), Some((8000..=8010, Protocol::Tcp)));
-        for wrong in ["", "x", "80/sctp", "9-8", "70000", "1-", "/tcp"] {
+        assert_eq!(ports("80"), Some((80..=80, Some(Protocol::Tcp))));
+        assert_eq!(ports("53/udp"), Some((53..=53, Some(Protocol::Udp))));
+        assert_eq!(ports("8000-8010/tcp"), Some((8000..=8010, Some(Protocol::Tcp))));
+        assert_eq!(ports("80/sctp"), Some((80..=80, None)));
+        for wrong in ["", "x", "80/dccp", "9-8", "70000", "1-", "/tcp"] {
             assert_eq!(ports(wrong), None, "{wrong}");
         }
     }

@@ -125,10 +125,18 @@ pub fn stop(
             format!("send(<socket>, {{\"stop\": {{\"signal\": {number}, \"timeout\": {seconds}}}}})"),
             "container.explain.stop",
         );
-        explain.step(
-            format!("pidfd_send_signal(<container>, {name})  [by the supervisor]"),
-            "container.explain.stop.signal",
-        );
+        let (why, follows) = match (number, seconds) {
+            (libc::SIGKILL, _) => ("container.explain.stop.kill", false),
+            (_, ..0) => ("container.explain.stop.signal", false),
+            _ => ("container.explain.stop.signal", true),
+        };
+        explain.step(format!("pidfd_send_signal(<container>, {name})  [by the supervisor]"), why);
+        if follows {
+            explain.step(
+                format!("pidfd_send_signal(<container>, SIGKILL)  [after {seconds} s, if it still runs]"),
+                "container.explain.stop.kill",
+            );
+        }
         // None: it is never late.
         let deadline = u64::try_from(seconds)
             .ok()

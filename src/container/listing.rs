@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::network::network_mode;
 use super::record::{ContainerRecord, ContainerState, ContainerStatus};
 use super::store::KeptContainer;
+use crate::host::zone;
 use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::rootfs::mount::ContainerMount;
 use crate::text::printed;
@@ -74,7 +75,7 @@ impl ContainerRow {
         ContainerRow {
             command: serde_json::Value::from(if is_whole { command } else { shortened(&command) })
                 .to_string(),
-            created_at: created.in_a_list(),
+            created_at: created.in_a_list(&zone::local(created)),
             id: if is_whole { record.id.as_str() } else { record.id.short() }.to_owned(),
             image: record.image.clone(),
             labels: labels(record),

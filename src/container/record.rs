@@ -61,6 +61,9 @@ pub struct ContainerRecord {
     pub open_stdin: bool,
     /// The signal that asks it to stop: its number.
     pub stop_signal: i32,
+    /// Whether its maker or its image has chosen that signal.
+    #[serde(default)]
+    pub has_stop_signal: bool,
     /// How many seconds after that signal it gets SIGKILL.
     pub stop_timeout: u64,
     /// Whether it is removed when it ends.
@@ -76,6 +79,9 @@ pub struct ContainerRecord {
     pub restart: RestartPolicy,
     /// Its log.
     pub log: LogOptions,
+    /// The options of the log as its maker has written them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub log_written: BTreeMap<String, String>,
 }
 
 /// A volume of a container.
@@ -239,6 +245,9 @@ pub struct ContainerState {
     pub stopped: bool,
     /// Why it could not be started, or how its end was lost.
     pub error: String,
+    /// How many bytes of output could not be written to its log, in all its runs.
+    #[serde(default)]
+    pub log_dropped: u64,
     /// The ports that are published while it runs.
     pub ports: Vec<PublishedPort>,
 }
@@ -259,6 +268,7 @@ impl ContainerState {
             restart_count: 0,
             stopped: false,
             error: String::new(),
+            log_dropped: 0,
             ports: Vec::new(),
         }
     }

@@ -168,10 +168,7 @@ impl Supervisor {
             };
             let began = Instant::now();
             let state = self.follow(started);
-            // `update` may have changed it meanwhile.
-            if let Ok(Some(present)) = self.store.again(&self.container) {
-                self.container.record = present.record;
-            }
+            self.read_record();
             let policy = self.container.record.restart;
             if !policy.restarts(state.exit_code, state.restart_count, state.stopped) {
                 return self.finish(state);
@@ -188,6 +185,14 @@ impl Supervisor {
             if !self.await_restart(back_off.next(began.elapsed())) {
                 return self.finish(ContainerState { stopped: true, restart_count, ..state });
             }
+            self.read_record();
+        }
+    }
+
+    /// Reads the container's config again: `update` may have changed it meanwhile.
+    fn read_record(&mut self) {
+        if let Ok(Some(present)) = self.store.again(&self.container) {
+            self.container.record = present.record;
         }
     }
 
@@ -253,6 +258,7 @@ impl Supervisor {
         let own = self.own.copy().map_err(|error| {
             storage::explain_io(Error::failed(text("container.lock.copy")), &error, &run_directory::path())
         })?;
+        self.own.forget_config();
         let mut watch = SupervisorWatch::default();
         let container = exec::start_in(own, &plan, &mut watch)?;
         self.container.state = ContainerState {
@@ -265,6 +271,7 @@ impl Supervisor {
             exit_code: 0,
             oom_killed: false,
             restart_count: self.container.state.restart_count,
+            log_dropped: self.container.state.log_dropped,
             error: String::new(),
             ports: container.ports().to_vec(),
             ..ContainerState::created()
@@ -343,6 +350,7 @@ impl Supervisor {
             stopped: is_stopped,
             exit_code,
             error,
+            log_dropped: self.container.state.log_dropped + dropped,
             ..self.container.state.clone()
         }
     }

@@ -2,6 +2,7 @@
 //! only read.
 
 pub mod accounts;
+pub mod caller;
 pub mod cgroups;
 pub mod command;
 pub mod containers;
@@ -25,6 +26,7 @@ pub mod subordinate;
 pub mod sysfs;
 pub mod token;
 pub mod untrusted;
+pub mod zone;
 
 use std::ffi::OsString;
 

@@ -197,6 +197,9 @@ fn file(kind: AnatomyFile, path: &std::path::Path) -> Vec<String> {
         AnatomyFile::Config => "container.tree.file.config",
         AnatomyFile::State => "container.tree.file.state",
         AnatomyFile::Log => "container.tree.file.log",
+        AnatomyFile::Upper => "container.tree.file.upper",
+        AnatomyFile::Name => "container.tree.file.name",
+        AnatomyFile::Volume => "container.tree.file.volume",
         AnatomyFile::Socket => "container.tree.file.socket",
         AnatomyFile::Journal => "container.tree.file.journal",
     };

@@ -21,6 +21,7 @@ pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod sysv;
 pub(crate) mod wait;
+pub(crate) mod zone;
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 

@@ -6,10 +6,11 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::kept::{format_of, read_time, unfilled};
+use super::super::kept::{format_or_raw, read_time, unfilled};
 use super::as_docker;
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
+use crate::host::zone;
 use crate::image::digest::Digest;
 use crate::image::manifest::read_json;
 use crate::image::pattern::is_named;
@@ -85,13 +86,26 @@ pub(crate) const TITLES: [(&str, &str); 10] = [
     ("UniqueSize", "UNIQUE SIZE"),
 ];
 
+/// What `raw` prints for each image, with `--digests` in its middle, and with `--quiet`.
+const RAW: [&str; 2] = [
+    "repository: {{.Repository}}\ntag: {{.Tag}}\n",
+    "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n",
+];
+const RAW_DIGEST: &str = "digest: {{.Digest}}\n";
+const RAW_ID: &str = "image_id: {{.ID}}";
+
 /// What Docker prints where an image lacks something.
 const NONE: &str = "<none>";
 
 /// Prints the images.
 pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let format = format_of(&args.format)?;
+    let raw = match (args.quiet, args.digests) {
+        (true, _) => RAW_ID.to_owned(),
+        (false, true) => RAW[0].to_owned() + RAW_DIGEST + RAW[1],
+        (false, false) => RAW.concat(),
+    };
+    let format = format_or_raw(&args.format, &raw)?;
     let store = ImageStore::open().map_err(as_docker)?;
     let index = printed(store.path().join("index.json"));
     args.explain.tell()(&format!("read(<{index}>)"), "image.explain.list");
@@ -108,7 +122,7 @@ pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     filter(&store, &mut images, &args.filter).map_err(as_docker)?;
     let now = Timestamp::now();
     let rows: Vec<ImageRow> = images.iter().map(|image| row(image, now, args.no_trunc)).collect();
-    if args.quiet {
+    if args.quiet && args.format != "raw" {
         render::out(&rows.into_iter().map(|row| row.id + "\n").collect::<String>());
         return Ok(0);
     }
@@ -137,7 +151,7 @@ pub(crate) fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageR
         digest: image.registry_digest().to_string(),
         id: if is_whole { image.id.to_string() } else { image.id.short().to_owned() },
         created_since: created.map_or_else(|| "N/A".to_owned(), |at| in_words(at.until(now)) + " ago"),
-        created_at: created.map_or_else(|| "N/A".to_owned(), Timestamp::in_a_list),
+        created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.in_a_list(&zone::local(at))),
         size: human(image.size),
     }
 }

@@ -1,5 +1,6 @@
 //! `sandbox create SPEC`, and what `run -d` and `run --keep` share with it: makes a container that stays.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,7 +30,6 @@ use crate::rootfs::Rootfs;
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
-use crate::value::units::Size;
 
 /// How long a container may take to stop: Docker's.
 const STOP_TIMEOUT: u64 = 10;
@@ -51,6 +51,9 @@ pub(crate) struct CreateArgs {
     /// Remove the container when it ends
     #[arg(long)]
     rm: bool,
+    /// Accepted because docker has it: print nothing about a download
+    #[arg(long, short, hide = true)]
+    quiet: bool,
     /// A file with what a client of the daemon has sent, which `inspect` shows to it
     #[arg(long, hide = true, value_name = "FILE")]
     client_settings: Option<PathBuf>,
@@ -216,7 +219,8 @@ fn create_layered(
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         render::note(&message);
     }
-    let name = args.name.clone().or_else(|| config.name.clone());
+    // As in Docker, an empty name is as none.
+    let name = args.name.clone().filter(|name| !name.is_empty()).or_else(|| config.name.clone());
     let image_signal = layered.stop_signal.as_deref().map(read_signal).transpose().map_err(Error::failed)?;
     let mut labels = std::mem::take(&mut layered.labels);
     labels.extend(made.wanted.labels.clone());
@@ -235,6 +239,7 @@ fn create_layered(
         user: layered.user,
         open_stdin: keeping.open_stdin,
         stop_signal: args.stop_signal.or(image_signal).unwrap_or(libc::SIGTERM),
+        has_stop_signal: args.stop_signal.or(image_signal).is_some(),
         // Never is later than any time.
         stop_timeout: args
             .stop_timeout
@@ -244,28 +249,30 @@ fn create_layered(
         client: keeping.client.clone(),
         restart: args.restart.unwrap_or_default(),
         log,
+        log_written: log_written(&args.log_opt),
     };
     if record.auto_remove && record.restart != RestartPolicy::default() {
-        return Err(Error::usage(text("container.restart.rm")));
+        return Err(Error::failed(text("container.restart.rm")));
     }
     // A file that is in the way is reported before anything is made.
     let cidfile = args.cidfile.as_ref().map(|path| new_file(path).map(|file| (path, file))).transpose()?;
     let made = ContainerStore::make().and_then(|(store, note)| {
         note.iter().for_each(|note| render::note(note));
-        let directory = printed(store.path().join("containers").join(record.id.as_str()));
+        let unfinished = printed(store.path().join("containers").join(format!(".new-{}", record.id)));
         upper::give(&store, &mut record)?;
-        if record.own_upper().is_some() {
-            explain.step(format!("mkdir(\"{directory}/upper\")"), "container.explain.upper");
-        }
-        explain.step(
-            format!("mkdir(\"{directory}\"); write(<config.json>); write(<state.json>); fsync(…)"),
-            "container.explain.create",
-        );
+        explain.step(format!("mkdir(\"{unfinished}\")"), "container.explain.create");
         let name = store.create(&record, name.as_deref())?;
+        // The name is known only now: it may be a random one.
         explain.step(
             format!("symlink(\"../containers/{}\", \"names/{name}\")", record.id),
             "container.explain.name",
         );
+        explain.step("write(<config.json>); write(<state.json>)", "container.explain.files");
+        if record.own_upper().is_some() {
+            explain.step(format!("mkdir(\"{unfinished}/upper\")"), "container.explain.upper");
+        }
+        let renamed = format!("fsync(…); rename(\".new-{0}\", \"{0}\")", record.id);
+        explain.step(renamed, "container.explain.complete");
         Ok((store, name))
     });
     match (made, cidfile) {
@@ -322,14 +329,40 @@ fn image_of(spec: &Spec) -> String {
 /// The maximum number of files of a log. At each change of files, all of them are renamed.
 const MAX_LOG_FILES: u32 = 1000;
 
+/// The options that Docker's log of this kind has besides.
+const UNSUPPORTED_LOG_OPTIONS: [&str; 8] =
+    ["compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag"];
+
+/// A size as Docker reads that of a log: `10k` is 10,000 bytes, also written `10kb` and `10KiB`, and `1.5m` is 1,500,000.
+fn decimal_size(written: &str) -> Option<u64> {
+    let unit = written.find(|character: char| !character.is_ascii_digit() && character != '.');
+    let (number, unit) = written.split_at(unit.unwrap_or(written.len()));
+    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_lowercase();
+    let factor = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" if ["", "b"].contains(&&*unit) => 1.0,
+        "k" => 1e3,
+        "m" => 1e6,
+        "g" => 1e9,
+        "t" => 1e12,
+        "p" => 1e15,
+        _ => return None,
+    };
+    let bytes = number.parse::<f64>().ok()? * factor;
+    (bytes < u64::MAX as f64).then_some(bytes as u64)
+}
+
 fn log_options(options: &[String]) -> Result<LogOptions> {
     let mut log = LogOptions::default();
     for option in options {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let wrong = || Error::usage(text_with("container.log.value", &[("name", name), ("value", value)]));
+        let wrong = || Error::failed(text_with("container.log.value", &[("name", name), ("value", value)]));
         match name {
             "max-size" => {
-                log.max_size = Some(value.parse::<Size>().map_err(|_| wrong())?.0).filter(|size| *size > 0)
+                let size = decimal_size(value).ok_or_else(wrong)?;
+                if size == 0 {
+                    return Err(Error::failed(text("container.log.size")));
+                }
+                log.max_size = Some(size);
             }
             "max-file" => {
                 log.max_files = value
@@ -338,18 +371,33 @@ fn log_options(options: &[String]) -> Result<LogOptions> {
                     .filter(|number| (1..=MAX_LOG_FILES).contains(number))
                     .ok_or_else(wrong)?
             }
-            _ => return Err(Error::usage(text_with("container.log.option", &[("name", name)]))),
+            _ if UNSUPPORTED_LOG_OPTIONS.contains(&name) => {
+                let error = Error::failed(text_with("container.log.unsupported", &[("name", name)]));
+                return Err(error.why(text("container.log.unsupported.reason")));
+            }
+            _ => return Err(Error::failed(text_with("container.log.option", &[("name", name)]))),
         }
     }
     if log.max_files > 1 && log.max_size.is_none() {
-        return Err(Error::usage(text("container.log.files")));
+        return Err(Error::failed(text("container.log.files")));
     }
     Ok(log)
 }
 
+/// The options as they were written.
+fn log_written(options: &[String]) -> BTreeMap<String, String> {
+    let parts = options.iter().map(|option| option.split_once('=').unwrap_or((option, "")));
+    parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 fn new_file(path: &PathBuf) -> Result<std::fs::File> {
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-    made.map_err(|error| unwritten(path, &error))
+    made.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::failed(text_with("container.cidfile.exists", &[("path", &printed(path))]))
+        }
+        _ => unwritten(path, &error),
+    })
 }
 
 fn unwritten(path: &PathBuf, error: &std::io::Error) -> Error {
@@ -376,15 +424,23 @@ mod tests {
     fn a_log_has_dockers_options() {
         let options =
             |all: &[&str]| log_options(&all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
-        let both = LogOptions { max_size: Some(10 << 20), max_files: 3 };
+        let both = LogOptions { max_size: Some(10_000_000), max_files: 3 };
         assert_eq!(options(&["max-size=10m", "max-file=3"]), Ok(both));
         assert_eq!(options(&[]), Ok(LogOptions::default()));
+        for (written, size) in
+            [("10k", 10_000), ("1.5m", 1_500_000), ("7", 7), ("2KiB", 2_000), ("1 gb", 1_000_000_000)]
+        {
+            assert_eq!(decimal_size(written), Some(size), "{written}");
+        }
         for wrong in [
             &["max-size=x"][..],
             &["max-file=0", "max-size=1k"],
             &["max-file=2"],
             &["compress=true"],
             &["max-size"],
+            &["max-size=0"],
+            &["max-size=1kk"],
+            &["max-size=-1"],
         ] {
             assert!(options(wrong).is_err(), "{wrong:?}");
         }

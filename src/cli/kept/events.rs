@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::{as_docker, format_of, print_now, read_time, unfilled};
+use super::{as_docker, no_template, print_now, read_time, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::events::{EVENTS, Event, EventReading};
 use crate::container::filter::is_met;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
-use crate::host::storage;
+use crate::host::{storage, zone};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::template::OutputFormat;
@@ -47,13 +47,22 @@ pub(crate) struct EventsArgs {
 /// Prints events.
 pub(crate) fn run(color: Color, args: &EventsArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let format = match format_of(&args.format)? {
+    let format =
+        OutputFormat::parse_described(&args.format).map_err(|why| no_template(&args.format, &why))?;
+    let format = match format {
         OutputFormat::Table | OutputFormat::Columns(_) if !args.format.is_empty() => {
             let what = text_with("container.format", &[("format", &args.format)]);
             return Err(Error::usage(what).why(text("container.events.format")));
         }
         format => format,
     };
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && until < since
+    {
+        let (since, until) = (since.seconds().to_string(), until.seconds().to_string());
+        let values = [("since", &*since), ("until", &*until)];
+        return Err(as_docker(Error::failed(text_with("container.events.order", &values))));
+    }
     let filters =
         args.filter.iter().map(|filter| super::filter_of(filter, &FILTERS)).collect::<Result<Vec<_>>>()?;
     // HOME may not exist: the first event comes with the first container.
@@ -106,7 +115,7 @@ fn line(event: &Event, format: &OutputFormat) -> Result<String> {
     if matches!(format, OutputFormat::Table) {
         let attributes = event.actor.attributes.iter().map(|(key, value)| format!("{key}={value}"));
         let attributes = attributes.collect::<Vec<_>>().join(", ");
-        let (action, moment) = (&event.action, event.moment().with_all_digits());
+        let (action, moment) = (&event.action, event.moment().in_zone(&zone::local(event.moment())));
         return Ok(format!("{moment} {} {action} {} ({attributes})\n", event.kind, event.actor.id));
     }
     let value: Value = serde_json::to_value(event).unwrap_or_default();

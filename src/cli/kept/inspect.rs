@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use super::{as_docker, each, find, format_of, tell_reading};
+use super::{as_docker, each, find, no_template, tell_reading};
 use crate::cli::explain::ExplainArg;
 use crate::container::anatomy::Anatomy;
 use crate::container::description::{add_sizes, described};
@@ -81,7 +81,7 @@ pub(super) fn containers(color: Color, args: InspectArgs) -> Result<u8> {
 /// How `inspect` and the other commands of that name print. None: as a list with indents.
 pub(in crate::cli) fn description_format(written: Option<&str>) -> Result<Option<OutputFormat>> {
     let Some(written) = written.filter(|written| !written.is_empty()) else { return Ok(None) };
-    match format_of(written)? {
+    match OutputFormat::parse_described(written).map_err(|why| no_template(written, &why))? {
         format @ (OutputFormat::Json | OutputFormat::Lines(_)) => Ok(Some(format)),
         _ => {
             let what = text_with("container.format", &[("format", written)]);

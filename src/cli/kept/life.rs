@@ -18,6 +18,7 @@ use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::container::volumes::VolumeStore;
 use crate::error::{Error, Result};
+use crate::plan::call::publish::PublishedPort;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
@@ -94,6 +95,9 @@ pub(crate) struct RmArgs {
     /// Remove its volumes without a name too
     #[arg(long, short)]
     volumes: bool,
+    /// A flag of docker rm that is refused by name
+    #[arg(long, short, hide = true)]
+    link: bool,
     #[command(flatten)]
     explain: ExplainArg,
     #[command(flatten)]
@@ -201,6 +205,10 @@ pub(crate) fn wait(color: Color, args: &NamedArgs) -> Result<u8> {
 /// Removes containers.
 pub(crate) fn rm(color: Color, args: &RmArgs) -> Result<u8> {
     decide(color, Stream::Err);
+    if args.link {
+        let refused = Error::usage(text_with("docker.refused", &[("flag", "--link")]));
+        return Err(refused.why(text("docker.no.link")));
+    }
     let explain = args.explain.explainer();
     let store = ContainerStore::open().map_err(as_docker)?;
     let mut has_failed = false;
@@ -238,7 +246,10 @@ fn is_unknown(store: &ContainerStore, name: &OsString) -> bool {
 pub(crate) fn rename(color: Color, args: &RenameArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
-    let container = find(&store, &args.container)?;
+    if args.new.is_empty() || args.container.is_empty() {
+        return Err(as_docker(Error::failed(text("container.rename.empty"))));
+    }
+    let container = find(&store, &args.container).map_err(as_docker)?;
     let call = format!("renameat2(\"names/{}\", \"names/{}\", RENAME_NOREPLACE)", container.name, args.new);
     args.explain.explainer().step(call, "container.explain.rename");
     store.rename(&container, &args.new).map_err(as_docker)?;
@@ -249,7 +260,7 @@ pub(crate) fn rename(color: Color, args: &RenameArgs) -> Result<u8> {
 pub(crate) fn port(color: Color, args: &PortArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
-    let container = find(&store, &args.container)?;
+    let container = find(&store, &args.container).map_err(as_docker)?;
     let explain = args.explain.explainer();
     tell_reading(explain, &container);
     explain.step("\"ports\" of state.json", "container.explain.ports");
@@ -257,14 +268,14 @@ pub(crate) fn port(color: Color, args: &PortArgs) -> Result<u8> {
         true => port.clone(),
         false => format!("{port}/tcp"),
     });
-    let ports = &container.state.ports;
-    let mut lines: Vec<String> = match &wanted {
+    let mut ports: Vec<&PublishedPort> = container.state.ports.iter().collect();
+    ports.sort_by_key(|port| (port.inside, port.protocol.word(), port.at));
+    let lines: Vec<String> = match &wanted {
         Some(wanted) => {
             ports.iter().filter(|port| inside(port) == *wanted).map(|port| port.at.to_string()).collect()
         }
         None => ports.iter().map(|port| format!("{} -> {}", inside(port), port.at)).collect(),
     };
-    lines.sort();
     if let (Some(wanted), true) = (&wanted, lines.is_empty()) {
         let values = [("port", &**wanted), ("name", container.shown_name())];
         return Err(as_docker(Error::failed(text_with("container.port.none", &values))));

@@ -55,7 +55,7 @@ pub(crate) struct LogsArgs {
 pub(crate) fn run(color: Color, args: &LogsArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
-    let container = find(&store, &args.container)?;
+    let container = find(&store, &args.container).map_err(as_docker)?;
     // Docker takes what is no number, and a negative number, for `all`.
     let tail = args.tail.parse::<u64>().ok();
     let directory = &container.directory;
@@ -92,6 +92,9 @@ pub(crate) fn run(color: Color, args: &LogsArgs) -> Result<u8> {
         if printer.flush().is_err() {
             return Ok(0);
         }
+        if is_over {
+            tell_dropped(&store, &container);
+        }
         if is_over || args.until.is_some_and(|until| Timestamp::now() > until) {
             return Ok(0);
         }
@@ -101,6 +104,16 @@ pub(crate) fn run(color: Color, args: &LogsArgs) -> Result<u8> {
 
 fn notice(key: &str) {
     render::note(&text(key));
+}
+
+/// Tells that the log has a gap: what could not be written is nowhere else.
+fn tell_dropped(store: &ContainerStore, container: &KeptContainer) {
+    let state = store.again(container).ok().flatten().map(|present| present.state);
+    let dropped = state.map_or(0, |state| state.log_dropped);
+    if dropped > 0 {
+        let message = text_with("container.log.dropped", &[("bytes", &dropped.to_string())]);
+        render::err(&format!("sandbox: {message}\n"));
+    }
 }
 
 fn runs(store: &ContainerStore, container: &KeptContainer) -> bool {

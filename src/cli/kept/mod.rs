@@ -26,6 +26,7 @@ use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::container::supervisor;
 use crate::error::{Error, ExitKind, Result};
+use crate::host::zone;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::template::OutputFormat;
@@ -88,18 +89,24 @@ pub(super) fn as_docker(error: Error) -> Error {
     }
 }
 
+/// The commands with such flags.
+const COMMANDS: [&str; 9] =
+    ["create", "events", "inspect", "kill", "logs", "restart", "run", "stop", "update"];
+
 /// The exit status of a wrong value of a flag whose value Docker's daemon reads. None: that of a wrong command line.
 pub(super) fn value_status(arguments: &[OsString], error: &clap::Error) -> Option<u8> {
-    let (ErrorKind::ValueValidation, Some(ContextValue::String(flag))) =
+    let (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(flag))) =
         (error.kind(), error.get(ContextKind::InvalidArg))
     else {
         return None;
     };
     let flag = flag.split(' ').next().unwrap_or_default();
-    let is_one = |word: &&str| ["create", "kill", "restart", "run", "stop", "update"].contains(word);
+    let is_one = |word: &&str| COMMANDS.contains(word);
     let command = arguments.iter().skip(1).filter_map(|word| word.to_str()).find(is_one)?;
     match (command, flag) {
         ("kill" | "stop" | "restart", "--signal")
+        | ("events" | "logs", "--since" | "--until")
+        | ("inspect", "--type")
         | ("create", "--restart" | "--stop-signal")
         | ("update", _) => Some(ExitKind::Refused.status()),
         ("run", "--restart" | "--stop-signal") => Some(ExitKind::Failed.status()),
@@ -115,12 +122,20 @@ fn filter_of<'a>(filter: &'a str, known: &[&str]) -> Result<(&'a str, &'a str)> 
     }
 }
 
-/// Reads the value of `--format`.
+/// Reads the value of `--format` of a list.
 pub(in crate::cli) fn format_of(written: &str) -> Result<OutputFormat> {
-    OutputFormat::parse(written).map_err(|why| {
-        let what = text_with("container.format", &[("format", written)]);
-        Error::usage(what).why(text_with("container.format.reason", &[("why", &why)]))
-    })
+    OutputFormat::parse(written, None).map_err(|why| no_template(written, &why))
+}
+
+/// The same for a list that has the word `raw` too: then each line of a row has a name and a value.
+pub(in crate::cli) fn format_or_raw(written: &str, raw: &str) -> Result<OutputFormat> {
+    OutputFormat::parse(written, Some(raw)).map_err(|why| no_template(written, &why))
+}
+
+/// The error of a template that cannot be read.
+pub(in crate::cli) fn no_template(written: &str, why: &str) -> Error {
+    let what = text_with("container.format", &[("format", written)]);
+    as_docker(Error::failed(what).why(text_with("container.format.reason", &[("why", why)])))
 }
 
 /// The error of a template that cannot be filled in.
@@ -134,17 +149,19 @@ fn print_now(part: &str) -> bool {
     out.write_all(printed_lines(part).as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// A time as Docker reads it: RFC 3339, seconds since 1970, or a length of time before now.
+/// A time as Docker reads it: RFC 3339, in the local zone if it names none, seconds since 1970, or a length of time before now.
 pub(in crate::cli) fn read_time(written: &str) -> std::result::Result<Timestamp, String> {
     let seconds = || written.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-    if let Ok(moment) = written.parse() {
+    let now = Timestamp::now();
+    // Docker takes the present offset, also for a time at which the zone has another one.
+    if let Ok(moment) = Timestamp::read_in(written, zone::local(now).offset) {
         return Ok(moment);
     }
     if let Some(seconds) = seconds() {
         return Ok(Timestamp((seconds * 1e9) as i128));
     }
     match duration(written.strip_prefix('-').unwrap_or(written)) {
-        Some(length) => Ok(Timestamp::now().before(length)),
+        Some(length) => Ok(now.before(length)),
         None => Err(text("container.time.form")),
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{as_docker, filter_of, format_of, tell_reading, unfilled};
+use super::{as_docker, filter_of, format_or_raw, tell_reading, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::filter;
 use crate::container::listing::ContainerRow;
@@ -35,6 +35,13 @@ pub(crate) const TITLES: [(&str, &str); 14] = [
     ("State", "STATE"),
     ("Status", "STATUS"),
 ];
+
+/// What `raw` prints for each container, with `--size` at its end, and with `--quiet`.
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
+                   state: {{.State}}\nstatus: {{.Status}}\nnames: {{.Names}}\nlabels: {{.Labels}}\n\
+                   ports: {{.Ports}}\n";
+const RAW_SIZE: &str = "size: {{.Size}}\n";
+const RAW_ID: &str = "container_id: {{.ID}}";
 
 /// The flags of `ps`.
 #[derive(Debug, Args)]
@@ -72,7 +79,8 @@ pub(crate) struct PsArgs {
 /// Prints the containers.
 pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let format = format_of(&args.format)?;
+    let raw = if args.size { RAW.to_owned() + RAW_SIZE } else { RAW.to_owned() };
+    let format = format_or_raw(&args.format, if args.quiet { RAW_ID } else { &raw })?;
     let filters =
         args.filter.iter().map(|filter| filter_of(filter, &filter::FILTERS)).collect::<Result<Vec<_>>>()?;
     if let Some((name, value)) = filters.iter().find(|(name, value)| !filter::is_filter(name, value)) {
@@ -88,7 +96,7 @@ pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
     // As in Docker, a negative number asks for nothing.
     let last = args.last.and_then(|last| usize::try_from(last).ok()).filter(|last| *last > 0);
     let last = if args.latest { Some(1) } else { last };
-    let has_status = filters.iter().any(|(name, _)| ["status", "exited"].contains(name));
+    let has_status = filters.iter().any(|(name, _)| *name == "status");
     if !args.all && last.is_none() && !has_status {
         all.retain(|container| container.state.status.is_active());
     }
@@ -109,7 +117,7 @@ fn print(all: &[KeptContainer], args: &PsArgs, format: &OutputFormat) -> Result<
         row if wants_size => row.with_size(container),
         row => row,
     });
-    if args.quiet {
+    if args.quiet && args.format != "raw" {
         render::out(&rows.map(|row| row.id + "\n").collect::<String>());
         return Ok(());
     }

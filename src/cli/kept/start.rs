@@ -88,7 +88,7 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
     let options = AttachOptions {
         stdin: args.interactive && container.record.open_stdin,
         forwards: true,
-        detach_keys: attach::keys(args.detach_keys.as_deref())?,
+        detach_keys: keys(args.detach_keys.as_deref())?,
     };
     let is_started = !container.state.status.is_active();
     Ok(show(&store, &container, is_started, &options, explain)?.unwrap_or_default())
@@ -111,12 +111,20 @@ fn start_all(color: Color, explain: Explainer) -> Result<u8> {
     })
 }
 
+/// The keys that detach. Docker's daemon reads them, so wrong ones have the status 1.
+fn keys(written: Option<&str>) -> Result<Vec<u8>> {
+    attach::keys(written).map_err(|error| Error { kind: ExitKind::Refused, ..error })
+}
+
 /// Shows a running container.
 pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
-    let container = find(&store, &args.container)?;
-    container.is_here()?;
+    let container = find(&store, &args.container).map_err(as_docker)?;
+    container.is_here().map_err(as_docker)?;
+    if container.state.status == ContainerStatus::Restarting {
+        return Err(as_docker(Error::failed(text("container.attach.restarting"))));
+    }
     if !container.state.status.is_active() {
         return Err(as_docker(Error::failed(text("container.attach.stopped"))));
     }
@@ -126,7 +134,7 @@ pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
     let options = AttachOptions {
         stdin: !args.no_stdin && container.record.open_stdin,
         forwards: args.sig_proxy,
-        detach_keys: attach::keys(args.detach_keys.as_deref())?,
+        detach_keys: keys(args.detach_keys.as_deref())?,
     };
     let shown = show(&store, &container, false, &options, args.explain.explainer())?;
     Ok(shown.unwrap_or(ExitKind::Refused.status()))
@@ -164,6 +172,11 @@ pub(crate) fn show(
             return Ok(None);
         }
         Left::Interrupted(number) => ExitKind::Interrupted(number).status().into(),
+        // It can print nothing any more. The container runs on.
+        Left::Cut(dropped) => {
+            let values = [("bytes", &*dropped.to_string())];
+            return Err(as_docker(Error::failed(text_with("container.attach.cut", &values))));
+        }
         // Its supervisor has just ended, or was killed.
         Left::Lost => return ended(store, container).map(Some),
     };

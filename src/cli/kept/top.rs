@@ -8,7 +8,7 @@ use clap::Args;
 use super::{as_docker, find, tell_reading};
 use crate::cli::explain::ExplainArg;
 use crate::container::processes::pids;
-use crate::container::record::ProcessPlace;
+use crate::container::record::{ContainerStatus, ProcessPlace};
 use crate::container::refusal;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
@@ -33,8 +33,11 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
     let [name, options @ ..] = &args.container[..] else { return Err(Error::usage(text("run.target.form"))) };
-    let container = find(&store, name)?;
-    container.is_here()?;
+    let container = find(&store, name).map_err(as_docker)?;
+    container.is_here().map_err(as_docker)?;
+    if container.state.status == ContainerStatus::Restarting {
+        return Err(refusal::restarting(&container));
+    }
     let Some(command) = container.state.command.filter(|_| container.state.status.is_active()) else {
         return Err(refusal::not_running(&container));
     };

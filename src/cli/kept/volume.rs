@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::inspect::{description_format, print_all};
-use super::{as_docker, filter_of, format_of, unfilled};
+use super::{as_docker, filter_of, format_or_raw, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
 use crate::container::store::ContainerStore;
@@ -142,7 +142,9 @@ fn create(labels: &[String], driver: &str, name: Option<&str>, explain: &Explain
 }
 
 fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) -> Result<u8> {
-    let format = format_of(format)?;
+    let raw = if is_quiet { "name: {{.Name}}" } else { "name: {{.Name}}\ndriver: {{.Driver}}\n" };
+    let is_raw = format == "raw";
+    let format = format_or_raw(format, raw)?;
     let known = ["name", "label", "dangling"];
     let filters = filters.iter().map(|filter| filter_of(filter, &known)).collect::<Result<Vec<_>>>()?;
     let store = VolumeStore::open().map_err(as_docker)?;
@@ -159,7 +161,7 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
             _ => ["true", "1"].contains(value) != used.contains_key(&volume.name),
         })
     });
-    if is_quiet {
+    if is_quiet && !is_raw {
         render::out(&all.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>());
         return Ok(0);
     }

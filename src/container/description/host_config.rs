@@ -47,6 +47,9 @@ pub(super) fn known(container: &KeptContainer) -> Value {
 }
 
 fn log_options(container: &KeptContainer) -> Value {
+    if !container.record.log_written.is_empty() {
+        return serde_json::json!(container.record.log_written);
+    }
     let log = container.record.log;
     let mut options = Map::new();
     options.extend(log.max_size.map(|size| ("max-size".to_owned(), Value::from(size.to_string()))));

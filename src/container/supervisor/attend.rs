@@ -15,6 +15,7 @@ use super::super::log::OutputStream;
 use super::super::log::write::LogWriter;
 use super::super::message::{ClientMessage, Packet, SentError, SupervisorMessage};
 use super::super::record::ContainerRecord;
+use super::super::restart::RestartWhen;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::{self, Attendant, Container};
 use crate::host::storage;
@@ -76,6 +77,9 @@ pub(super) struct Attended<'a> {
     is_pid_one: bool,
     has_terminal: bool,
     stop_signal: i32,
+    /// Whether every signal of a client counts as a request to end, as in Docker: the container has no stop signal of its own, or
+    /// its restart policy is `unless-stopped`.
+    any_stops: bool,
     stop_timeout: u64,
     stopping: Option<Stopping>,
     /// Whether a client has asked for the end, by `stop` or by a signal.
@@ -158,6 +162,7 @@ impl<'a> Attended<'a> {
             is_pid_one: container.is_pid_one(),
             has_terminal,
             stop_signal: record.stop_signal,
+            any_stops: !record.has_stop_signal || record.restart.name == RestartWhen::UnlessStopped,
             stop_timeout: record.stop_timeout,
             stopping: None,
             is_stopped: false,
@@ -183,8 +188,8 @@ impl<'a> Attended<'a> {
         let Attended {
             control, outputs, input, unwritten, input_ends, pidfd, pid, stopping, is_stopped, ..
         } = self;
-        let (has_terminal, stop_signal, stop_timeout) =
-            (self.has_terminal, self.stop_signal, self.stop_timeout);
+        let (has_terminal, stop_signal, stop_timeout, any_stops) =
+            (self.has_terminal, self.stop_signal, self.stop_timeout, self.any_stops);
         let (stdin_stays, had_stdin) = (self.stdin_stays, self.had_stdin);
         let pidfd = pidfd.as_ref();
         let (is_paused, note) = (&mut self.is_paused, self.note);
@@ -232,7 +237,7 @@ impl<'a> Attended<'a> {
                 Ok(()) => {
                     let _ = note(Noted::Signalled(signal));
                     let ends = signal == libc::SIGKILL || signal == stop_signal;
-                    *is_stopped |= ends;
+                    *is_stopped |= ends || any_stops;
                     // A frozen process would take the signal only when it is thawed.
                     if ends && *is_paused {
                         let _ = set_paused(*pid, false, is_paused, note);
@@ -258,6 +263,8 @@ impl<'a> Attended<'a> {
                     Some(timeout) => u64::try_from(timeout).ok(),
                     None => Some(stop_timeout),
                 };
+                // SIGKILL needs no second one.
+                let seconds = seconds.filter(|_| signal != libc::SIGKILL);
                 let kill_at =
                     seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
                 let stopping = stopping.get_or_insert_default();
@@ -376,7 +383,10 @@ impl Attendant for Attended<'_> {
         let stopping = self.stopping.as_mut();
         if stopping.as_ref().is_some_and(|stopping| is_due(stopping.kill_at)) {
             stopping.into_iter().for_each(|stopping| stopping.kill_at = None);
-            let _ = self.pidfd.as_ref().map(|pidfd| signal::send(pidfd.as_fd(), libc::SIGKILL));
+            let sent = self.pidfd.as_ref().map(|pidfd| signal::send(pidfd.as_fd(), libc::SIGKILL));
+            if !has_ended && sent.is_some_and(|sent| sent.is_ok()) {
+                let _ = (self.note)(Noted::Signalled(libc::SIGKILL));
+            }
         }
         let is_done = has_ended && self.outputs.iter().all(|output| output.descriptor.is_none());
         if is_done || is_due(self.line_at) {
