@@ -61,15 +61,17 @@ fn an_update_before_a_restart_limits_the_next_run() {
     home.out(&["run", "-d", "--name", "web", "--stop-signal", "TERM", "--restart", "always", &spec]);
     let mut pid = home.pid("web", "command");
     // Enough ends for a wait in which the update falls.
+    let handler = std::time::Duration::from_millis(300);
     for _ in 0..4 {
+        std::thread::sleep(handler);
         home.out(&["kill", "-s", "USR1", "web"]);
         wait_until("it was started again", || {
             let state = home.state("web");
             state["status"] == "running" && state["command"]["pid"].as_u64() != Some(u64::from(pid))
         });
         pid = home.pid("web", "command");
-        std::thread::sleep(std::time::Duration::from_millis(300));
     }
+    std::thread::sleep(handler);
     home.out(&["kill", "-s", "USR1", "web"]);
     wait_until("it waits", || home.status("web") == "restarting");
     home.out(&["update", "--pids-limit", "41", "web"]);
@@ -148,8 +150,7 @@ fn a_further_command_has_nothing_of_its_caller() {
 #[test]
 fn a_signal_of_a_client_can_end_the_restarts() {
     let home = KeptHome::new();
-    let spec =
-        home.spec("", "trap 'exit 3' USR1; trap 'exit 4' QUIT; touch ready; while :; do sleep 0.05; done");
+    let spec = home.spec("", "trap 'exit 3' USR1; trap 'exit 4' QUIT; while :; do sleep 0.05; done");
     for (policy, stop_signal, signal, ends) in [
         ("always", None, "USR1", true),
         ("always", Some("QUIT"), "USR1", false),
