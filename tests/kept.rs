@@ -398,7 +398,7 @@ fn a_terminal_is_shown_and_left_by_its_keys() {
     let (status, shown) = terminal.ended();
     assert!(status.code() == Some(1) && shown.contains("read escape sequence"), "{shown}");
     assert!(
-        home.refused(&["attach", "--detach-keys", "ctrl-", "web"], 2)
+        home.refused(&["attach", "--detach-keys", "ctrl-", "web"], 1)
             .contains("Invalid escape keys (ctrl-) provided")
     );
     assert!(home.out(&["logs", "web"]).contains("got hello"));

@@ -25,14 +25,16 @@ fn shell(home: &KeptHome, line: &str) -> String {
 #[test]
 fn an_update_of_a_container_that_waits_for_its_restart_is_for_its_next_run() {
     let home = KeptHome::new();
-    for (name, change) in
-        [("a", ["--restart", "on-failure:9"]), ("b", ["--pids-limit", "40"]), ("c", ["--memory", "64m"])]
-    {
+    for (name, change) in [
+        ("box-a", ["--restart", "on-failure:9"]),
+        ("box-b", ["--pids-limit", "40"]),
+        ("box-c", ["--memory", "64m"]),
+    ] {
         let may = is_root()
             && ["memory", "pids"]
                 .iter()
                 .all(|one| support::limits::may("an_update_of_a_container_that_waits", one));
-        if name != "a" && !may {
+        if name != "box-a" && !may {
             continue;
         }
         let spec = home.spec("", "exit 1");

@@ -120,7 +120,7 @@ fn templates_of_go_print_what_they_name() {
     let message = home.refused(&["inspect", "-f", "{{.Missing}}", "web"], 1);
     assert!(message.contains("map has no entry for key \"Missing\""), "{message}");
     for (command, part) in [
-        (&["ps", "--format", "{{.Names"][..], "template parsing error: unclosed action"),
+        (&["ps", "--format", "{{.Names"][..], "template parsing error: template: unclosed action"),
         (&["ps", "--format", "{{nothing}}"], "function \"nothing\" not defined"),
         (&["inspect", "-f", "table {{.Name}}", "web"], "--format cannot be"),
     ] {

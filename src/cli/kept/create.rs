@@ -271,7 +271,7 @@ fn create_layered(
         if record.own_upper().is_some() {
             explain.step(format!("mkdir(\"{unfinished}/upper\")"), "container.explain.upper");
         }
-        let renamed = format!("fsync(…); rename(\".new-{0}\", \"{0}\")", record.id);
+        let renamed = format!("fsync(…); rename(\".new-{0}…\", \"{0}…\")", record.id.short());
         explain.step(renamed, "container.explain.complete");
         Ok((store, name))
     });

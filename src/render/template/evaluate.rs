@@ -10,15 +10,15 @@ const MAX_DEPTH: usize = 100;
 
 /// A value, and the names of the fields by which it was found. They tell whether it is a map or a struct of Go.
 #[derive(Debug, Clone)]
-struct Found {
+struct FoundValue {
     value: Value,
     path: Vec<String>,
 }
 
-impl Found {
+impl FoundValue {
     /// A value that is in no document.
-    fn made(value: Value) -> Found {
-        Found { value, path: Vec::new() }
+    fn made(value: Value) -> FoundValue {
+        FoundValue { value, path: Vec::new() }
     }
 
     /// As it is printed.
@@ -35,8 +35,8 @@ impl Found {
 
 /// The values that a template has names for.
 pub(super) struct Scope<'a> {
-    whole: Found,
-    variables: Vec<(String, Found)>,
+    whole: FoundValue,
+    variables: Vec<(String, FoundValue)>,
     definitions: &'a Definitions,
     /// How many templates are around this one.
     depth: usize,
@@ -54,7 +54,13 @@ pub(super) enum AfterNode {
 
 impl<'a> Scope<'a> {
     pub(super) fn new(whole: &Value, definitions: &'a Definitions, is_header: bool) -> Scope<'a> {
-        Scope { whole: Found::made(whole.clone()), variables: Vec::new(), definitions, depth: 0, is_header }
+        Scope {
+            whole: FoundValue::made(whole.clone()),
+            variables: Vec::new(),
+            definitions,
+            depth: 0,
+            is_header,
+        }
     }
 
     /// Prints nodes. The dot is the whole value.
@@ -63,7 +69,12 @@ impl<'a> Scope<'a> {
         self.print(nodes, &dot, out).map(|_| ())
     }
 
-    fn print(&mut self, nodes: &[TemplateNode], dot: &Found, out: &mut String) -> Result<AfterNode, String> {
+    fn print(
+        &mut self,
+        nodes: &[TemplateNode],
+        dot: &FoundValue,
+        out: &mut String,
+    ) -> Result<AfterNode, String> {
         let outer = self.variables.len();
         let flow = self.print_in(nodes, dot, out);
         self.variables.truncate(outer);
@@ -73,7 +84,7 @@ impl<'a> Scope<'a> {
     fn print_in(
         &mut self,
         nodes: &[TemplateNode],
-        dot: &Found,
+        dot: &FoundValue,
         out: &mut String,
     ) -> Result<AfterNode, String> {
         for node in nodes {
@@ -113,7 +124,7 @@ impl<'a> Scope<'a> {
                     }
                 }
                 TemplateNode::Template(name, pipe) => {
-                    let none = || Ok(Found::made(Value::Null));
+                    let none = || Ok(FoundValue::made(Value::Null));
                     let value = pipe.as_ref().map_or_else(none, |pipe| self.value(pipe, dot))?;
                     self.print_named(name, value, out)?;
                     AfterNode::Next
@@ -133,7 +144,7 @@ impl<'a> Scope<'a> {
         &mut self,
         branches: &[Branch],
         other: &[TemplateNode],
-        dot: &Found,
+        dot: &FoundValue,
         out: &mut String,
     ) -> Result<AfterNode, String> {
         for Branch { name, condition, sets_dot, body } in branches {
@@ -147,7 +158,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Prints the template with this name. It has no variables of the one around it.
-    fn print_named(&self, name: &str, dot: Found, out: &mut String) -> Result<(), String> {
+    fn print_named(&self, name: &str, dot: FoundValue, out: &mut String) -> Result<(), String> {
         let nodes = self.definitions.get(name).ok_or_else(|| format!("template {name:?} not defined"))?;
         if self.depth == MAX_DEPTH {
             return Err(format!("exceeded maximum template depth ({MAX_DEPTH})"));
@@ -161,7 +172,7 @@ impl<'a> Scope<'a> {
     fn each(
         &mut self,
         names: &[Option<String>; 2],
-        elements: &[(Found, Found)],
+        elements: &[(FoundValue, FoundValue)],
         body: &[TemplateNode],
         out: &mut String,
     ) -> Result<(), String> {
@@ -179,24 +190,31 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn value(&self, pipe: &Pipe, dot: &Found) -> Result<Found, String> {
+    fn value(&self, pipe: &Pipe, dot: &FoundValue) -> Result<FoundValue, String> {
         let mut last = None;
         for command in pipe {
             last = Some(self.command(command, dot, last)?);
         }
-        Ok(last.unwrap_or_else(|| Found::made(Value::Null)))
+        Ok(last.unwrap_or_else(|| FoundValue::made(Value::Null)))
     }
 
     /// The value of a command. `last` is that of the command before it.
-    fn command(&self, words: &[Operand], dot: &Found, last: Option<Found>) -> Result<Found, String> {
-        let Some((first, rest)) = words.split_first() else { return Ok(Found::made(Value::Null)) };
+    fn command(
+        &self,
+        words: &[Operand],
+        dot: &FoundValue,
+        last: Option<FoundValue>,
+    ) -> Result<FoundValue, String> {
+        let Some((first, rest)) = words.split_first() else { return Ok(FoundValue::made(Value::Null)) };
         let mut arguments = rest.iter().map(|word| self.operand(word, dot)).collect::<Result<Vec<_>, _>>()?;
         arguments.extend(last);
         match first {
             Operand::Function(name) => self.call(name, arguments),
             // The one method of Docker's rows.
             Operand::Dot(fields) if fields[..] == ["Label"] => match &arguments[..] {
-                [Found { value: Value::String(name), .. }] => Ok(Found::made(label(&dot.value, name).into())),
+                [FoundValue { value: Value::String(name), .. }] => {
+                    Ok(FoundValue::made(label(&dot.value, name).into()))
+                }
                 _ => Err("wrong number or type of args for Label".to_owned()),
             },
             _ if arguments.is_empty() => self.operand(first, dot),
@@ -204,7 +222,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn call(&self, name: &str, mut arguments: Vec<Found>) -> Result<Found, String> {
+    fn call(&self, name: &str, mut arguments: Vec<FoundValue>) -> Result<FoundValue, String> {
         // In the line of titles, Docker's functions return the title as it is.
         if self.is_header && function::KEEP_TITLES.contains(&name) && !arguments.is_empty() {
             return Ok(arguments.swap_remove(0));
@@ -217,13 +235,13 @@ impl<'a> Scope<'a> {
             _ => Vec::new(),
         };
         let values: Vec<Value> = arguments.into_iter().map(|found| found.value).collect();
-        Ok(Found { value: function::call(name, &values)?, path })
+        Ok(FoundValue { value: function::call(name, &values)?, path })
     }
 
-    fn operand(&self, operand: &Operand, dot: &Found) -> Result<Found, String> {
+    fn operand(&self, operand: &Operand, dot: &FoundValue) -> Result<FoundValue, String> {
         match operand {
             Operand::Dot(fields) => field(dot, fields),
-            Operand::Literal(value) => Ok(Found::made(value.clone())),
+            Operand::Literal(value) => Ok(FoundValue::made(value.clone())),
             Operand::Function(name) => self.call(name, Vec::new()),
             Operand::Group(pipe, fields) => field(&self.value(pipe, dot)?, fields),
             Operand::Variable(name, fields) if name.is_empty() => field(&self.whole, fields),
@@ -258,7 +276,7 @@ fn label(row: &Value, name: &str) -> String {
 }
 
 /// The field of a field of a value.
-fn field(found: &Found, fields: &[String]) -> Result<Found, String> {
+fn field(found: &FoundValue, fields: &[String]) -> Result<FoundValue, String> {
     let mut at = &found.value;
     let place = |index: usize| extended(&found.path, fields[..index].iter().cloned());
     for (index, name) in fields.iter().enumerate() {
@@ -275,7 +293,7 @@ fn field(found: &Found, fields: &[String]) -> Result<Found, String> {
                 match (map.get(name).or_else(of_go), zero::of_missing(&above, map, name)) {
                     (Some(found), _) => found,
                     (None, Some(zero)) if index + 1 == fields.len() => {
-                        return Ok(Found { value: zero, path: place(index + 1) });
+                        return Ok(FoundValue { value: zero, path: place(index + 1) });
                     }
                     (None, Some(_)) => &Value::Null,
                     (None, None) => {
@@ -288,14 +306,14 @@ fn field(found: &Found, fields: &[String]) -> Result<Found, String> {
             _ => return Err(format!("at <.{}>: can't evaluate field {name}", path())),
         };
     }
-    Ok(Found { value: at.clone(), path: place(fields.len()) })
+    Ok(FoundValue { value: at.clone(), path: place(fields.len()) })
 }
 
 /// The elements of a value, each with its index or key. A map is in the order of its keys.
-fn elements(found: &Found) -> Result<Vec<(Found, Found)>, String> {
+fn elements(found: &FoundValue) -> Result<Vec<(FoundValue, FoundValue)>, String> {
     let element = |key: Value, value: &Value| {
         let path = extended(&found.path, [function::printed(&key)]);
-        (Found::made(key), Found { value: value.clone(), path })
+        (FoundValue::made(key), FoundValue { value: value.clone(), path })
     };
     match &found.value {
         Value::Array(all) => {
