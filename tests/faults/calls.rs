@@ -20,7 +20,7 @@ const FAILING: &[Known] = calls! {
     [EPERM, ENOMEM, EINVAL] => SYS_mount SYS_umount2 SYS_pivot_root SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick
         SYS_move_mount SYS_open_tree SYS_mount_setattr SYS_prctl SYS_capset SYS_capget SYS_setresuid SYS_setresgid
         SYS_setgroups SYS_setgid SYS_setuid SYS_seccomp SYS_prlimit64 SYS_sethostname SYS_setdomainname SYS_bpf SYS_setns
-        SYS_setsid SYS_sched_setaffinity SYS_unshare SYS_pidfd_send_signal SYS_kill SYS_close_range;
+        SYS_setsid SYS_setpriority SYS_sched_setaffinity SYS_unshare SYS_pidfd_send_signal SYS_kill SYS_close_range;
     [EACCES, ENOMEM, EIO] => SYS_chdir SYS_fchdir SYS_chroot SYS_stat SYS_lstat SYS_fstat SYS_newfstatat SYS_statx SYS_statfs
         SYS_fstatfs SYS_readlink SYS_readlinkat SYS_getcwd SYS_getdents64;
     [ENOSPC, EIO, EPERM] => SYS_write SYS_writev SYS_pwrite64 SYS_mkdir SYS_mkdirat SYS_mknod SYS_mknodat SYS_symlink
@@ -51,6 +51,8 @@ const LEFT_OUT: &[Known] = calls! {
     [] => SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sigaltstack SYS_set_robust_list SYS_arch_prctl SYS_rseq;
     // On failure it returns the old break, never an errno. The allocator then uses mmap.
     [] => SYS_brk;
+    // It only reads. Without the value, a further command keeps that of its caller.
+    [] => SYS_getpriority;
     // They wait, and are retried.
     [] => SYS_futex SYS_nanosleep SYS_clock_nanosleep SYS_restart_syscall;
 };

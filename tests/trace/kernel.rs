@@ -15,7 +15,7 @@ use crate::{Item, general, pattern, replace};
 const BACKGROUND: &str = "
     access faccessat faccessat2 fadvise64 fstat fstatfs getcwd getdents64 getrandom getxattr lgetxattr lseek lstat
     newfstatat openat2 pread64 read readlink readlinkat readv stat statfs statx sysinfo uname
-    capget clock_gettime getegid geteuid getgid getgroups getpeername getpgid getpgrp getpid getppid getresgid getresuid
+    capget clock_gettime getegid geteuid getgid getgroups getpeername getpgid getpgrp getpid getppid getpriority getresgid getresuid
     getsid getsockname getsockopt gettid getuid rt_sigpending sched_getaffinity sched_yield
     futex nanosleep clock_nanosleep poll ppoll recvfrom recvmsg restart_syscall rt_sigtimedwait wait4 waitid
     brk madvise mmap mprotect mremap munmap

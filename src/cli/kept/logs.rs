@@ -112,7 +112,7 @@ fn tell_dropped(store: &ContainerStore, container: &KeptContainer) {
     let dropped = state.map_or(0, |state| state.log_dropped);
     if dropped > 0 {
         let message = text_with("container.log.dropped", &[("bytes", &dropped.to_string())]);
-        render::err(&format!("sandbox: {message}\n"));
+        render::note(&message);
     }
 }
 
