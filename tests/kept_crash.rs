@@ -446,3 +446,32 @@ fn an_exit_status_survives_a_full_disk() {
         (_, shown) => assert!(shown.ends_with("\n7\nexited 7 \nweb\n7\nexited\nweb\n"), "{shown}"),
     }
 }
+
+/// `logs` names the gap also after the next start, which has room again.
+#[test]
+fn a_log_with_a_gap_says_so() {
+    let home = KeptHome::new();
+    let full = home.around().join("full");
+    let gate = home.around().join("gate");
+    fs::create_dir(&full).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &gate, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let spec = home.spec("", &format!("read line < {}; seq 1 500", gate.display()));
+    let script = format!(
+        "mount -t tmpfs -o size=256k,mode=700 none {0} || exit 77
+        $S run -d --name web {spec} || exit 78
+        head -c 10000000 /dev/zero > {0}/x 2>/dev/null
+        echo > {1}; $S wait web; rm {0}/x
+        $S logs web 2>&1 >/dev/null; $S start web; echo > {1}; $S wait web; $S logs web 2>&1 >/dev/null; $S rm web",
+        full.display(),
+        gate.display()
+    );
+    match in_mounts(&full, &script) {
+        (Some(77), _) => {
+            support::skip("a_log_with_a_gap_says_so", "machine: no mounts in a user namespace");
+        }
+        (_, shown) => {
+            let count = shown.matches("bytes of its output could not be written to its log").count();
+            assert_eq!(count, 2, "{shown}");
+        }
+    }
+}

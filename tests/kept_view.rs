@@ -57,6 +57,7 @@ fn the_parts_of_a_container_are_those_in_proc() {
     for file in ["config.json", "state.json", "log"] {
         assert!(home.container("web").join(file).exists() && drawn.contains(file), "{drawn}");
     }
+    assert!(drawn.contains("HOME/names/web"), "{drawn}");
     // The same as a picture.
     let file = home.around().join("web.svg");
     home.out(&["inspect", "--tree", "--svg", file.to_str().unwrap(), "web"]);
