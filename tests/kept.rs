@@ -428,7 +428,7 @@ fn each_step_is_explained() {
         (explained(&["kill", "--explain", "-s", "HUP", "web"]), &["pidfd_send_signal(<container>, SIGHUP)"]),
         (
             explained(&["stop", "--explain", "-t", "0", "web"]),
-            &["\"stop\"", "SIGTERM", "SIGKILL) [after 0 s, if it still runs]"],
+            &["\"stop\"", "SIGTERM", "SIGKILL)  [after 0 s, if it still runs]"],
         ),
         (explained(&["rename", "--explain", "web", "front"]), &["renameat2("]),
         (explained(&["rm", "--explain", "front"]), &["flock(", "renameat("]),
