@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use self::elf::Elf;
 use crate::error::Error;
 use crate::feature::Feature;
-use crate::host::executable::{Executable, look};
+use crate::host::executable::{self, Executable, look};
 use crate::host::resolver::Resolver;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan};
@@ -131,13 +131,17 @@ fn interpreter(line: &[u8], length: usize) -> Result<PathBuf, &'static str> {
     }
 }
 
+/// Advice to change a file.
+fn change(advice: &str, file: &Executable, line: impl Fn(&str) -> String) -> String {
+    executable::change(advice, (&file.host, &file.container), line)
+}
+
 fn without_interpreter(script: &Path, file: &Executable, interpreter: &Path, why: &str) -> Unexecutable {
     let script = printed(script);
     if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
         let values = [("file", &*script), ("interpreter", &printed(interpreter))];
-        let line = format!("\n   sed -i 's/\\r$//' {}", quote(&file.host));
-        return Unexecutable::new(text_with("exec.script.cr", &values))
-            .todo(text("exec.script.cr.todo") + &line);
+        let todo = change("exec.script.cr.todo", file, |file| format!("sed -i 's/\\r$//' {file}"));
+        return Unexecutable::new(text_with("exec.script.cr", &values)).todo(todo);
     }
     let values = [("file", &*script), ("interpreter", &printed(interpreter))];
     let relative = match interpreter.is_relative() {
@@ -161,7 +165,6 @@ fn program(
 ) -> Option<Unexecutable> {
     let name = printed(path);
     let values = [("file", name.as_str())];
-    let pasted = |command: &str| format!("\n   {command} {}", quote(&file.host));
     if let Some(elf) = Elf::read(head, &file.open().ok()?) {
         return elf.explain(path, file, tree, errno);
     }
@@ -170,11 +173,14 @@ fn program(
     }
     Some(match head {
         [] => Unexecutable::new(text_with("exec.empty", &values)),
-        [0xef, 0xbb, 0xbf, ..] => Unexecutable::new(text_with("exec.bom", &values))
-            .todo(text("exec.bom.todo") + &pasted("sed -i '1s/^\\xef\\xbb\\xbf//'")),
+        [0xef, 0xbb, 0xbf, ..] => {
+            let todo = change("exec.bom.todo", file, |file| format!("sed -i '1s/^\\xef\\xbb\\xbf//' {file}"));
+            Unexecutable::new(text_with("exec.bom", &values)).todo(todo)
+        }
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            let line = format!("\n   iconv -f UTF-16 -t UTF-8 {0} > {0}.utf8", quote(&file.host));
-            Unexecutable::new(text_with("exec.utf16", &values)).todo(text("exec.utf16.todo") + &line)
+            let line = |file: &str| format!("iconv -f UTF-16 -t UTF-8 {file} > {file}.utf8");
+            let todo = change("exec.utf16.todo", file, line);
+            Unexecutable::new(text_with("exec.utf16", &values)).todo(todo)
         }
         _ => match foreign(head) {
             Some(kind) => {

@@ -11,6 +11,7 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{AccessFlags, access};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
 
+use super::home::HomePlace;
 use super::resolver::Resolver;
 use crate::observe::mountinfo;
 use crate::text::{printed, text, text_with};
@@ -46,6 +47,8 @@ impl Hindrance {
 pub struct Executable {
     /// Its path on the host, without symbolic links.
     pub host: PathBuf,
+    /// Its path in the container, without symbolic links.
+    pub container: PathBuf,
     /// Opened with O_PATH: a device or a FIFO is not touched by that.
     file: OwnedFd,
 }
@@ -58,6 +61,22 @@ impl Executable {
     pub fn open(&self) -> io::Result<File> {
         File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
+}
+
+/// Advice to change a file, and the command line that changes it. `line` makes it for a path.
+///
+/// All images with the same layer share its files, and a digest names them. So a file of an image is changed in a Dockerfile.
+pub fn change(advice: &str, (host, container): (&Path, &Path), line: impl Fn(&str) -> String) -> String {
+    match is_in_image(host) {
+        true => format!("{}\n   RUN {}\n{}", text(advice), line(&quote(container)), text("exec.image")),
+        false => format!("{}\n   {}", text(advice), line(&quote(host))),
+    }
+}
+
+/// Whether a file belongs to an image that is unpacked.
+fn is_in_image(host: &Path) -> bool {
+    let layers = HomePlace::find().path.join("layers");
+    host.starts_with(&layers) || layers.canonicalize().is_ok_and(|layers| host.starts_with(layers))
 }
 
 /// Looks at the file of a path in the container. Nothing follows a link out of the container's root.
@@ -78,11 +97,11 @@ pub fn look(path: &Path, tree: &Resolver) -> Result<Executable, Hindrance> {
         Err(error) => return Err(unopened(path, &resolved.container, tree, &error)),
     };
     let Ok(metadata) = std::fs::metadata(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
-        return Ok(Executable { host, file });
+        return Ok(Executable { host, container: resolved.container, file });
     };
-    match refused(&shown, &host, &file, &metadata) {
+    match refused(&shown, (&host, &resolved.container), &file, &metadata) {
         Some(obstacle) => Err(obstacle),
-        None => Ok(Executable { host, file }),
+        None => Ok(Executable { host, container: resolved.container, file }),
     }
 }
 
@@ -129,7 +148,12 @@ fn is_link(path: &Path, tree: &Resolver) -> bool {
 }
 
 /// The reason why a file that exists is not executed: its type, its mode, its mount.
-fn refused(shown: &str, host: &Path, file: &OwnedFd, metadata: &Metadata) -> Option<Hindrance> {
+fn refused(
+    shown: &str,
+    (host, container): (&Path, &Path),
+    file: &OwnedFd,
+    metadata: &Metadata,
+) -> Option<Hindrance> {
     let kind = metadata.file_type();
     if kind.is_dir() {
         return Some(Hindrance::refused(text_with("exec.directory", &[("path", shown)])));
@@ -146,7 +170,7 @@ fn refused(shown: &str, host: &Path, file: &OwnedFd, metadata: &Metadata) -> Opt
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o111 == 0 {
         let why = text_with("exec.mode", &[("path", shown), ("mode", &format!("{mode:04o}"))]);
-        let todo = format!("{}\n   chmod +x {}", text("exec.mode.todo"), quote(host));
+        let todo = change("exec.mode.todo", (host, container), |file| format!("chmod +x {file}"));
         return Some(Hindrance::refused(why).todo(todo));
     }
     if fstatvfs(file).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOEXEC)) {

@@ -84,7 +84,8 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
     };
     let bytes = written.as_bytes();
     let (user, group) = match bytes.iter().position(|byte| *byte == b':') {
-        Some(colon) => (&bytes[..colon], Some(&bytes[colon + 1..])),
+        // An empty group is none, as for Docker: `USER ${NAME}:${GROUP}`.
+        Some(colon) => (&bytes[..colon], Some(&bytes[colon + 1..]).filter(|group| !group.is_empty())),
         None => (bytes, None),
     };
     // What begins like a number is one, or a mistake: /etc/passwd of a container may have a line with the name 1000.
@@ -99,9 +100,9 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
             Some(_) => Ok(None),
         }
     };
-    let account = match (user, group) {
+    let account = match user {
         // A group alone: Docker takes root.
-        ([], Some([_, ..])) => Some(0),
+        [] if !bytes.is_empty() => Some(0),
         _ => id(user)?,
     };
     let account = match account {
@@ -171,7 +172,10 @@ mod tests {
         assert_eq!(user("bob:7"), Ok((1001, 7)));
         // A group alone is one of root, as for Docker.
         assert_eq!(user(":staff"), Ok((0, 50)));
-        for wrong in ["", ":", "bob:", ":none", "alice", "bob:none", "bob:staff:7", "1:0x1", "bob:-1"] {
+        assert_eq!(user(":"), Ok((0, 1)));
+        assert_eq!(user("bob:"), Ok((1001, 1002)));
+        assert_eq!(groups("bob:"), groups("bob"));
+        for wrong in ["", ":none", "alice", "bob:none", "bob:staff:7", "1:0x1", "bob:-1"] {
             assert!(user(wrong).is_err(), "{wrong}");
         }
         assert_eq!(user_of("bob".as_ref(), &accounts).unwrap().home, Path::new("/home/bob"));
