@@ -295,9 +295,11 @@ CMD     /usr/sbin/sshd -D
     assert_eq!(config["Cmd"], json!(["/bin/sh", "-c", "/usr/sbin/sshd -D"]));
     assert_eq!(config["ExposedPorts"], json!({ "22/tcp": {}, "80/tcp": {} }));
     home.out(&["tag", "runoob/centos:6.7", "runoob/centos:dev"]);
-    // `image tree` shows the line of the Dockerfile beside each layer.
+    // `image tree` shows the line of the Dockerfile beside each layer, and those that have made none.
     let tree = home.out(&["image", "tree", "runoob/centos:dev"]);
     assert!(tree.contains("useradd runoob"), "{tree}");
+    let (_, last) = tree.rsplit_once("no layer:").expect("an instruction without a layer");
+    assert!(last.contains("EXPOSE 22") && last.contains("CMD") && !last.contains("\nblob "), "{tree}");
 }
 
 #[test]

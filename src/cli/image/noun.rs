@@ -21,7 +21,7 @@ use crate::cli::explain::ExplainArg;
 use crate::cli::kept::inspect::{description_format, print_all};
 use crate::container::explain::Explainer;
 use crate::error::Result;
-use crate::image::history::{self, ImageStep};
+use crate::image::history::{self, HistoryStep, ImageStep};
 use crate::image::inspected::inspected;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::image::verify;
@@ -184,16 +184,26 @@ fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
         line("image.tree.config", &image.id),
     ];
     let steps = history::steps(store, image)?;
-    let layers = steps.iter().filter_map(|ImageStep { step, layer }| Some((step, layer.as_ref()?)));
-    for (number, (step, layer)) in (1..).zip(layers) {
+    let command = |step: &HistoryStep| {
+        let command = wrap(&printed(&step.created_by), paint::width() - 2);
+        command.into_iter().map(|line| format!("  {line}")).filter(|line| !line.trim().is_empty())
+    };
+    let (mut number, mut is_without) = (0, false);
+    for ImageStep { step, layer } in &steps {
+        let Some(layer) = layer else {
+            if !std::mem::replace(&mut is_without, true) {
+                lines.extend([String::new(), text("image.tree.none")]);
+            }
+            lines.extend(command(step));
+            continue;
+        };
+        number += 1;
+        is_without = false;
         let size = layer.size.map_or_else(|| text("image.tree.packed"), human);
         let values =
             [("number", &*number.to_string()), ("size", &size), ("type", &printed(&layer.blob.media_type))];
         lines.extend([String::new(), text_with("image.tree.layer", &values)]);
-        if !step.created_by.is_empty() {
-            let command = wrap(&printed(&step.created_by), paint::width() - 2);
-            lines.extend(command.iter().map(|line| format!("  {line}")));
-        }
+        lines.extend(command(step));
         lines.push(line("image.tree.blob", &layer.blob.digest));
         lines.push(line("image.tree.diffid", &layer.diff_id));
         lines.push(line("image.tree.chainid", &layer.chain_id));
