@@ -103,6 +103,29 @@ fn manifest(home: &KeptHome) -> String {
     index["manifests"][0]["digest"].as_str().unwrap().to_owned()
 }
 
+/// Docker and podman read layers of each of these, although OCI has types for two only.
+#[test]
+fn layers_of_all_compressions_are_unpacked() {
+    let home = KeptHome::new();
+    let plain = Layer::new().file("a", &"content ".repeat(1000)).tar();
+    for program in ["gzip", "zstd", "xz", "bzip2"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            skip("layers_of_all_compressions_are_unpacked", &format!("no {program}"));
+            continue;
+        }
+        let compressed = feed(Command::new(program).arg("-c"), &plain).stdout;
+        assert!(compressed.len() < plain.len() / 10, "{program}");
+        let rootfs = serde_json::json!({ "rootfs": { "type": "layers", "diff_ids": [digest(&plain)] } });
+        let image = Image { layers: vec![compressed], config: rootfs };
+        let name = format!("{program}:1");
+        assert_eq!(load(&home, &image.docker(&[&name])), format!("Loaded image: {name}"));
+        home.out(&["image", "verify", &name]);
+        assert!(home.out(&["image", "which", &name, "/a"]).contains("/a"), "{program}");
+        // It is unpacked by itself, and not taken from the layer of the one before.
+        home.out(&["rmi", &name]);
+    }
+}
+
 #[test]
 fn archives_of_all_kinds_are_loaded() {
     let home = KeptHome::new();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::configure::{self, ConfigError};
+use super::configure;
 use super::copy::clean_inside;
 use super::dockerfile::{self, Instruction, Placed, SourceText};
 use super::scope::{environment, expand};
@@ -62,10 +62,7 @@ fn apply(
     }
     let all = |word: &str| words(word).map(|expanded| expanded.words);
     let applied = configure::apply(whole, &step.value, has_command, &one, &all);
-    applied.map(drop).map_err(|error| match error {
-        ConfigError::Placed(error) => error,
-        ConfigError::Value(why) => source.error(&step.span, why),
-    })
+    applied.map(drop).map_err(|error| error.placed(source, step))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::dockerfile::{CommandForm, Healthcheck, Instruction};
+use super::dockerfile::{CommandForm, Healthcheck, Instruction, Placed, SourceText};
 use crate::text::{printed, text_with};
 
 /// The shell of an image without `SHELL`.
@@ -136,7 +136,8 @@ pub fn apply(
             let mut texts = Vec::new();
             for written in ports {
                 for port in words(written)? {
-                    expose(&mut config["config"]["ExposedPorts"], &port)?;
+                    expose(&mut config["config"]["ExposedPorts"], &port)
+                        .ok_or_else(|| wrong(written, "build.expose", ("port", &port)))?;
                     texts.push(port);
                 }
             }
@@ -144,10 +145,10 @@ pub fn apply(
         }
         Instruction::Volume(paths) => {
             let mut texts = Vec::new();
-            for path in paths {
-                let path = one(path)?;
+            for written in paths {
+                let path = one(written)?;
                 if path.trim().is_empty() {
-                    return Err(ConfigError::Value(crate::text::text("build.volume.empty")));
+                    return Err(wrong(written, "build.volume.empty", ("path", &path)));
                 }
                 entry(&mut config["config"]["Volumes"], &path, json!({}));
                 texts.push(path);
@@ -164,9 +165,11 @@ pub fn apply(
             config["config"]["Shell"] = json!(list);
             format!(" SHELL [{}]", list.join(" "))
         }
-        Instruction::StopSignal(signal) => {
-            let signal = one(signal)?;
-            check_signal(&signal)?;
+        Instruction::StopSignal(written) => {
+            let signal = one(written)?;
+            if crate::sys::signal::of_word(&signal).is_none() {
+                return Err(wrong(written, "build.signal", ("signal", &signal)));
+            }
             let text = format!(" STOPSIGNAL {signal}");
             config["config"]["StopSignal"] = signal.into();
             text
@@ -198,8 +201,28 @@ pub fn apply(
 pub enum ConfigError {
     /// An error with its place.
     Placed(crate::error::Error),
-    /// A value is wrong: a sentence.
-    Value(String),
+    /// A value is wrong.
+    Value {
+        /// The word as it was written.
+        word: String,
+        /// Why: a sentence.
+        why: String,
+    },
+}
+
+impl ConfigError {
+    /// The error at the place of the word.
+    pub(super) fn placed(self, source: &SourceText, step: &Placed<Instruction>) -> crate::error::Error {
+        match self {
+            ConfigError::Placed(error) => error,
+            ConfigError::Value { word, why } => source.error(&step.place_of(&word), why),
+        }
+    }
+}
+
+/// The error of a word whose value is wrong.
+fn wrong(word: &str, key: &str, (name, value): (&str, &str)) -> ConfigError {
+    ConfigError::Value { word: word.to_owned(), why: text_with(key, &[(name, &printed(value))]) }
 }
 
 impl From<crate::error::Error> for ConfigError {
@@ -221,37 +244,34 @@ fn set_variable(list: &mut Value, name: &str, value: &str) {
     }
 }
 
-/// `80`, `80/udp`, `8000-8010`.
-fn expose(ports: &mut Value, written: &str) -> Result<(), ConfigError> {
-    let wrong = || ConfigError::Value(text_with("build.expose", &[("port", &printed(written))]));
-    let (range, protocol) = written.split_once('/').unwrap_or((written, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-        return Err(wrong());
-    }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last) =
-        (first.parse::<u16>().map_err(|_| wrong())?, last.parse::<u16>().map_err(|_| wrong())?);
-    if first > last {
-        return Err(wrong());
+/// `80`, `80/udp`, `8000-8010`. As with Docker, a form of `run -p` such as `127.0.0.1:8080:80` names the container's port too. None: it
+/// is no port.
+fn expose(ports: &mut Value, written: &str) -> Option<()> {
+    let (above, port) = written.rsplit_once(':').map_or((None, written), |(above, port)| (Some(above), port));
+    let (range, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol.to_ascii_lowercase() };
+    let (first, last) = port_range(range).filter(|_| ["tcp", "udp", "sctp"].contains(&protocol.as_str()))?;
+    if let Some(above) = above {
+        let (address, host) = above.rsplit_once(':').unwrap_or(("", above));
+        let bare = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
+        if !host.is_empty() {
+            port_range(host).filter(|(low, high)| first == last || high - low == last - first)?;
+        }
+        if !address.is_empty() {
+            bare.parse::<std::net::IpAddr>().ok()?;
+        }
     }
     for port in first..=last {
         entry(ports, &format!("{port}/{protocol}"), json!({}));
     }
-    Ok(())
+    Some(())
 }
 
-/// Refuses what is no signal: `SIGTERM`, `TERM`, `15`.
-fn check_signal(written: &str) -> Result<(), ConfigError> {
-    let upper = written.to_ascii_uppercase();
-    let is_it = |number: i32| {
-        let name = crate::sys::signal::name(number);
-        upper == name || format!("SIG{upper}") == name || written == number.to_string()
-    };
-    match (1..=64).any(is_it) {
-        true => Ok(()),
-        false => Err(ConfigError::Value(text_with("build.signal", &[("signal", &printed(written))]))),
-    }
+/// `8000-8010`, or one port.
+fn port_range(written: &str) -> Option<(u16, u16)> {
+    let (first, last) = written.split_once('-').unwrap_or((written, written));
+    let range = (first.parse().ok()?, last.parse().ok()?);
+    (range.0 <= range.1).then_some(range)
 }
 
 fn healthcheck(check: &Healthcheck) -> (Value, String) {
@@ -338,7 +358,34 @@ mod tests {
             ["EXPOSE x", "EXPOSE 80/ip", "EXPOSE 9-8", "EXPOSE 65536", "STOPSIGNAL SIGNONE", "STOPSIGNAL 65"]
         {
             let mut config = json!({ "config": {} });
-            assert!(matches!(applied(&mut config, wrong), Err(ConfigError::Value(_))), "{wrong}");
+            assert!(matches!(applied(&mut config, wrong), Err(ConfigError::Value { .. })), "{wrong}");
+        }
+    }
+
+    /// The cases of buildkit's convert_expose_test.go.
+    #[test]
+    fn a_form_of_publish_exposes_the_port_of_the_container() {
+        let exposed = |written: &str| {
+            let mut ports = json!({});
+            expose(&mut ports, written)?;
+            Some(ports.as_object()?.keys().cloned().collect::<Vec<_>>().join(" "))
+        };
+        for (written, wanted) in [
+            ("8080:80", "80/tcp"),
+            ("127.0.0.1:53:53/UDP", "53/udp"),
+            ("127.0.0.1::53", "53/tcp"),
+            ("[::1]:80:80", "80/tcp"),
+            ("::1:80:80", "80/tcp"),
+            ("::::80", "80/tcp"),
+            ("[2001:4860:0:2001::68]::333", "333/tcp"),
+            ("1234-1236:3333-3335/sctp", "3333/sctp 3334/sctp 3335/sctp"),
+            ("8000-9000:80", "80/tcp"),
+            ("80/", "80/tcp"),
+        ] {
+            assert_eq!(exposed(written).as_deref(), Some(wanted), "{written}");
+        }
+        for wrong in ["", "80:", "localhost:1:1", "x:80", "1-3:80-81", "80:80/ip", "1.2.3:1:1"] {
+            assert_eq!(exposed(wrong), None, "{wrong}");
         }
     }
 

@@ -73,19 +73,20 @@ pub struct DescribedRun {
 /// Its user is not known; this machine does not allow the container; the command is not found (127).
 pub fn describe(task: RunTask) -> Result<DescribedRun> {
     let RunTask { layers, upper, arguments, mut env, workdir, user, network, hostname, mounts } = task;
-    let mut groups = Vec::new();
-    let mut run_as = None;
-    if !user.is_empty() {
-        let found = user_of(user.as_ref(), &Accounts::of_layers(&layers))?;
-        if let Some(home) = found.home.to_str() {
-            env.entry("HOME".to_owned()).or_insert_with(|| home.to_owned());
-        }
-        groups = found.groups;
-        run_as = Some(found.ids);
+    let accounts = Accounts::of_layers(&layers);
+    // Root has the groups and the home that the files of the image give it, as with Docker.
+    let found = match user.is_empty() {
+        true => user_of("0".as_ref(), &accounts).ok(),
+        false => Some(user_of(user.as_ref(), &accounts)?),
+    };
+    if let Some(home) = found.as_ref().and_then(|found| found.home.to_str()) {
+        env.entry("HOME".to_owned()).or_insert_with(|| home.to_owned());
     }
     let mut spec = spec_of_image(Rootfs::Layers(Layers { layers, upper: Some(upper) }));
+    let groups = found.as_ref().map(|found| found.groups.clone()).unwrap_or_default();
     let groups = possible_groups(&spec, groups);
-    spec.run_as = run_as;
+    // Groups are set together with a user.
+    spec.run_as = found.map(|found| found.ids).filter(|_| !user.is_empty() || !groups.is_empty());
     spec.command = arguments;
     spec.env = env.into_iter().map(|(name, value)| (name, value.into())).collect();
     spec.workdir = workdir;

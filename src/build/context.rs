@@ -335,6 +335,8 @@ pub enum ContextError {
     Unread(Vec<u8>, io::Error),
     /// The archive cannot be written.
     Unwritten(io::Error),
+    /// This source, a path or a pattern, means nothing: a sentence.
+    Source(String, String),
     /// Something else: a sentence.
     Wrong(String),
 }

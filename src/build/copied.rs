@@ -12,10 +12,11 @@ use super::context::ContextError;
 use super::layer_files::each_entry;
 use super::mode::CopiedMode;
 use super::stop::StopFlag;
+use crate::error::io_text;
 use crate::image::digest::{Digest, Digester};
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::tar_writer::ArchiveWriter;
-use crate::text::{printed, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The owner and the mode that copied files get.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -176,8 +177,13 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
         let entry = ArchiveEntry { mtime, ..entry.clone() };
         self.stops.check_copy()?;
         let mut content = StoppedRead { input: content, stops: self.stops };
-        let mut tee = Tee { input: &mut content, content: &mut self.content };
-        self.writer.entry(&entry, &mut tee)
+        let mut tee = Tee { input: &mut content, content: &mut self.content, is_broken: false };
+        let written = self.writer.entry(&entry, &mut tee);
+        let is_unread = tee.is_broken;
+        written.map_err(|error| match is_unread || error.kind() == io::ErrorKind::UnexpectedEof {
+            true => io::Error::other(UnreadContent(error)),
+            false => error,
+        })
     }
 
     /// Adds what the content digest has of an entry. Each part has its length before it, so that no two lists of parts are equal.
@@ -226,11 +232,40 @@ impl Read for StoppedRead<'_> {
 struct Tee<'t> {
     input: &'t mut dyn Read,
     content: &'t mut Digester,
+    /// Whether it could not be read.
+    is_broken: bool,
+}
+
+/// The content of a file could not be read, so nothing is wrong with the archive that is written.
+#[derive(Debug)]
+struct UnreadContent(io::Error);
+
+impl std::error::Error for UnreadContent {}
+
+impl std::fmt::Display for UnreadContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The error of a file that was not added to a layer. `path` is that of the source, for an error of the source.
+pub(super) fn not_added(error: io::Error, path: &[u8]) -> ContextError {
+    match error.downcast::<UnreadContent>() {
+        Ok(UnreadContent(error)) => match (path.is_empty(), error.kind()) {
+            (false, _) => ContextError::Unread(path.to_owned(), error),
+            (true, io::ErrorKind::UnexpectedEof) => ContextError::Wrong(text("image.tar.end")),
+            (true, _) => ContextError::Wrong(io_text(&error)),
+        },
+        Err(error) => ContextError::Unwritten(error),
+    }
 }
 
 impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
+        let count = self
+            .input
+            .read(buffer)
+            .inspect_err(|error| self.is_broken |= error.kind() != io::ErrorKind::Interrupted)?;
         self.content.add(&buffer[..count]);
         Ok(count)
     }

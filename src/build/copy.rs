@@ -10,23 +10,21 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, BufReader, Seek, Write};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::context::{BuildContext, ContextError, ContextFile, joined};
-use super::copied::{CopiedAs, CopiedLayer};
+use super::copied::{CopiedAs, CopiedLayer, not_added};
 use super::fetched::FetchedSource;
 use super::ignore::IgnoreRules;
-use super::layer_files::{LayerFiles, each_entry};
+use super::layer_files::LayerFiles;
 use super::pattern;
 use super::place::{self, CopyTarget};
 use super::stop::StopFlag;
-use crate::error::io_text;
-use crate::image::decompress::decompressed_any;
+use super::unpacked::{archive_in, archive_of, unpack_at};
 use crate::image::digest::Digest;
-use crate::image::entries::{ArchiveEntries, ArchiveEntry, EntryKind};
+use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::layer::{PathPlace, PlaceKind};
 use crate::text::{printed, text, text_with};
 
@@ -110,12 +108,17 @@ impl CopyRequest<'_> {
         for source in &self.sources {
             found.extend(self.find(source)?);
         }
-        if found.is_empty() && self.texts.is_empty() && self.fetched.is_empty() {
-            let source = printed(self.sources.join(" "));
-            return Err(ContextError::Wrong(text_with("build.copy.nothing", &[("source", &source)])));
+        // With --parents it is no mistake, as in BuildKit: the destination is made.
+        if found.is_empty() && self.texts.is_empty() && self.fetched.is_empty() && !self.parents {
+            let source = self.sources.join(" ");
+            let why = text_with("build.copy.nothing", &[("source", &printed(&source))]);
+            return Err(ContextError::Source(source, why));
         }
         let target = self.target(&found)?;
         let mut layer = CopiedLayer::new(output, self.copied_as.clone(), self.now, self.stops);
+        if self.parents {
+            layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+        }
         let mut others: BTreeMap<Vec<u8>, CopyTarget> = BTreeMap::new();
         for FoundSource { source, kept } in &found {
             if !self.parents {
@@ -136,12 +139,12 @@ impl CopyRequest<'_> {
             if self.unpacks_fetched
                 && let Some(archive) = archive_in(file, name)?
             {
-                unpack_at(archive, &target, &mut layer)?;
+                unpack_at((archive, name), &target, &mut layer)?;
                 continue;
             }
             let path = self.place(&target, name, &mut layer)?;
             let entry = ArchiveEntry { mode: FETCHED_MODE, ..text_entry(path, *size, *mtime) };
-            layer.add(entry, None, &mut &*file).map_err(ContextError::Unwritten)?;
+            layer.add(entry, None, &mut &*file).map_err(|error| not_added(error, name))?;
         }
         for (name, content) in &self.texts {
             let path = self.place(&target, name.as_bytes(), &mut layer)?;
@@ -167,7 +170,11 @@ impl CopyRequest<'_> {
 
     /// What a source means: at least one thing, unless it is a pattern.
     fn find(&self, source: &str) -> Result<Vec<FoundSource>, ContextError> {
-        let path = clean(source.as_bytes()).ok_or_else(|| outside(source))?;
+        let path = match &self.files {
+            SourceFiles::Context(_) => clean(source.as_bytes()).ok_or_else(|| outside(source))?,
+            // As for every process in the image, the directory above its root is the root.
+            SourceFiles::Layers(_) => clean_inside(source.as_bytes()),
+        };
         // The parts of the path that are not made in the destination.
         let before = source.find("/./").and_then(|at| clean(&source.as_bytes()[..at])).unwrap_or_default();
         let strip = before.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
@@ -199,7 +206,8 @@ impl CopyRequest<'_> {
                 SourceFiles::Context(_) => "build.copy.absent",
                 SourceFiles::Layers(_) => "build.copy.absent.layers",
             };
-            return Err(ContextError::Wrong(text_with(key, &[("source", &printed(source))])));
+            let why = text_with(key, &[("source", &printed(source))]);
+            return Err(ContextError::Source(source.to_owned(), why));
         }
         Ok(all)
     }
@@ -244,7 +252,7 @@ impl CopyRequest<'_> {
             && !source.is_directory()
             && let Some(archive) = archive_of(context, file)?
         {
-            return unpack_at(archive, target, layer);
+            return unpack_at((archive, file.path()), target, layer);
         }
         let is_directory = source.is_directory();
         let base = match is_directory {
@@ -268,7 +276,9 @@ impl CopyRequest<'_> {
                     refuse_whiteout(&entry.name)?;
                     let is_linked = entry.kind == EntryKind::File && stat.st_nlink > 1;
                     let inode = is_linked.then_some((stat.st_dev, stat.st_ino));
-                    layer.add(entry, inode, content).map_err(ContextError::Unwritten)
+                    layer
+                        .add(entry, inode, content)
+                        .map_err(|error| not_added(error, &joined(file.path(), below)))
                 })
             }
             (CopySource::Layers(place, _), SourceFiles::Layers(files)) => {
@@ -300,14 +310,14 @@ impl CopyRequest<'_> {
                                 let own = above.join(OsStr::from_bytes(&written));
                                 return files.tree(&own, |mut file, content| {
                                     file.name.clone_from(&entry.name);
-                                    layer.add(file, None, content).map_err(ContextError::Unwritten)
+                                    layer.add(file, None, content).map_err(|error| not_added(error, b""))
                                 });
                             }
                             None => joined(&base, &first),
                         };
                     }
                     // Without --chown, files of an image keep their owners.
-                    layer.add(entry, None, content).map_err(ContextError::Unwritten)
+                    layer.add(entry, None, content).map_err(|error| not_added(error, b""))
                 })
             }
             _ => Ok(()),
@@ -353,15 +363,16 @@ pub fn clean_inside(path: &[u8]) -> Vec<u8> {
 }
 
 fn outside(source: &str) -> ContextError {
-    ContextError::Wrong(text_with("build.copy.outside", &[("source", &printed(source))]))
+    let why = text_with("build.copy.outside", &[("source", &printed(source))]);
+    ContextError::Source(source.to_owned(), why)
 }
 
-fn unread(path: &[u8], errno: rustix::io::Errno) -> ContextError {
+pub(super) fn unread(path: &[u8], errno: rustix::io::Errno) -> ContextError {
     ContextError::Unread(path.to_owned(), errno.into())
 }
 
 /// In a layer, a name that begins so means that a file is deleted.
-fn refuse_whiteout(name: &[u8]) -> Result<(), ContextError> {
+pub(super) fn refuse_whiteout(name: &[u8]) -> Result<(), ContextError> {
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     match last.starts_with(b".wh.") {
         true => {
@@ -385,62 +396,6 @@ fn text_entry(name: Vec<u8>, size: u64, mtime: (i64, u32)) -> ArchiveEntry {
         device: (0, 0),
         attributes: Vec::new(),
     }
-}
-
-/// Opens a file, if it is an archive, compressed or not.
-fn archive_of(context: &BuildContext, file: &ContextFile) -> Result<Option<File>, ContextError> {
-    match context.open_file(file).map_err(|errno| unread(file.path(), errno))? {
-        Some(opened) => archive_in(&opened, file.path()),
-        None => Ok(None),
-    }
-}
-
-/// The same file from its beginning, if it is an archive, compressed or not.
-fn archive_in(file: &File, path: &[u8]) -> Result<Option<File>, ContextError> {
-    let unread = |error: io::Error| ContextError::Unread(path.to_owned(), error);
-    let mut opened = file.try_clone().map_err(unread)?;
-    opened.rewind().map_err(unread)?;
-    // What is compressed, but no archive, is copied as it is.
-    let is_archive = decompressed_any(BufReader::new(&opened))
-        .is_ok_and(|input| matches!(ArchiveEntries::new(input).next_entry(), Ok(Some(_))));
-    opened.rewind().map_err(unread)?;
-    Ok(is_archive.then_some(opened))
-}
-
-/// Unpacks an archive into the destination, which becomes a directory.
-fn unpack_at<W: Write>(
-    archive: File,
-    target: &CopyTarget,
-    layer: &mut CopiedLayer<'_, W>,
-) -> Result<(), ContextError> {
-    layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
-    unpack(archive, &joined(&target.existing, &target.rest), layer)
-}
-
-/// Adds the files of an archive, with their owners.
-fn unpack<W: Write>(
-    archive: File,
-    directory: &[u8],
-    layer: &mut CopiedLayer<'_, W>,
-) -> Result<(), ContextError> {
-    let input =
-        decompressed_any(BufReader::new(archive)).map_err(|error| ContextError::Wrong(io_text(&error)))?;
-    let below = |name: &[u8]| {
-        let path = clean(name).ok_or_else(|| ContextError::Wrong(text("build.add.outside")))?;
-        Ok(joined(directory, &path))
-    };
-    each_entry(input, |mut entry, content| {
-        let name = below(&entry.name)?;
-        if name == directory && entry.kind == EntryKind::Directory {
-            return Ok(());
-        }
-        refuse_whiteout(&name)?;
-        entry.name = name;
-        if entry.kind == EntryKind::HardLink {
-            entry.link = below(&entry.link)?;
-        }
-        layer.add_any(entry, None, content).map_err(ContextError::Unwritten)
-    })
 }
 
 #[cfg(test)]

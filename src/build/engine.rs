@@ -15,24 +15,25 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::configure::{self, ConfigError, entry, push};
+use super::configure::{self, entry, push};
 use super::context::BuildContext;
-use super::dockerfile::{self, Dockerfile, Instruction, Placed, SourceText};
+use super::dockerfile::{self, Dockerfile, Heredoc, Instruction, Placed, SourceText};
 use super::key::key_of;
 use super::options::{BuildEvent, BuildOptions, BuildStop, BuildWatch};
 use super::scope::{BuildScope, expand_content};
 use super::stage_table::StageTable;
-use super::stages::StageBase;
+use super::stages::{self, StageBase};
 use super::stop::StopFlag;
+use super::top_layer::TopLayer;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::run_lock::RunLock;
 use crate::image::Tell;
 use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, Platform, read_json};
+use crate::image::manifest::{Descriptor, MAX_LAYERS, Platform, read_json};
 use crate::image::new_image::NewImage;
 use crate::image::rootfs;
-use crate::image::store::{ImageStore, Ingest, StagedBlob, StoredImage};
-use crate::text::text_with;
+use crate::image::store::{ImageStore, Ingest, StoredImage};
+use crate::text::{text, text_with};
 use crate::value::timestamp::Timestamp;
 
 /// The image of a step.
@@ -116,12 +117,10 @@ impl<'b> ImageBuilder<'b> {
         self.watch.0.event(self.watch.1, event);
     }
 
-    /// What gets the output of the commands. None: it goes to the caller's own.
-    pub(super) fn output(&self) -> Option<impl Fn(bool, &[u8]) + Sync + use<'b>> {
+    /// What gets the output of the commands.
+    pub(super) fn output(&self) -> impl Fn(bool, &[u8]) + Sync + use<'b> {
         let (watch, turn) = self.watch;
-        watch
-            .takes_output(turn)
-            .then_some(move |is_error: bool, bytes: &[u8]| watch.output(turn, is_error, bytes))
+        move |is_error: bool, bytes: &[u8]| watch.output(turn, is_error, bytes)
     }
 
     /// The image of a stage. It is built if it is not yet.
@@ -164,7 +163,11 @@ impl<'b> ImageBuilder<'b> {
             StageBase::Stage(earlier) => self.stage(*earlier)?,
             StageBase::Image(name) => self.base(name, resolved.platform.as_deref()).map_err(|error| {
                 let place = stage.from.place_of(&stage.from.value.image);
-                placed_at(self.source().0, &place, error)
+                let error = placed_at(self.source().0, &place, error);
+                match stages::is_later(self.inputs.dockerfile, number, name) {
+                    true => error.why(text("build.from.order")),
+                    false => error,
+                }
             })?,
         };
         let triggers = configure::begin(&mut current.config);
@@ -180,11 +183,22 @@ impl<'b> ImageBuilder<'b> {
         self.tell_image(&state);
         for step in &stage.steps {
             self.begin_step(&step.text)?;
+            self.check_layers(&state, step)?;
             self.perform(&mut state, step)?;
             self.tell_image(&state);
         }
         state.current.declared = state.scope.declared().clone();
         Ok(state.current)
+    }
+
+    /// Refuses an instruction that would add a layer too many.
+    fn check_layers(&self, stage: &StageState, step: &Placed<Instruction>) -> Result<()> {
+        let adds = matches!(step.value, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_));
+        if !adds || stage.current.layers.len() < MAX_LAYERS {
+            return Ok(());
+        }
+        let what = text_with("build.layers", &[("most", &MAX_LAYERS.to_string())]);
+        Err(self.source().0.error(&step.span, what).todo(text("build.layers.todo")))
     }
 
     fn tell_image(&self, stage: &StageState) {
@@ -221,7 +235,7 @@ impl<'b> ImageBuilder<'b> {
     }
 
     /// An image with its documents.
-    fn opened(&self, image: StoredImage) -> Result<StepImage> {
+    pub(super) fn opened(&self, image: StoredImage) -> Result<StepImage> {
         let parts = self.inputs.store.parts(&image.descriptor)?;
         let document = self.inputs.store.document(&image.id)?;
         let config = read_json(&document, &image.id.to_string())?;
@@ -267,9 +281,9 @@ impl<'b> ImageBuilder<'b> {
     }
 
     /// Expands the content of a here-document.
-    pub(super) fn content<T>(&self, stage: &StageState, step: &Placed<T>, content: &str) -> Result<String> {
+    pub(super) fn content(&self, stage: &StageState, heredoc: &Heredoc) -> Result<String> {
         let value = |name: &str| stage.scope.value(&stage.current.config, name);
-        Ok(expand_content(self.source(), step, content, &value)?.text)
+        Ok(expand_content(self.source().0, heredoc, &value)?.text)
     }
 
     fn configure(
@@ -283,10 +297,7 @@ impl<'b> ImageBuilder<'b> {
         let one = |word: &str| expand(word).map(|expanded| expanded.text);
         let words = |word: &str| expand(word).map(|expanded| expanded.words);
         let applied = configure::apply(&mut config, &step.value, &mut has_command, &one, &words);
-        let what = applied.map_err(|error| match error {
-            ConfigError::Placed(error) => error,
-            ConfigError::Value(why) => self.source().0.error(&step.span, why),
-        })?;
+        let what = applied.map_err(|error| error.placed(self.source().0, step))?;
         stage.has_command = has_command;
         self.finish_config(stage, config, &what.unwrap_or_default())
     }
@@ -367,11 +378,12 @@ impl<'b> ImageBuilder<'b> {
         mut config: Value,
         created_by: &str,
         key: &Digest,
-        top: Option<StagedBlob>,
+        top: impl Into<TopLayer>,
     ) -> Result<()> {
+        let top = top.into();
         let epoch = self.inputs.options.epoch.map(|epoch| Timestamp(i128::from(epoch) * 1_000_000_000));
         let now = epoch.unwrap_or_else(Timestamp::now).to_string();
-        let layers = &stage.current.layers;
+        let mut layers = stage.current.layers.clone();
         // A history that names other layers than there are would be ignored as a whole.
         let makes_layer = |step: &&Value| !step["empty_layer"].as_bool().unwrap_or(false);
         let known = config["history"].as_array().map_or(0, |steps| steps.iter().filter(makes_layer).count());
@@ -380,14 +392,23 @@ impl<'b> ImageBuilder<'b> {
         }
         let mut entry = json!({ "created": now, "created_by": created_by });
         match &top {
-            Some(top) => push(&mut config["rootfs"]["diff_ids"], json!(top.digest)),
-            None => entry["empty_layer"] = true.into(),
+            TopLayer::New(top) => push(&mut config["rootfs"]["diff_ids"], json!(top.digest)),
+            TopLayer::Stored(_, content) => push(&mut config["rootfs"]["diff_ids"], content.clone()),
+            TopLayer::None => entry["empty_layer"] = true.into(),
         }
         push(&mut config["history"], entry);
         config["created"] = now.into();
-        let has_layer = top.is_some();
+        let has_layer = !matches!(top, TopLayer::None);
         self.inputs.stops.check()?;
-        let new = NewImage::of_step(self.inputs.ingest, layers.clone(), top, &config)?;
+        let top = match top {
+            TopLayer::New(top) => Some(top),
+            TopLayer::Stored(descriptor, _) => {
+                layers.push(descriptor);
+                None
+            }
+            TopLayer::None => None,
+        };
+        let new = NewImage::of_step(self.inputs.ingest, layers, top, &config)?;
         let size = match has_layer {
             true => {
                 new.unpack(
@@ -446,7 +467,7 @@ pub(super) fn placed_at(source: &SourceText, span: &dockerfile::Span, error: Err
     if matches!(error.kind, ExitKind::Interrupted(_)) {
         return error;
     }
-    let (line, column) = source.position(span.start);
-    let values = [("file", source.name()), ("line", &*line.to_string()), ("column", &column.to_string())];
-    error.why(text_with("build.place", &values))
+    let mut mistakes = vec![source.mistake(span, text("build.place"))];
+    mistakes.extend(error.mistakes);
+    Error { mistakes, ..error }
 }

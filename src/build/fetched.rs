@@ -28,6 +28,15 @@ pub(super) fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
+/// Whether a source is an address of any kind, and no path.
+pub(super) fn has_scheme(source: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.chars().all(|next| next.is_ascii_alphanumeric() || "+-.".contains(next))
+    };
+    source.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) || is_git(source)
+}
+
 /// Whether a source of `ADD` is a git repository. An address can have a branch and a directory after its path.
 pub(super) fn is_git(source: &str) -> bool {
     let path = source.split(['#', '?']).next().unwrap_or_default();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::image::digest::Digest;
 
 /// The version of the keys. A change of what a step does takes another one.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The key of a step on top of an image. `below` is None for `scratch`.
 pub fn key_of(below: Option<&Digest>, instruction: &str, parts: Value) -> Digest {

@@ -18,6 +18,9 @@
 //! | `source`, `context` | where the context comes from, and its files |
 //! | `layer_files` | the files of an image or a stage |
 //! | `copy`, `copied` | what `COPY` and `ADD` copy, and the layer that they write |
+//! | `unpacked` | `ADD` of an archive |
+//! | `top_layer` | the layer that a step adds, also one that an earlier build has made with `--link` |
+//! | `known_images` | what is known about base images before a build begins |
 //! | `missed` | why a step is not in the cache, and what is in its layer, for `--explain` |
 //! | `mode` | `--chmod` |
 //! | `place` | where files are copied to, and that none replaces something of another kind |
@@ -36,6 +39,7 @@ pub mod engine;
 mod fetched;
 pub mod ignore;
 pub mod key;
+mod known_images;
 pub mod layer_files;
 mod missed;
 pub mod mode;
@@ -51,3 +55,5 @@ pub mod stage_table;
 mod stages;
 mod steps;
 pub mod stop;
+mod top_layer;
+mod unpacked;

@@ -30,8 +30,8 @@ use crate::host::run_lock::RunLock;
 use crate::image::layer::{self, PlaceKind};
 use crate::image::rootfs::LayerWorkspace;
 use crate::image::store::StagedBlob;
-use crate::text::{printed, text_with};
-use crate::value::mount::ExtraMount;
+use crate::text::{printed, text, text_with};
+use crate::value::mount::{ExtraMount, TmpfsOption};
 use crate::value::shell::quote;
 use crate::value::units::Size;
 
@@ -44,16 +44,29 @@ const SECRET_MODE: u32 = 0o400;
 /// The mode of a directory of `type=cache`.
 const CACHE_MODE: u32 = 0o755;
 
+/// The file beside a cache that has its first files.
+const MARK: &str = "begun";
+
 /// The maximum size of a tmpfs without one.
 const TMPFS_SIZE: u64 = 64 << 20;
 
 /// A mount of a step, before it is known whether the step is made.
 pub(super) struct StepMount {
     mount: RunMount,
-    /// The files of a bind mount, and the name of the file if it is one.
-    files: Option<(StagedBlob, Option<String>)>,
+    /// The files of a bind mount, or those that a new cache begins with.
+    files: Option<MountedFiles>,
     /// Its part of the key.
     pub(super) key: Value,
+}
+
+/// Files of the context, of a stage or of an image, for a mount.
+struct MountedFiles {
+    /// The archive with them.
+    blob: StagedBlob,
+    /// The name of the file if it is one.
+    file: Option<String>,
+    /// The digest of their content.
+    content: String,
 }
 
 /// The mounts of a command.
@@ -71,9 +84,9 @@ pub(super) struct MadeMounts {
 }
 
 impl StepMount {
-    /// The files of a bind mount, which only this step needs.
+    /// The archive of files, which only this step needs.
     pub(super) fn files(&self) -> Option<&StagedBlob> {
-        self.files.as_ref().map(|(blob, _)| blob)
+        self.files.as_ref().map(|files| &files.blob)
     }
 }
 
@@ -92,30 +105,32 @@ impl ImageBuilder<'_> {
             let mut expand = |word: &str| self.one(stage, step, word).map_err(|error| error.what);
             let mount = RunMount::read(written, &mut expand).map_err(wrong)?;
             let (mut files, mut key) = (None, json!(written));
-            match &mount.kind {
-                RunMountKind::Bind { from, source } => {
-                    let (blob, name, content) = self.bind_files(stage, step, from.as_deref(), source)?;
-                    files = Some((blob, name));
-                    key = json!([written, content]);
+            let wanted = match &mount.kind {
+                RunMountKind::Bind { from, source } => Some((from.as_deref(), source)),
+                RunMountKind::Cache { from: Some(from), source, .. } => Some((Some(from.as_str()), source)),
+                _ => None,
+            };
+            if let Some((from, source)) = wanted {
+                let found = self.mounted_files(stage, step, from, source)?;
+                if found.file.is_some() && matches!(mount.kind, RunMountKind::Cache { .. }) {
+                    return Err(wrong(text("build.mount.from")).into());
                 }
-                RunMountKind::Cache { from: Some(_), .. } => {
-                    return Err(wrong(crate::text::text("build.mount.from")).into());
-                }
-                _ => {}
+                key = json!([written, found.content]);
+                files = Some(found);
             }
             all.push(StepMount { mount, files, key });
         }
         Ok(all)
     }
 
-    /// Copies what a bind mount shows into an archive, and returns the digest of its content.
-    fn bind_files(
+    /// Copies what a mount shows into an archive.
+    fn mounted_files(
         &mut self,
         stage: &StageState,
         step: &Placed<Instruction>,
         from: Option<&str>,
         source: &str,
-    ) -> std::result::Result<(StagedBlob, Option<String>, String), BuildStop> {
+    ) -> std::result::Result<MountedFiles, BuildStop> {
         let layers = match from {
             Some(from) => Some(self.layers_of(stage, step, from)?),
             None => None,
@@ -143,7 +158,8 @@ impl ImageBuilder<'_> {
         let failed = |error| self.copy_error(step, "RUN --mount", error);
         let name = request.file_name().map_err(failed)?;
         let (blob, content, _) = request.write(self.inputs.ingest.blob()?).map_err(failed)?;
-        Ok((self.inputs.ingest.staged(blob), name, content.hex().to_owned()))
+        let blob = self.inputs.ingest.staged(blob);
+        Ok(MountedFiles { blob, file: name, content: content.hex().to_owned() })
     }
 
     /// Makes the mounts of a command that is about to be executed.
@@ -160,15 +176,10 @@ impl ImageBuilder<'_> {
             let name = format!("mount-{number}");
             match &mount.kind {
                 RunMountKind::Bind { .. } => {
-                    let Some((blob, file)) = files else { continue };
+                    let Some(files) = files else { continue };
                     let directory = workspace.make_directory(&name, None).map_err(unmade)?;
-                    let archive = self.inputs.ingest.open(blob)?;
-                    layer::fill(
-                        archive,
-                        std::slice::from_ref(&directory),
-                        self.inputs.options.maps.as_ref(),
-                    )?;
-                    let source = file.iter().fold(directory, |directory, name| directory.join(name));
+                    self.fill(&directory, files)?;
+                    let source = files.file.iter().fold(directory, |directory, name| directory.join(name));
                     let (target, readonly) = (target("/"), mount.read_only);
                     made.mounts.push(ExtraMount::bind(source, target, readonly));
                 }
@@ -177,13 +188,15 @@ impl ImageBuilder<'_> {
                     // `./x` and `x` in the working directory are one cache.
                     let own = || target.components().collect::<PathBuf>();
                     let id = id.clone().unwrap_or_else(|| own().display().to_string());
+                    let place = (workspace, &*name);
                     let source =
-                        self.cache_directory(&id, *sharing, *owner, (workspace, &name), &mut made)?;
+                        self.cache_directory((&id, files.as_ref()), *sharing, *owner, place, &mut made)?;
                     made.mounts.push(ExtraMount::bind(source, target, mount.read_only));
                 }
                 RunMountKind::Tmpfs { size } => {
                     let size = Size(size.unwrap_or(TMPFS_SIZE));
-                    made.mounts.push(ExtraMount::tmpfs(target("/"), size));
+                    let options = if mount.read_only { vec![TmpfsOption::ReadOnly] } else { Vec::new() };
+                    made.mounts.push(ExtraMount::Tmpfs { target: target("/"), size, options });
                 }
                 RunMountKind::Secret { id, required, env, owner } => {
                     let given = self.inputs.options.secrets.get(id);
@@ -200,6 +213,10 @@ impl ImageBuilder<'_> {
                         continue;
                     };
                     if let Some(env) = env {
+                        if secret.contains(&0) {
+                            let what = text_with("build.secret.null", &[("id", &printed(id))]);
+                            return Err(Error::new(ExitKind::Refused, what));
+                        }
                         made.env.insert(env.clone(), String::from_utf8_lossy(&secret).into_owned());
                     }
                     if env.is_some() && mount.target.is_none() {
@@ -240,7 +257,7 @@ impl ImageBuilder<'_> {
             }
             let files = LayerFiles { layers: std::slice::from_ref(source), maps };
             let unread = |error| match error {
-                ContextError::Wrong(why) => Error::failed(text_with(
+                ContextError::Wrong(why) | ContextError::Source(_, why) => Error::failed(text_with(
                     "build.mount.point",
                     &[("path", &printed(mount.target())), ("why", &why)],
                 )),
@@ -261,20 +278,49 @@ impl ImageBuilder<'_> {
         Ok(())
     }
 
+    fn fill(&self, directory: &Path, files: &MountedFiles) -> Result<()> {
+        let archive = self.inputs.ingest.open(&files.blob)?;
+        layer::fill(archive, &[directory.to_owned()], self.inputs.options.maps.as_ref()).map(drop)
+    }
+
+    /// Gives a new cache its first files. A build that is killed meanwhile leaves no mark, so the next one begins again.
+    fn begin_cache(&self, directory: &Path, first: &MountedFiles) -> Result<()> {
+        let mark = directory.join(MARK);
+        let unwritten = |error: std::io::Error| self.inputs.ingest.unwritten(&error);
+        while !mark.exists() {
+            self.inputs.stops.check()?;
+            match RunLock::of_directory(directory) {
+                Ok(_lock) if mark.exists() => {}
+                Ok(_lock) => {
+                    self.fill(&directory.join("files"), first)?;
+                    std::fs::File::create(&mark).map_err(unwritten)?;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+                Err(error) => return Err(unwritten(error)),
+            }
+        }
+        Ok(())
+    }
+
     /// The directory of a cache.
     fn cache_directory(
         &self,
-        id: &str,
+        (id, first): (&str, Option<&MountedFiles>),
         sharing: CacheSharing,
         owner: MountOwner,
         (workspace, name): (&LayerWorkspace, &str),
         made: &mut MadeMounts,
     ) -> Result<PathBuf> {
         let maps = self.inputs.options.maps.as_ref();
-        let (directory, is_new) = self.inputs.store.cache_directory(id, maps)?;
+        // Caches that begin with other files are different ones, as in BuildKit.
+        let id = first.map_or_else(|| id.to_owned(), |first| format!("{id}\0{}", first.content));
+        let (directory, is_new) = self.inputs.store.cache_directory(&id, maps)?;
         let files = directory.join("files");
         if is_new {
             secret::own(&files, owner.mode.unwrap_or(CACHE_MODE), owner, maps)?;
+        }
+        if let Some(first) = first {
+            self.begin_cache(&directory, first)?;
         }
         // Another mount of the same step may have the lock.
         if sharing == CacheSharing::Shared || made.locked.contains(&directory) {
@@ -292,7 +338,9 @@ impl ImageBuilder<'_> {
                 }
                 Err(_) if sharing == CacheSharing::Private => {
                     let made = workspace.make_directory(name, None);
-                    return made.map_err(|error| self.inputs.ingest.unwritten(&error));
+                    let made = made.map_err(|error| self.inputs.ingest.unwritten(&error))?;
+                    first.map_or(Ok(()), |first| self.fill(&made, first))?;
+                    return Ok(made);
                 }
                 Err(_) => {
                     self.inputs.stops.check()?;

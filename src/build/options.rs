@@ -71,9 +71,6 @@ pub trait BuildWatch: Sync {
     /// Is called for each event.
     fn event(&self, turn: usize, event: BuildEvent<'_>);
 
-    /// Whether the output of the next command of this stage comes here, and not to the caller's own.
-    fn takes_output(&self, turn: usize) -> bool;
-
     /// Output of a command, on its standard error or its standard output.
     fn output(&self, turn: usize, is_error: bool, bytes: &[u8]);
 }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +28,7 @@ use crate::config::container::Config;
 use crate::container::message::SentError;
 use crate::error::{Error, Result};
 use crate::exec::{self, Ended, Watch, sweep};
+use crate::host::home::{self, HomePlace};
 use crate::sys::signal;
 use crate::text::text;
 
@@ -59,49 +60,37 @@ struct StepRequest {
     secrets: BTreeMap<String, String>,
 }
 
-/// Where the output of a command goes.
-pub enum RunOutput<'o> {
-    /// To the caller's own.
-    Shown,
-    /// To this function, with whether it is that of standard error.
-    Given(&'o (dyn Fn(bool, &[u8]) + Sync)),
-}
+/// What gets the output of a command, with whether it is that of standard error.
+pub type RunOutput<'o> = &'o (dyn Fn(bool, &[u8]) + Sync);
 
 /// Executes a command. `secrets` are further variables of its environment.
+///
+/// The command never has the builder's own output: then a closed pipe or a full disk behind that could change what it writes to its
+/// files, and the cache would keep it. Its output is read to the end, whatever happens to it here.
 ///
 /// # Errors
 /// The container cannot be made; the build has to end.
 pub fn run(
     config: Config,
     secrets: &BTreeMap<String, String>,
-    output: &RunOutput<'_>,
+    output: RunOutput<'_>,
     stops: &StopFlag,
 ) -> Result<RunEnd> {
     let cannot = |call: &str, error: io::Error| Error::failed(text("build.process")).call(call, error);
     let (own, theirs) = UnixStream::pair().map_err(|error| cannot("socketpair(AF_UNIX)", error))?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sandbox").arg(SUBCOMMAND).stdin(OwnedFd::from(theirs)).process_group(0);
-    let mut pipes = Vec::new();
-    if let RunOutput::Given(_) = output {
-        for is_error in [false, true] {
-            let (reading, writing) = io::pipe().map_err(|error| cannot("pipe2()", error))?;
-            match is_error {
-                true => command.stderr(writing),
-                false => command.stdout(writing),
-            };
-            pipes.push((is_error, reading));
-        }
-    }
+    let pipe = || io::pipe().map_err(|error| cannot("pipe2()", error));
+    let ((output_pipe, own_output), (error_pipe, own_error)) = (pipe()?, pipe()?);
+    command.stdout(own_output).stderr(own_error);
+    // __build-step has no flag --home.
+    command.env(home::VARIABLE, HomePlace::find().path);
     signal::restore_before(&mut command);
     let mut child = command.spawn().map_err(|error| cannot("execve(\"/proc/self/exe\")", error))?;
     // The copies of the socket and the pipes that belong to the process.
     drop(command);
     let report = std::thread::scope(|threads| {
-        if let RunOutput::Given(take) = output {
-            for (is_error, reading) in pipes {
-                threads.spawn(move || copy_output(reading, |bytes| take(is_error, bytes)));
-            }
-        }
+        threads.spawn(|| read_output(&output_pipe, &error_pipe, output));
         let request = StepRequest { config, secrets: secrets.clone() };
         let request = serde_json::to_vec(&request).unwrap_or_default();
         let sent = (&own).write_all(&request).and_then(|()| own.shutdown(Shutdown::Write));
@@ -121,16 +110,29 @@ pub fn run(
     }
 }
 
-/// Reads to the end: all processes of the container have ended.
-fn copy_output(mut pipe: impl Read, take: impl Fn(&[u8])) {
+/// Reads both pipes to the end, which is when all processes of the container have ended. What is written first is read first.
+fn read_output(output: &PipeReader, error: &PipeReader, take: RunOutput<'_>) {
+    let mut open = vec![(false, output), (true, error)];
     let mut buffer = [0; 8 << 10];
-    loop {
-        match pipe.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => take(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+    while !open.is_empty() {
+        let mut ready: Vec<_> =
+            open.iter().map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)).collect();
+        if poll(&mut ready, PollTimeout::NONE).is_err() {
+            continue;
         }
+        let ready: Vec<bool> = ready.iter().map(|pipe| pipe.any().unwrap_or(true)).collect();
+        let mut ready = ready.into_iter();
+        open.retain(|&(is_error, mut pipe)| {
+            !ready.next().unwrap_or(false)
+                || match pipe.read(&mut buffer) {
+                    Ok(0) => false,
+                    Ok(count) => {
+                        take(is_error, &buffer[..count]);
+                        true
+                    }
+                    Err(error) => error.kind() == io::ErrorKind::Interrupted,
+                }
+        });
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::dockerfile::words::{self, Expanded};
-use super::dockerfile::{Argument, Placed, SourceText};
+use super::dockerfile::{Argument, Heredoc, Placed, SourceText};
 use crate::error::Result;
 use crate::image::manifest::Platform;
 
@@ -136,18 +136,17 @@ pub fn expand<T>(
     words::expand(word, escape, lookup).map_err(|error| source.error(&placed.place_of(word), error.what))
 }
 
-/// Expands the content of a here-document.
+/// Expands the content of a here-document. Its escape character is always a backslash, as with BuildKit.
 ///
 /// # Errors
 /// As [`BuildScope::expand`].
-pub fn expand_content<T>(
-    (source, escape): (&SourceText, char),
-    placed: &Placed<T>,
-    content: &str,
+pub fn expand_content(
+    source: &SourceText,
+    heredoc: &Heredoc,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Expanded> {
-    words::expand_content(content, escape, lookup)
-        .map_err(|error| source.error(&placed.place_of(content), error.what))
+    words::expand_content(&heredoc.content, '\\', lookup)
+        .map_err(|error| source.error(&heredoc.place_of(source, &error.range), error.what))
 }
 
 /// The environment in a config.

@@ -190,16 +190,16 @@ fn fill(directory: &Path, entries: &[ArchiveEntry], content: &[u8], maps: Option
 
 /// The content of a secret. None: the variable is not set.
 pub(super) fn content(id: &str, source: &SecretSource) -> Result<Option<Vec<u8>>> {
-    let unread = |why: String| {
-        let what = text_with("build.secret.unread", &[("id", &printed(id))]);
-        Error::new(ExitKind::Refused, what).why(why)
-    };
     match source {
         SecretSource::Variable(name) => {
             use std::os::unix::ffi::OsStrExt;
             Ok(std::env::var_os(name).map(|value| value.as_bytes().to_owned()))
         }
         SecretSource::File(path) => {
+            let unread = |why: String| {
+                let what = text_with("build.secret.file", &[("id", &printed(id)), ("path", &printed(path))]);
+                Error::new(ExitKind::Refused, what).why(why)
+            };
             let cannot = |error: io::Error| unread(io_text(&error));
             // A named pipe without a writer would be waited for.
             let flags = nix::libc::O_NONBLOCK;

@@ -18,7 +18,7 @@ use super::context::{BuildContext, IgnoreAnswer};
 use super::dockerfile::MAX_SIZE;
 use super::ignore::{self, IgnoreRules};
 use crate::error::{Error, ExitKind, Result, io_text};
-use crate::image::decompress::{decompressed_any, is_compressed};
+use crate::image::decompress::{decompressed, is_compressed};
 use crate::image::entries::ArchiveEntries;
 use crate::image::layer;
 use crate::image::rootfs::LayerWorkspace;
@@ -107,19 +107,25 @@ fn unread(path: &Path, why: String) -> Error {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    // A FIFO would wait for a writer.
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
-    let file = opened.map_err(|error| {
-        let error = unread(path, io_text(&error));
-        match path.file_name() == Some(NAME.as_ref()) {
+    let file = open_file(path).map_err(|why| {
+        let error = unread(path, why);
+        match path.file_name() == Some(NAME.as_ref()) && !path.exists() {
             true => error.todo(text("build.file.todo")),
             false => error,
         }
     })?;
-    if !file.metadata().is_ok_and(|about| about.is_file()) {
-        return Err(unread(path, text("build.file.kind")));
-    }
     limited(file, Vec::new())
+}
+
+/// Opens a regular file. The error is the reason.
+fn open_file(path: &Path) -> std::result::Result<File, String> {
+    // A FIFO would wait for a writer.
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+    let file = opened.map_err(|error| io_text(&error))?;
+    match file.metadata().is_ok_and(|about| about.is_file()) {
+        true => Ok(file),
+        false => Err(text("build.file.kind")),
+    }
 }
 
 /// Reads the rest of a Dockerfile that begins with these bytes.
@@ -175,11 +181,20 @@ fn from_input(file: Option<&Path>, store: &ImageStore, maps: Option<&IdMaps>) ->
 /// The context without the files that `.dockerignore` names. A file beside the Dockerfile has precedence.
 fn ignoring(context: BuildContext, dockerfile: Option<&Path>) -> Result<BuildContext> {
     let beside = dockerfile.map(ignore::beside).filter(|path| path.exists());
+    let unread = |path: &Path, why: String| {
+        Error::new(ExitKind::Refused, text_with("build.ignore", &[("path", &printed(path))])).why(why)
+    };
     let (name, bytes) = match beside {
-        Some(path) => (printed(&path), Some(read_file(&path)?)),
+        Some(path) => {
+            let file = open_file(&path).map_err(|why| unread(&path, why))?;
+            (printed(&path), Some(limited(file, Vec::new())?))
+        }
         None => {
             let read = context.read(ignore::NAME.as_bytes(), ignore::MAX_SIZE as u64);
-            let read = read.map_err(|error| unread(Path::new(ignore::NAME), io_text(&error)))?;
+            let read = read.map_err(|error| match error.raw_os_error() {
+                Some(libc::EINVAL) => unread(Path::new(ignore::NAME), text("build.file.kind")),
+                _ => unread(Path::new(ignore::NAME), io_text(&error)),
+            })?;
             (ignore::NAME.to_owned(), read)
         }
     };
@@ -202,7 +217,7 @@ fn fill(archive: impl Read + Send, directory: &Path, maps: Option<&IdMaps>) -> R
     let (reading, mut writing) = io::pipe().map_err(cannot)?;
     std::thread::scope(|scope| {
         let copied = scope.spawn(move || -> io::Result<()> {
-            let mut input = decompressed_any(BufReader::new(archive))?;
+            let mut input = decompressed(BufReader::new(archive))?;
             match io::copy(&mut input, &mut writing) {
                 // The process has read the end of the archive, or has ended with an error of its own.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

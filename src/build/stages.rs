@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::dockerfile::mount::{RunMount, RunMountKind};
 use super::dockerfile::{Dockerfile, Instruction};
+use super::known_images::KnownImages;
 use super::scope::{BuildScope, expand};
 use crate::error::Result;
 use crate::text::{printed, text, text_with};
@@ -36,6 +37,7 @@ pub(super) fn resolve(
     dockerfile: &Dockerfile,
     scope: &BuildScope,
     target: Option<&str>,
+    images: &dyn KnownImages,
 ) -> Result<(Vec<ResolvedStage>, Vec<usize>)> {
     let source = (&dockerfile.source, dockerfile.directives.escape);
     let mut stages = Vec::new();
@@ -54,6 +56,14 @@ pub(super) fn resolve(
             name => earlier(dockerfile, number, name, false)
                 .map_or_else(|| StageBase::Image(image.clone()), StageBase::Stage),
         };
+        if let StageBase::Image(name) = &base
+            && is_later(dockerfile, number, name)
+            && images.is_id(name)
+        {
+            let place = stage.from.place_of(&stage.from.value.image);
+            let values = [("stage", &*printed(name))];
+            return Err(dockerfile.source.error(&place, text_with("build.from.later", &values)));
+        }
         let platform = stage.from.value.platform.as_deref().map(one).transpose()?;
         stages.push(ResolvedStage { base, platform: platform.filter(|platform| !platform.is_empty()) });
     }
@@ -71,27 +81,41 @@ pub(super) fn resolve(
         if !needed.insert(number) {
             continue;
         }
-        if let StageBase::Stage(base) = stages[number].base {
-            left.push(base);
-        }
-        for step in &dockerfile.stages[number].steps {
-            let from = match &step.value {
-                Instruction::Copy(files) | Instruction::Add(files) => files.from.iter().cloned().collect(),
-                Instruction::Run(run) => run.mounts.iter().filter_map(|mount| from_of(mount)).collect(),
-                _ => Vec::new(),
-            };
-            for name in from {
-                left.extend(earlier(dockerfile, number, &name, true));
+        let triggers = match &stages[number].base {
+            StageBase::Stage(base) => {
+                left.push(*base);
+                Vec::new()
             }
+            StageBase::Image(name) => images.triggers(name),
+            StageBase::Scratch => Vec::new(),
+        };
+        let own = dockerfile.stages[number].steps.iter().map(|step| &step.value);
+        for name in triggers.iter().chain(own).flat_map(sources_of) {
+            left.extend(earlier(dockerfile, number, &name, true));
         }
     }
     Ok((stages, needed.into_iter().collect()))
 }
 
+/// What an instruction takes files from, besides the context.
+fn sources_of(step: &Instruction) -> Vec<String> {
+    match step {
+        Instruction::Copy(files) | Instruction::Add(files) => files.from.iter().cloned().collect(),
+        Instruction::Run(run) => run.mounts.iter().filter_map(|mount| from_of(mount)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the stage itself or a later one has this name.
+pub(super) fn is_later(dockerfile: &Dockerfile, number: usize, name: &str) -> bool {
+    let own = dockerfile.stages[number..].iter().filter_map(|stage| stage.from.value.stage.as_deref());
+    own.into_iter().any(|own| own == name.to_lowercase())
+}
+
 /// The `from` of a mount. It has no variables.
 fn from_of(mount: &str) -> Option<String> {
     match RunMount::read(mount, &mut |word| Ok(word.to_owned())).ok()?.kind {
-        RunMountKind::Bind { from, .. } => from,
+        RunMountKind::Bind { from, .. } | RunMountKind::Cache { from, .. } => from,
         _ => None,
     }
 }

@@ -13,16 +13,18 @@ use super::container::{self, BuildNetwork, RunTask};
 use super::context::ContextError;
 use super::copied::{CopiedAs, CopiedLayer, StoppedRead, copy_limited};
 use super::copy::{CopyRequest, SourceFiles, clean_inside};
-use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript, RunSecurity};
+use super::dockerfile::{
+    CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript, RunSecurity, Span,
+};
 use super::engine::{ImageBuilder, StageState, placed_at};
-use super::fetched::{is_git, is_url};
+use super::fetched::{has_scheme, is_git, is_url};
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
 use super::missed::changed_files;
 use super::mode::CopiedMode;
 use super::mounts::StepMount;
 use super::options::{BuildEvent, BuildStop};
-use super::process::{self, RunOutput};
+use super::process;
 use super::scope::environment;
 use super::secret::write_program;
 use super::stages::{self, StageBase};
@@ -30,7 +32,6 @@ use crate::config::exec::{NamedUser, user_of};
 use crate::error::{Error, Result, io_text};
 use crate::host::accounts::Accounts;
 use crate::host::token::token;
-use crate::image::digest::Digest;
 use crate::image::layer::{self, LayerReading};
 use crate::image::rootfs::LayerWorkspace;
 use crate::image::store::StagedBlob;
@@ -41,6 +42,9 @@ type Stopped<T> = std::result::Result<T, BuildStop>;
 
 /// The directory in a container with the programs that are here-documents.
 const SCRIPTS: &str = "/run/build";
+
+/// The host name of each command of a build with SOURCE_DATE_EPOCH.
+const HOSTNAME: &str = "sandbox-build";
 
 /// The size of an archive without entries: two blocks of zeros.
 const EMPTY_ARCHIVE: u64 = 1024;
@@ -72,7 +76,11 @@ impl ImageBuilder<'_> {
             }
         };
         let visible = stage.scope.visible(config);
-        let shown = arguments.join(" ");
+        let shown = match &program {
+            // The history has no file of it.
+            Some((path, content)) => format!("{path} <<EOF\n{content}EOF"),
+            None => arguments.join(" "),
+        };
         let created_by = match visible.is_empty() {
             true => shown.clone(),
             false => {
@@ -135,7 +143,11 @@ impl ImageBuilder<'_> {
             workdir,
             user: word("User"),
             network,
-            hostname: container.clone(),
+            // A random name in a file would make two builds differ.
+            hostname: match self.inputs.options.epoch {
+                Some(_) => HOSTNAME.to_owned(),
+                None => container.clone(),
+            },
             mounts: std::mem::take(&mut made.mounts),
         };
         let described = container::describe(task).map_err(placed)?;
@@ -144,15 +156,10 @@ impl ImageBuilder<'_> {
         }
         (self.tell)(&"execve(\"/proc/self/exe\", [\"sandbox\", \"__build-step\"])", "build.explain.run");
         self.event(BuildEvent::Running(&container));
-        let taken = self.output();
-        let output = match &taken {
-            Some(take) => RunOutput::Given(take),
-            None => RunOutput::Shown,
-        };
-        let ended = process::run(described.config, &made.env, &output, self.inputs.stops)
+        let ended = process::run(described.config, &made.env, &self.output(), self.inputs.stops)
             .map_err(|error| placed_at(self.source().0, &step.span, error))?;
         if ended.status != 0 {
-            let values = [("command", &*printed(&shown)), ("status", &ended.status.to_string())];
+            let values = [("command", &*printed(arguments.join(" "))), ("status", &ended.status.to_string())];
             let mistake = self.source().0.mistake(&step.span, text("build.run.here"));
             let error =
                 Error { mistakes: vec![mistake], ..Error::failed(text_with("build.run.failed", &values)) };
@@ -204,13 +211,23 @@ impl ImageBuilder<'_> {
             let source = self.one(stage, step, written)?;
             match is_add {
                 true if is_git(&source) => {
-                    return Err(wrong(text("build.add.git")).into());
+                    let what = text("build.add.git");
+                    return Err(self.source().0.error(&step.place_of(written), what).into());
                 }
                 true if is_url(&source) => urls.push(source),
+                is_add if has_scheme(&source) => {
+                    let key = if is_add { "build.copy.scheme" } else { "build.copy.url" };
+                    return Err(self.source().0.error(&step.place_of(written), text(key)).into());
+                }
                 _ => sources.push(source),
             }
         }
-        let checksum = files.checksum.as_deref().map(|word| self.one(stage, step, word)).transpose()?;
+        // A flag without a value is not given: `--chown=$OWNER` with an empty variable.
+        let given = |builder: &Self, stage: &StageState, flag: &Option<String>| {
+            let value = flag.as_deref().map(|word| builder.one(stage, step, word)).transpose();
+            value.map(|value| value.filter(|value| !value.is_empty()))
+        };
+        let checksum = given(self, stage, &files.checksum)?;
         let fetched = self.fetch_all(step, files, &urls, checksum.as_deref())?;
         let written = self.one(stage, step, &files.destination)?;
         let workdir = stage.current.config["config"]["WorkingDir"].as_str().unwrap_or("/").to_owned();
@@ -220,31 +237,32 @@ impl ImageBuilder<'_> {
         };
         let layers = self.directories(&stage.current)?;
         let mut copied_as = self.copied_as();
-        if let Some(owner) = &files.chown {
-            let owner = self.one(stage, step, owner)?;
+        if let Some(owner) = given(self, stage, &files.chown)? {
             let found = owner_of(&owner, &Accounts::of_layers(&layers));
-            let found = found.map_err(|error| placed_at(self.source().0, &step.span, error))?;
+            let place = step.place_of(files.chown.as_deref().unwrap_or_default());
+            let found = found.map_err(|error| placed_at(self.source().0, &place, error))?;
             copied_as.owner = Some((found.ids.uid, found.ids.gid));
         }
-        if let Some(mode) = &files.chmod {
-            let mode = self.one(stage, step, mode)?;
+        if let Some(mode) = given(self, stage, &files.chmod)? {
             let read = CopiedMode::read(&mode);
-            let wrong = || wrong(text_with("build.copy.chmod", &[("mode", &printed(&mode))]));
-            copied_as.mode = Some(read.ok_or_else(wrong)?);
+            let place = step.place_of(files.chmod.as_deref().unwrap_or_default());
+            let what = || text_with("build.copy.chmod", &[("mode", &printed(&mode))]);
+            copied_as.mode = Some(read.ok_or_else(|| source.error(&place, what()))?);
         }
         let from_layers = match &files.from {
             None => None,
             Some(from) => Some(self.layers_of(stage, step, from)?),
         };
         let maps = self.inputs.options.maps.as_ref();
-        let target = LayerFiles { layers: &layers, maps };
+        // As the reference of Docker says, the layer of --link does not depend on the files below: no link in them is followed.
+        let target = LayerFiles { layers: if files.link { &[] } else { &layers }, maps };
         let mut texts = Vec::new();
         for heredoc in &files.heredocs {
             let content = match heredoc.expand {
-                true => self.content(stage, step, &heredoc.content)?,
+                true => self.content(stage, heredoc)?,
                 false => heredoc.content.clone(),
             };
-            texts.push((heredoc.name.clone(), content));
+            texts.push((heredoc.file_name().unwrap_or_default().to_owned(), content));
         }
         let mut patterns = Vec::new();
         for pattern in &files.exclude {
@@ -277,7 +295,7 @@ impl ImageBuilder<'_> {
         let top = self.unless(self.inputs.ingest.staged(blob), |_| has_files);
         let what = format!("{name} files:{} in {} ", content.hex(), request.destination);
         let created_by = configure::no_operation(&stage.current.config, &what);
-        self.finish_files(stage, &created_by, &content, top)
+        self.finish_files(stage, &created_by, &content, top, files.link)
     }
 
     /// A blob, if it is needed. Otherwise it is removed.
@@ -314,16 +332,16 @@ impl ImageBuilder<'_> {
     }
 
     pub(super) fn copy_error<T>(&self, step: &Placed<T>, name: &str, error: ContextError) -> Error {
-        let placed = |what: String| self.source().0.error(&step.span, what);
+        let failed = |span: &Span, why: &str| {
+            self.source().0.error(span, text_with("build.copy.failed", &[("name", name), ("why", why)]))
+        };
         match error {
-            ContextError::Wrong(why) => {
-                placed(text_with("build.copy.failed", &[("name", name), ("why", &why)]))
-            }
+            ContextError::Wrong(why) => failed(&step.span, &why),
+            ContextError::Source(source, why) => failed(&step.place_of(&source), &why),
             ContextError::Unread(path, error) => {
                 let path = printed(OsStr::from_bytes(&path));
                 let values = [("path", &*path), ("why", &io_text(&error))];
-                let why = text_with("build.copy.unread", &values);
-                placed(text_with("build.copy.failed", &[("name", name), ("why", &why)]))
+                failed(&step.span, &text_with("build.copy.unread", &values))
             }
             ContextError::Unwritten(error) => self.inputs.ingest.unwritten(&error),
         }
@@ -379,31 +397,13 @@ impl ImageBuilder<'_> {
         self.finish(stage, config, &created_by, &key, top)?;
         Ok(())
     }
-
-    /// The end of an instruction whose layer is written already.
-    fn finish_files(
-        &mut self,
-        stage: &mut StageState,
-        created_by: &str,
-        content: &Digest,
-        top: Option<StagedBlob>,
-    ) -> Stopped<()> {
-        let key = self.key(stage, created_by, json!([content]));
-        if let Some(cached) = self.cached(stage, (created_by, created_by), &key) {
-            stage.current = cached;
-            top.iter().for_each(|top| self.inputs.ingest.discard(top));
-            return Ok(());
-        }
-        let config = stage.current.config.clone();
-        self.finish(stage, config, created_by, &key, top)?;
-        Ok(())
-    }
 }
 
 /// The owner that `--chown` means. A user without a group has the group of the same name or number, as with Docker.
 fn owner_of(written: &str, accounts: &Accounts) -> Result<NamedUser> {
     let mut found = user_of(written.as_ref(), accounts)?;
-    if !written.contains(':') {
+    let written = written.strip_suffix(':').unwrap_or(written);
+    if !written.contains(':') && !written.is_empty() {
         let is_number = written.bytes().all(|byte| byte.is_ascii_digit());
         match accounts.group(written.as_bytes()) {
             _ if is_number => found.ids.gid = found.ids.uid,

@@ -1,4 +1,4 @@
-//! gzip and zstd, and for archives that are no layers also xz and bzip2, with limits: a few bytes can expand to very many.
+//! gzip, zstd, xz and bzip2, with limits: a few bytes can expand to very many.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
@@ -21,7 +21,7 @@ const MAX_RATIO: u64 = 200;
 /// The maximum memory that a zstd frame may ask for. Encoders use up to 8 MiB, unless they are told otherwise.
 const MAX_WINDOW: u64 = 64 << 20;
 
-/// What compresses an archive.
+/// What compresses a layer, as the types of OCI name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     /// Nothing.
@@ -45,7 +45,7 @@ impl Compression {
     }
 }
 
-/// What else compresses an archive of `load`, `import`, `ADD` or a build. No layer is compressed with it.
+/// What else compresses an archive. A layer of that kind has no type of its own, and Docker reads it all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OtherCompression {
     Xz,
@@ -62,20 +62,23 @@ impl OtherCompression {
     }
 }
 
-/// Whether a file with this start is compressed in a way that [`decompressed_any`] knows.
+/// The number of bytes at the start that show how a file is compressed.
+pub const MAGIC: u64 = 6;
+
+/// Whether a file with this start is compressed in a way that [`decompressed`] knows.
 pub fn is_compressed(start: &[u8]) -> bool {
     Compression::of(start) != Compression::None || OtherCompression::of(start).is_some()
 }
 
-/// As [`decompressed`], also with xz and bzip2.
+/// Decompresses what `input` has, if it is compressed.
 ///
 /// # Errors
 /// Those of read(2).
-pub fn decompressed_any<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
-    let start = first_bytes(&mut input, 6)?;
+pub fn decompressed<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    let start = first_bytes(&mut input, MAGIC)?;
     let other = OtherCompression::of(&start);
     let input = io::Cursor::new(start).chain(input);
-    let Some(other) = other else { return decompressed(input) };
+    let Some(other) = other else { return decompressed_layer(input) };
     let read = Rc::new(Cell::new(0));
     let input = Counted { input, count: read.clone() };
     let inner: Box<dyn Read> = match other {
@@ -90,11 +93,8 @@ pub fn decompressed_any<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Rea
     Ok(Box::new(Bounded { inner, read, written: 0 }))
 }
 
-/// Decompresses what `input` has, if it is compressed with gzip or zstd.
-///
-/// # Errors
-/// Those of read(2).
-pub fn decompressed<'r>(input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+/// The same with gzip and zstd.
+fn decompressed_layer<'r>(input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     let read = Rc::new(Cell::new(0));
     let mut input = Counted { input, count: read.clone() };
     let start = first_bytes(&mut input, 4)?;
@@ -267,7 +267,7 @@ mod tests {
         let bzip2: &[u8] = b"BZh91AY&SY\xfb,\xe7\xc2\x00\x00\x02\x91\x80@\x00\x02\x02\x8c@ \x001\x0c\x01\x06OG#\xc4IE\xdc\x91N\x14$>\xcb9\xf0\x80";
         let read = |bytes: &[u8]| {
             let mut all = Vec::new();
-            decompressed_any(bytes)?.read_to_end(&mut all).map(|_| all)
+            decompressed(bytes)?.read_to_end(&mut all).map(|_| all)
         };
         for whole in [xz, bzip2] {
             assert!(is_compressed(whole));
@@ -276,7 +276,7 @@ mod tests {
             for at in 6..whole.len() {
                 assert!(read(&whole[..at]).is_err(), "{at} of {}", whole.len());
             }
-            // No layer is compressed so.
+            // OCI has no type for such a layer.
             assert_eq!(Compression::of(whole), Compression::None);
         }
         assert_eq!(read(b"BZh").unwrap(), b"BZh");

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use serde_json::{Value, json};
 
-use super::decompress::decompressed_any;
+use super::decompress::decompressed;
 use super::digest::Digest;
 use super::manifest::Platform;
 use super::new_image::NewImage;
@@ -58,7 +58,7 @@ impl NewConfig {
 pub fn import(ingest: &Ingest<'_>, archive: impl Read, about: &NewConfig) -> Result<NewImage> {
     let unread =
         |error: &io::Error| Error::new(ExitKind::Refused, text("image.import.unread")).why(io_text(error));
-    let mut archive = decompressed_any(BufReader::new(archive)).map_err(|error| unread(&error))?;
+    let mut archive = decompressed(BufReader::new(archive)).map_err(|error| unread(&error))?;
     let mut blob = ingest.blob()?;
     let mut buffer = vec![0; 256 << 10];
     loop {

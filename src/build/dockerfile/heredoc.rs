@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::instruction::{CommandForm, RunCommand, RunScript};
+use super::instruction::{CommandForm, Heredoc, RunCommand, RunScript};
+use super::place::{SourceText, Span};
 
 /// The beginning of a here-document in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +98,27 @@ fn unquoted(text: &str) -> (String, bool) {
     (out, has_quotes)
 }
 
+impl Heredoc {
+    /// The name of its file: the last part, as in BuildKit. None: that is no name of a file.
+    pub fn file_name(&self) -> Option<&str> {
+        self.name.rsplit('/').next().filter(|name| !["", ".", ".."].contains(name))
+    }
+
+    /// The place in the file of a part of the content, which may lack the tabs at the beginning of its lines.
+    pub fn place_of(&self, source: &SourceText, range: &Range<usize>) -> Span {
+        let written = source.text().get(self.span.clone()).unwrap_or_default();
+        let before = self.content.get(..range.start).unwrap_or_default();
+        let begin = before.rfind('\n').map_or(0, |end| end + 1);
+        let number = before.matches('\n').count();
+        let mut lines = written.split_inclusive('\n');
+        let above: usize = lines.by_ref().take(number).map(str::len).sum();
+        let tabs = |line: &str| line.len() - line.trim_start_matches('\t').len();
+        let removed = tabs(lines.next().unwrap_or_default()).saturating_sub(tabs(&self.content[begin..]));
+        let start = self.span.start + above + removed + (range.start - begin);
+        start..start + range.len()
+    }
+}
+
 impl RunCommand {
     /// The command with its here-documents.
     ///
@@ -114,7 +136,7 @@ impl RunCommand {
                 let content = only.content.clone();
                 let is_program = content.starts_with("#!");
                 if is_program {
-                    RunScript::File { name: &only.name, content }
+                    RunScript::File { name: only.file_name().unwrap_or("script"), content }
                 } else {
                     RunScript::Shell(content)
                 }

@@ -39,7 +39,7 @@ pub use self::place::{Placed, SourceText, Span};
 use self::read::{InstructionFlaw, Parsed};
 use self::words::WordError;
 use crate::error::{Error, MAX_MISTAKES, Mistake, Result};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// A Dockerfile that was read.
 #[derive(Debug, Clone)]
@@ -87,6 +87,10 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile> {
     let (source, bad) = decoded(name, bytes)?;
     let FoundLines { directives, instructions, mut warnings, mut mistakes } = lines::read(&source, &bad);
     let (mut arguments, mut stages) = (Vec::new(), Vec::<BuildStage>::new());
+    let has_bad = |span: &Span| {
+        let next = bad.get(bad.partition_point(|at| *at < span.start));
+        next.is_some_and(|at| *at < span.end)
+    };
     for placed in &instructions {
         if mistakes.len() > MAX_MISTAKES {
             break;
@@ -94,6 +98,8 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile> {
         let wrong = |range: &Range<usize>, what: String| source.mistake(&placed.inner(range), what);
         let own = || placed.clone();
         match read::read(&placed.text, directives.escape, &placed.value) {
+            // The byte that is not UTF-8 is reported already.
+            Err(_) if has_bad(&placed.span) => {}
             Err(InstructionFlaw { range, what, near }) => {
                 mistakes.push(Mistake { near, ..wrong(&range, what) })
             }
@@ -177,16 +183,23 @@ fn decoded(name: &str, bytes: &[u8]) -> Result<(SourceText, Vec<usize>)> {
     Ok((SourceText::new(name, &decoded), bad))
 }
 
-/// What is accepted, but is probably not meant: a list that is not JSON, so it is a line for the shell.
+/// What is accepted, but is probably not meant: a list that is not JSON, so it is a line for the shell; a port of the host.
 fn suspicious(step: &Instruction) -> Option<String> {
     let line = match step {
         Instruction::Run(RunCommand { form: CommandForm::Shell(line), .. })
         | Instruction::Cmd(CommandForm::Shell(line))
         | Instruction::Entrypoint(CommandForm::Shell(line)) => line,
+        Instruction::Expose(ports) => {
+            let port = ports.iter().find(|port| port.contains(':') && !port.contains('$'))?;
+            return Some(text_with("dockerfile.expose", &[("port", &printed(port))]));
+        }
         _ => return None,
     };
-    let is_list = line.strip_prefix('[')?.trim_start().starts_with(['"', '\'']);
-    is_list.then(|| text_with("dockerfile.json.shell", &[("name", step.name())]))
+    let list = line.strip_prefix('[')?.trim_start();
+    // `[ "$x" = y ] && ...` is a test of the shell.
+    let is_test = line.starts_with("[ ") && (!list.contains(',') || !line.trim_end().ends_with(']'));
+    (list.starts_with(['"', '\'']) && !is_test)
+        .then(|| text_with("dockerfile.json.shell", &[("name", step.name())]))
 }
 
 #[cfg(test)]

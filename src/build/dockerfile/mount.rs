@@ -186,6 +186,11 @@ impl MountFields {
         }
     }
 
+    /// The same; an empty value is none.
+    fn filled(&self, keys: &[&str]) -> Result<Option<String>, String> {
+        Ok(self.text(keys)?.filter(|value| !value.is_empty()))
+    }
+
     /// The value of the last of these keys: `key` alone is true.
     fn switch(&self, keys: &[&str]) -> Result<Option<bool>, String> {
         let Some((key, value)) = self.pairs.iter().rev().find(|(key, _)| keys.contains(key)) else {
@@ -217,13 +222,12 @@ impl MountFields {
                 return Err(text_with("dockerfile.mount.only", &values));
             }
         }
-        let target = self.text(&["target", "dst", "destination"])?;
-        let target = target.filter(|target| !target.is_empty());
+        let target = self.filled(&["target", "dst", "destination"])?;
         let writable = self.switch(&["readwrite", "rw"])?;
         let read_only = self.switch(&["readonly", "ro"])?.or(writable.map(|writable| !writable));
         let (kind, is_read_only) = match kind.as_str() {
             "bind" => {
-                let from = self.text(&["from"])?;
+                let from = self.filled(&["from"])?;
                 (RunMountKind::Bind { from, source: self.source()? }, true)
             }
             "cache" => (self.cache()?, false),
@@ -249,7 +253,7 @@ impl MountFields {
 
     /// `source`. Without one, it is the root of what is mounted.
     fn source(&self) -> Result<String, String> {
-        Ok(self.text(&["source", "src"])?.unwrap_or_else(|| "/".to_owned()))
+        Ok(self.filled(&["source", "src"])?.unwrap_or_else(|| "/".to_owned()))
     }
 
     fn owner(&self) -> Result<MountOwner, String> {
@@ -263,13 +267,13 @@ impl MountFields {
             Some("locked") => CacheSharing::Locked,
             Some(_) => return Err(text("dockerfile.mount.sharing")),
         };
-        let (id, from) = (self.text(&["id"])?, self.text(&["from"])?);
+        let (id, from) = (self.filled(&["id"])?, self.filled(&["from"])?);
         Ok(RunMountKind::Cache { id, sharing, from, source: self.source()?, owner: self.owner()? })
     }
 
     fn secret(&self, target: Option<&str>) -> Result<RunMountKind, String> {
-        let source = self.text(&["source", "src"])?;
-        let id = match (self.text(&["id"])?, source) {
+        let source = self.filled(&["source", "src"])?;
+        let id = match (self.filled(&["id"])?, source) {
             (Some(_), Some(_)) => return Err(text("dockerfile.mount.secret.both")),
             (Some(id), None) | (None, Some(id)) => id,
             // The last part of the target.

@@ -33,6 +33,9 @@ const NAMES: [&str; 18] = [
     "WORKDIR",
 ];
 
+/// How much of an unknown name is printed, in characters.
+const MAX_SHOWN: usize = 40;
+
 /// What is wrong in an instruction.
 #[derive(Debug)]
 pub(super) struct InstructionFlaw {
@@ -60,7 +63,8 @@ pub(super) fn read(line: &str, escape: char, heredocs: &[Heredoc]) -> Result<Par
     let name = split.name.to_ascii_uppercase();
     let Some(name) = NAMES.into_iter().find(|known| *known == name) else {
         let near = nearest(split.name, NAMES).map(str::to_owned);
-        let what = text_with("dockerfile.unknown", &[("name", &printed(split.name))]);
+        let shown: String = split.name.chars().take(MAX_SHOWN).collect();
+        let what = text_with("dockerfile.unknown", &[("name", &printed(shown))]);
         return Err(InstructionFlaw { range: 0..split.name.len(), what, near });
     };
     let reader = InstructionReader { line, escape, name, split, heredocs };
@@ -240,6 +244,10 @@ impl InstructionReader<'_> {
             Some(list) => list,
             None => self.words_beside_heredocs()?,
         };
+        if let Some(unnamed) = self.heredocs.iter().find(|heredoc| heredoc.file_name().is_none()) {
+            let what = text_with("dockerfile.copy.name", &[("name", &printed(&unnamed.name))]);
+            return self.wrong(self.split.rest.clone(), what);
+        }
         let destination = sources.pop().filter(|_| !sources.is_empty() || !self.heredocs.is_empty());
         let Some(destination) = destination else { return self.wrong(self.split.rest.clone(), form()) };
         if destination.is_empty() || sources.iter().any(String::is_empty) {
@@ -249,7 +257,7 @@ impl InstructionReader<'_> {
             sources,
             heredocs: self.heredocs.to_vec(),
             destination,
-            from: flags.text("from"),
+            from: flags.text("from").filter(|from| !from.is_empty()),
             chown: flags.text("chown"),
             chmod: flags.text("chmod"),
             link: flags.switch("link") == Some(true),
@@ -352,7 +360,7 @@ impl InstructionReader<'_> {
             return self.wrong(rest, text_with("dockerfile.form.command", &[("name", "HEALTHCHECK CMD")]));
         }
         let time = |name: &str| match flags.word(name) {
-            None => Ok(None),
+            None | Some(("", _)) => Ok(None),
             Some((value, word)) => match duration(value) {
                 None => self.wrong(word.range.clone(), text("dockerfile.health.time")),
                 // Zero is the default.
@@ -364,7 +372,7 @@ impl InstructionReader<'_> {
             },
         };
         let retries = match flags.word("retries") {
-            None => None,
+            None | Some(("", _)) => None,
             Some((value, word)) => {
                 match value.parse::<i32>().ok().and_then(|count| u32::try_from(count).ok()) {
                     None => return self.wrong(word.range.clone(), text("dockerfile.health.retries")),

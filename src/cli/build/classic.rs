@@ -168,10 +168,6 @@ impl BuildWatch for ClassicOutput {
         }
     }
 
-    fn takes_output(&self, turn: usize) -> bool {
-        self.is_quiet || self.lock().turn != turn
-    }
-
     fn output(&self, turn: usize, is_error: bool, bytes: &[u8]) {
         if !self.is_quiet {
             self.tell(turn, Printed::Output(is_error, bytes.to_vec()));

@@ -177,10 +177,6 @@ impl BuildWatch for LiveOutput {
         }
     }
 
-    fn takes_output(&self, _turn: usize) -> bool {
-        true
-    }
-
     fn output(&self, turn: usize, _is_error: bool, bytes: &[u8]) {
         if let Some(step) = self.lock().running.get_mut(&turn) {
             step.add(bytes);

@@ -8,12 +8,14 @@ mod refused;
 mod target;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
+use clap::builder::OsStringValueParser;
 
 use self::classic::{ClassicOutput, print_result};
 use self::live::LiveOutput;
@@ -34,8 +36,8 @@ use crate::exec::signals::Signals;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
-use crate::render::paint::{Color, Stream, decide, is_dumb};
-use crate::text::{printed, text, text_with};
+use crate::render::paint::{Color, Stream, decide, is_dumb, width};
+use crate::text::{printed, text, text_with, wrap};
 
 /// The flags of `build`.
 #[derive(Debug, Args)]
@@ -51,8 +53,8 @@ pub(super) struct BuildArgs {
     #[arg(long, short, value_name = "NAME[:TAG]")]
     tag: Vec<String>,
     /// The Dockerfile; `-` reads standard input. The default is Dockerfile in the context
-    #[arg(long, short, value_name = "FILE|-")]
-    file: Option<PathBuf>,
+    #[arg(long, short, value_name = "FILE|-", value_parser = OsStringValueParser::new())]
+    file: Option<OsString>,
     /// Set a variable that ARG declares; without a value, it is yours (may be repeated)
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
@@ -78,8 +80,8 @@ pub(super) struct BuildArgs {
     #[arg(long, short, value_name = "OUTPUT")]
     output: Vec<String>,
     /// Write the ID of the image to this file
-    #[arg(long, value_name = "FILE")]
-    iidfile: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new())]
+    iidfile: Option<OsString>,
     /// Print only the ID of the image
     #[arg(long, short)]
     quiet: bool,
@@ -105,7 +107,7 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum NetworkName {
     /// The bridge, if one can be made.
-    #[value(alias = "bridge")]
+    #[value(aliases = ["bridge", ""])]
     Default,
     /// Only the loopback device.
     None,
@@ -117,6 +119,7 @@ enum NetworkName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum BuildProgress {
     /// On a terminal, the running steps with their times and the last lines of their output; otherwise as plain.
+    #[value(alias = "")]
     Auto,
     /// A line for each event.
     Plain,
@@ -190,7 +193,8 @@ fn build(
     let tell = |call: &dyn std::fmt::Display, why: &str| explain.step(call, why);
     // As long as it exists, no command removes what no image names yet.
     let ingest = store.ingest()?;
-    let source = source::open(context, args.file.as_deref(), store, options.maps.as_ref())?;
+    let file = args.file.as_ref().filter(|file| !file.is_empty()).map(Path::new);
+    let source = source::open(context, file, store, options.maps.as_ref())?;
     // From now on, a signal ends the build. Standard input is read already.
     let stops = StopFlag::new(Signals::block()?)?;
     let parsed = dockerfile::parse(&source.name, &source.dockerfile)?;
@@ -272,12 +276,13 @@ pub(super) fn mistake_names() -> Vec<&'static str> {
 fn printed_warning(warning: &Mistake) -> String {
     let Mistake { file, line, what, .. } = warning;
     let values = [("file", file.as_str()), ("line", &line.to_string()), ("what", what)];
-    format!("sandbox: {}\n", text_with("build.warning", &values))
+    let lines = wrap(&text_with("build.warning", &values), width() - 9);
+    format!("sandbox: {}\n", lines.join("\n         "))
 }
 
 fn finish(args: &BuildArgs, built: &Built, names: &[Reference], is_reserved: bool) -> Result<()> {
     let Built { image, unused } = built;
-    if let Some(path) = &args.iidfile {
+    if let Some(path) = args.iidfile.as_ref().filter(|path| !path.is_empty()) {
         fs::write(path, image.id.to_string()).map_err(|error| {
             let what = text_with("build.iidfile", &[("path", &printed(path))]);
             Error::new(ExitKind::Refused, what).why(io_text(&error))
@@ -319,7 +324,9 @@ fn options(args: &BuildArgs) -> Result<BuildOptions> {
         NetworkName::None => BuildNetwork::None,
         NetworkName::Host => BuildNetwork::Host,
     };
-    let (target, no_cache) = (args.target.clone(), args.no_cache);
+    // As with Docker, an empty value is no value: `--target "$TARGET"`.
+    let target = args.target.clone().filter(|target| !target.is_empty());
+    let no_cache = args.no_cache;
     let epoch = arguments.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok());
     let epoch = epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| {
         let wrong = || Error::usage(text_with("build.epoch", &[("value", &printed(&epoch))]));

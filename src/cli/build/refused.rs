@@ -73,8 +73,10 @@ impl FromArgMatches for RefusedFlags {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<RefusedFlags, clap::Error> {
         let is_refused = |name: &str, value: &OsString| match name {
             // What is built is for this machine.
+            "platform" if value.is_empty() => false,
             "platform" => !value.to_str().and_then(|value| value.parse().ok()).is_some_and(is_here),
-            _ => value != "false",
+            // An empty value is none, as with Docker: `--memory "$LIMIT"`.
+            _ => value != "false" && !value.is_empty(),
         };
         let is_given = |name: &str| {
             let values = matches.get_many::<OsString>(name);

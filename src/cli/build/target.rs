@@ -128,6 +128,10 @@ impl BuildTarget {
             let filled = threads.spawn(|| layer::fill(input, &[into], maps));
             let read = layer::read(LayerReading::Files, directories, maps, output);
             let filled = filled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let filled = filled.map_err(|error| {
+                let what = text_with("build.output.files", &[("path", &printed(&self.dest))]);
+                Error { what, ..error }
+            });
             // If the directory cannot be written, the other process has lost its reader.
             filled.and(read)
         })

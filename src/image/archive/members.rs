@@ -12,7 +12,7 @@ use super::ArchiveSource;
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::storage;
 use crate::image::Tell;
-use crate::image::decompress::decompressed_any;
+use crate::image::decompress::decompressed;
 use crate::image::entries::{ArchiveEntries, EntryKind, Unreadable, printed_bytes};
 use crate::image::manifest::{MAX_DOCUMENT, too_large};
 use crate::image::store::{Ingest, StagedBlob};
@@ -78,7 +78,7 @@ impl<'i, 's> Members<'i, 's> {
 
     fn read_archive(&self, stream: Box<dyn Read>) -> Result<()> {
         let unreadable = |Unreadable(why): Unreadable| unread(why);
-        let archive = decompressed_any(stream).map_err(|error| unread(io_text(&error)))?;
+        let archive = decompressed(stream).map_err(|error| unread(io_text(&error)))?;
         let mut entries = ArchiveEntries::new(archive);
         let mut members = self.members.borrow_mut();
         let mut names = 0;

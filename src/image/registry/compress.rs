@@ -10,7 +10,7 @@ use flate2::{Compression as Level, GzBuilder};
 
 use super::client::RegistryClient;
 use crate::error::{Error, ExitKind, Result, io_text};
-use crate::image::decompress::Compression;
+use crate::image::decompress::{MAGIC, is_compressed};
 use crate::image::digest::Digesting;
 use crate::image::manifest::{Descriptor, media};
 use crate::image::store::{ImageStore, Ingest};
@@ -76,9 +76,9 @@ fn compressed_type(media_type: &str) -> Option<String> {
 /// Whether a file is not compressed, whatever its type says.
 fn is_plain(file: &mut File) -> io::Result<bool> {
     let mut start = Vec::new();
-    (&mut *file).take(4).read_to_end(&mut start)?;
+    (&mut *file).take(MAGIC).read_to_end(&mut start)?;
     file.rewind()?;
-    Ok(Compression::of(&start) == Compression::None)
+    Ok(!is_compressed(&start))
 }
 
 /// The manifest with these layers. All else stays as it is.

@@ -3,6 +3,7 @@
 //! A key is the digest of everything that the result of a step depends on. Each file is written as a whole, after the blobs that it
 //! names. If it names a blob that is not there, it counts as absent. So a crash leaves at most a step that is made again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -66,7 +67,7 @@ impl ImageStore {
         written.map_err(|error| self.unwritten(&error))
     }
 
-    /// The images of all steps, the oldest first.
+    /// The images of all steps, the oldest first. One that has two keys is there once.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -77,6 +78,8 @@ impl ImageStore {
             .filter_map(|key| Some(CachedStep { image: self.read_cached(&key)?, key }))
             .collect();
         all.sort_by(|one, other| one.image.created.cmp(&other.image.created));
+        let mut seen = BTreeSet::new();
+        all.retain(|step| seen.insert(step.image.descriptor.digest.clone()));
         Ok(all)
     }
 

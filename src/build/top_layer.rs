@@ -1,0 +1,70 @@
+//! The layer that a step adds to its image.
+
+use serde_json::{Value, json};
+
+use super::engine::{ImageBuilder, StageState};
+use super::key::key_of;
+use super::options::{BuildEvent, BuildStop};
+use crate::image::digest::Digest;
+use crate::image::manifest::Descriptor;
+use crate::image::store::StagedBlob;
+
+/// The layer that a step adds.
+pub(super) enum TopLayer {
+    /// None.
+    None,
+    /// A new one.
+    New(StagedBlob),
+    /// One of another image in the store: its descriptor, and the digest of its content.
+    Stored(Descriptor, Value),
+}
+
+impl From<Option<StagedBlob>> for TopLayer {
+    fn from(top: Option<StagedBlob>) -> TopLayer {
+        top.map_or(TopLayer::None, TopLayer::New)
+    }
+}
+
+impl ImageBuilder<'_> {
+    /// The top layer of the image of a step, if that is still there.
+    fn stored_layer(&self, key: &Digest) -> Option<TopLayer> {
+        let image = self.inputs.store.cached(key).filter(|_| !self.inputs.options.no_cache)?;
+        let image = self.opened(image).ok()?;
+        let content = image.config["rootfs"]["diff_ids"].as_array()?.last()?.clone();
+        Some(TopLayer::Stored(image.layers.last()?.clone(), content))
+    }
+
+    /// The end of an instruction whose layer is written already. A layer of `--link` depends on nothing below, so that of an earlier
+    /// build is taken, whatever it was built on.
+    pub(super) fn finish_files(
+        &mut self,
+        stage: &mut StageState,
+        created_by: &str,
+        content: &Digest,
+        top: Option<StagedBlob>,
+        is_link: bool,
+    ) -> std::result::Result<(), BuildStop> {
+        let key = self.key(stage, created_by, json!([content]));
+        if let Some(cached) = self.cached(stage, (created_by, created_by), &key) {
+            stage.current = cached;
+            top.iter().for_each(|top| self.inputs.ingest.discard(top));
+            return Ok(());
+        }
+        let config = stage.current.config.clone();
+        let epoch = self.inputs.options.epoch;
+        let of_link = Some(key_of(None, created_by, json!(["link", content, epoch])));
+        let of_link = of_link.filter(|_| is_link && top.is_some());
+        match of_link.as_ref().and_then(|key| self.stored_layer(key)) {
+            Some(stored) => {
+                self.event(BuildEvent::Cached);
+                top.iter().for_each(|top| self.inputs.ingest.discard(top));
+                self.finish(stage, config, created_by, &key, stored)?;
+            }
+            None => self.finish(stage, config, created_by, &key, top)?,
+        }
+        if let (Some(key), Some(image)) = (&of_link, &stage.current.image) {
+            self.inputs.store.remember(key, image)?;
+        }
+        Ok(())
+    }
+}
