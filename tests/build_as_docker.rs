@@ -16,9 +16,9 @@ use std::process::Stdio;
 
 use serde_json::json;
 use support::build::{PATH, base, build, config, context, run};
-use support::feed;
 use support::image::Layer;
 use support::kept::KeptHome;
+use support::{feed, is_root};
 
 fn lab() -> KeptHome {
     let home = KeptHome::new();
@@ -130,35 +130,30 @@ fn advice_changes_no_file_of_the_store() {
 #[test]
 fn a_flag_with_an_empty_value_is_not_given() {
     let home = lab();
-    let dockerfile = "\
-FROM lab AS first
-ARG NONE
-COPY --chown=$NONE --chmod=$NONE --from= file /f
-ADD --chown=$NONE --chmod= --checksum=$NONE file /g
-COPY --chown=web: file /h
-COPY --chown=: --exclude= file /i
-HEALTHCHECK --interval= --retries= CMD true
-RUN --mount=type=bind,from=,source=,target=/m cat /m/file
-RUN --mount=type=cache,id=,from=,source=,target=/m echo > /m/x
-USER web:
-RUN id > /tmp/id
-";
-    let place = context(
-        &home,
-        "empty",
-        &dockerfile
-            .replace("/tmp/id", "/home/web/id")
-            .replace("USER web:", "RUN mkdir -p /home/web && chmod 777 /home/web\nUSER web:"),
-        &[("file", "x")],
+    // An ordinary user with one ID has no other user in a container.
+    let (user, ids) = if is_root() { ("web", "101:102") } else { ("root", "0:0") };
+    let dockerfile = format!(
+        "FROM lab AS first\n\
+         ARG NONE\n\
+         COPY --chown=$NONE --chmod=$NONE --from= file /f\n\
+         ADD --chown=$NONE --chmod= --checksum=$NONE file /g\n\
+         COPY --chown={user}: file /h\n\
+         COPY --chown=: --exclude= file /i\n\
+         HEALTHCHECK --interval= --retries= CMD true\n\
+         RUN --mount=type=bind,from=,source=,target=/m cat /m/file\n\
+         RUN --mount=type=cache,id=,from=,source=,target=/m echo > /m/x\n\
+         RUN mkdir /made && chmod 777 /made\n\
+         USER {user}:$NONE\n\
+         RUN id -u > /made/id; id -g >> /made/id\n"
     );
+    let place = context(&home, "empty", &dockerfile, &[("file", "x")]);
     let words = "--target= --iidfile= --file= --progress= --platform= --memory= --cache-from= -t app";
     let words: Vec<&str> = words.split(' ').chain([place.to_str().unwrap()]).collect();
     build(&home, &words);
     home.out(&[&["build", "--network", ""], &words[..]].concat());
     let owners = run(&home, &["-u", "0", "app", "stat", "-c", "%n %u:%g %a", "/f", "/g", "/h", "/i"]);
-    assert_eq!(owners, "/f 0:0 644\n/g 0:0 644\n/h 101:102 644\n/i 0:0 644");
-    let id = run(&home, &["app", "cat", "/home/web/id"]);
-    assert!(id.starts_with("uid=101(web) gid=102(web)"), "{id}");
+    assert_eq!(owners, format!("/f 0:0 644\n/g 0:0 644\n/h {ids} 644\n/i 0:0 644"));
+    assert_eq!(run(&home, &["app", "cat", "/made/id"]), ids.replace(':', "\n"));
     assert_eq!(config(&home, "app")["Healthcheck"], json!({ "Test": ["CMD-SHELL", "true"] }));
 }
 
@@ -346,7 +341,7 @@ fn a_given_time_leaves_nothing_random() {
 fn root_has_the_groups_of_the_image() {
     let home = lab();
     let (status, printed, message) = from_input(&home, &[], "FROM lab\nRUN id -G\nUSER web\nRUN id -G\n");
-    match support::is_root() {
+    match is_root() {
         true => {
             assert!(printed.contains("\n0 1 10\n") && printed.contains("\n102 1\n"), "{printed} {message}")
         }
