@@ -135,11 +135,14 @@ fn a_chain_that_drops_what_is_forwarded_is_named_with_the_rules_that_help() {
         echo == accept; $S net --mode bridge --dry-run -- true 2>&1
         nft 'chain ip filter FORWARD { policy drop; }'
         nft 'table inet other { chain f { type filter hook forward priority 5; policy drop; }; }'
-        echo == drop; $S net --mode bridge --dry-run -- true 2>&1 | tr -s ' \n' '  '
-        echo; echo == doctor; $S doctor 2>&1 | tr -s ' \n' '  '
-        echo; nft insert rule ip filter FORWARD iifname sandbox0 accept
+        echo == drop; $S net --mode bridge --dry-run -- true 2>&1
+        export SANDBOX_HOME=/run/home; $S image from-host tool true >/dev/null
+        echo == create; $S create tool true 2>&1
+        echo == run; $S run -d --rm tool true 2>&1
+        echo == doctor; $S doctor 2>&1
+        nft insert rule ip filter FORWARD iifname sandbox0 accept
         nft insert rule ip filter FORWARD oifname sandbox0 ct state established,related accept
-        echo == one; $S net --mode bridge --dry-run -- true 2>&1 | tr -s ' \n' '  '"#,
+        echo == one; $S net --mode bridge --dry-run -- true 2>&1"#,
     );
     let rules = |place: &str| {
         [
@@ -148,10 +151,15 @@ fn a_chain_that_drops_what_is_forwarded_is_named_with_the_rules_that_help() {
         ]
     };
     let (first, other) = (rules("ip filter FORWARD"), rules("inet other f"));
-    let has =
-        |part: &str, rules: &[String]| rules.iter().all(|rule| section(&shown, part).contains(rule.as_str()));
+    // Each rule can be pasted: it is a line of its own, and where that is too long, the shell joins its parts.
+    let joined = |part: &str| {
+        let continued = regex_lite::Regex::new(r" \\\n\s+").unwrap();
+        let text = continued.replace_all(section(&shown, part), " ").into_owned();
+        text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let has = |part: &str, rules: &[String]| rules.iter().all(|rule| joined(part).contains(rule));
     assert!(!section(&shown, "accept").contains("insert rule"), "{shown}");
-    for part in ["drop", "doctor"] {
+    for part in ["drop", "create", "run", "doctor"] {
         assert!(has(part, &first) && has(part, &other), "{part}: {shown}");
     }
     assert!(!has("one", &first) && has("one", &other), "{shown}");

@@ -210,7 +210,7 @@ fn within(policy: Policy, above: &[Device], draft: &mut Draft) -> Policy {
         Verdict::Deny => lost.map(ToString::to_string).collect(),
     };
     if !lost.is_empty() {
-        draft.note(text_with("devices.lowered", &[("devices", &lost.join(", "))]));
+        draft.kept_note(text_with("devices.lowered", &[("devices", &lost.join(", "))]));
     }
     let deny = policy.deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
     Policy { deny, allow, otherwise: Verdict::Deny }

@@ -1,6 +1,6 @@
 //! Makes a plan from a spec file and a command line. `run`, `verify` and the features share this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use crate::host::run_lock::RunLock;
 use crate::plan::call::user::IdMaps;
 use crate::plan::{Plan, Problem};
 use crate::rootfs::Rootfs;
+use crate::rootfs::dev::SHARED_MEMORY;
 use crate::rootfs::mount::ContainerMount;
 use crate::security::run_as::RunAs;
 use crate::text::{self, text, text_with};
@@ -47,6 +48,8 @@ pub(super) struct Wishes {
     pub(super) groups: Vec<OsString>,
     /// The program in place of the image's entrypoint.
     pub(super) entrypoint: Option<OsString>,
+    /// The variables of the image that the command shall not have.
+    pub(super) unset: BTreeSet<String>,
     /// Whether the command of the spec comes from the words after the name of an image. It then follows the entrypoint.
     pub(super) follows_entrypoint: bool,
 }
@@ -145,9 +148,6 @@ pub(super) struct Adjustments {
     /// The DNS servers in place of the host's.
     pub(super) nameservers: Vec<std::net::IpAddr>,
 }
-
-/// Where shm_open(3) makes its files.
-const SHARED_MEMORY: &str = "/dev/shm";
 
 impl Adjustments {
     fn apply(&self, config: &mut Config) {

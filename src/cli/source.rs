@@ -30,6 +30,7 @@ use crate::plan::call::detached::Attributes;
 use crate::plan::{Plan, Problem};
 use crate::render;
 use crate::rootfs::Rootfs;
+use crate::rootfs::dev::SHARED_MEMORY;
 use crate::text::{printed, text, text_with};
 use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
@@ -62,7 +63,7 @@ impl MadeSpec {
     /// # Errors
     /// The spec cannot be read, or a flag has a wrong value.
     pub(super) fn of(source: &OsStr, flags: &SourceFlags<'_>, command: Vec<OsString>) -> Result<MadeSpec> {
-        let wanted = flags.docker.wanted()?;
+        let mut wanted = flags.docker.wanted()?;
         let (mut spec, text, image) = match words::is_spec(source) {
             true => {
                 let (spec, text) = prepare::read(Path::new(source))?;
@@ -86,6 +87,7 @@ impl MadeSpec {
             user: wanted.user.clone(),
             groups: wanted.groups.clone(),
             entrypoint: wanted.entrypoint.clone(),
+            unset: wanted.unset.clone(),
             follows_entrypoint: image.is_some(),
         };
         let has_default_network = image.is_some() && !flags.namespaces.has_network();
@@ -299,7 +301,9 @@ impl MadeSpec {
         Adjustments {
             groups: layered.groups.clone(),
             is_unmasked: self.wanted.privileged || self.wanted.is_unmasked,
-            has_no_shm: self.has_no_shm,
+            // What the command line mounts there is in place of it.
+            has_no_shm: self.has_no_shm
+                && !self.wanted.targets().iter().any(|target| target == Path::new(SHARED_MEMORY)),
             hosts: self.wanted.hosts.clone(),
             nameservers: self.wanted.nameservers.clone(),
         }

@@ -191,10 +191,19 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
     };
     let mounts: [Vec<ContainerMount>; 3] = match &root {
         Some(_) => {
-            let asked = mnt.iter().flat_map(Mnt::all).map(ContainerMount::from).collect();
+            let asked: Vec<ContainerMount> =
+                mnt.iter().flat_map(Mnt::all).map(ContainerMount::from).collect();
+            let mut usual = mount::defaults(isolated);
+            // A filesystem in memory for POSIX shared memory is in place of the usual one.
+            let is_shm = |mount: &ContainerMount| {
+                mount.kind == "tmpfs" && mount.destination.as_os_str() == dev::SHARED_MEMORY
+            };
+            if asked.iter().any(is_shm) {
+                usual.retain(|mount| !is_shm(mount));
+            }
             // A new root has these mounts and this attribute itself.
             mnt = mnt.map(|mnt| Mnt { propagation: mnt.propagation, root: mnt.root, ..Mnt::default() });
-            [mount::defaults(isolated), files, asked]
+            [usual, files, asked]
         }
         // `Mnt` makes the mounts of its flags itself.
         None => {

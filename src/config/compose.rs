@@ -222,7 +222,7 @@ fn hosts(environment: &Environment, machine: &Machine, draft: &mut Draft) -> Vec
         match (line.strip_prefix(network::HOST_GATEWAY), gateway) {
             (None, _) => hosts.push(line.clone()),
             (Some(rest), Some(gateway)) => hosts.push(format!("{gateway}{rest}")),
-            (Some(rest), None) => draft.note(text_with("net.nogateway", &[("name", rest.trim_start())])),
+            (Some(rest), None) => draft.kept_note(text_with("net.nogateway", &[("name", rest.trim_start())])),
         }
     }
     hosts

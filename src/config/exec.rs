@@ -214,7 +214,11 @@ fn further(
     let mut all: BTreeMap<Vec<u8>, OsString> = BTreeMap::new();
     for entry in variables.chain(&home).chain(&request.variables) {
         let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        all.insert(name.to_vec(), entry.clone());
+        match entry.as_bytes().contains(&b'=') {
+            true => all.insert(name.to_vec(), entry.clone()),
+            // The caller has no variable of this name.
+            false => all.remove(name),
+        };
     }
     Process {
         args: request.arguments.clone(),

@@ -17,7 +17,7 @@ pub use self::ceiling::Ceiling;
 pub use self::left::LeftLimits;
 use super::token::token;
 use crate::observe::Unread;
-use crate::observe::hierarchy::{Controller, Hierarchy, Version, find, read_hierarchies};
+use crate::observe::hierarchy::{Controller, Hierarchy, Version, find, hierarchies, read_hierarchies};
 
 /// Where cgroups can be made for the requested controllers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,19 @@ pub enum Obstacle {
     Occupied(PathBuf),
     /// v2: only root can attach a device program (BPF).
     DeviceProgram,
+}
+
+/// Whether the kernel counts the swap of each cgroup. A kernel that does not has no file for a limit of it.
+pub fn counts_swap() -> bool {
+    let all = hierarchies("/proc/self");
+    let Some(memory) = find(&all, Controller::Memory) else { return false };
+    if memory.version == Version::V1 {
+        return memory.mount.join("memory.memsw.limit_in_bytes").exists();
+    }
+    // The root cgroup of v2 has no limits. Those below it have, where the controller is enabled.
+    let below = fs::read_dir(&memory.mount).into_iter().flatten().flatten().map(|entry| entry.path());
+    let limited = memory.own().into_iter().chain(below).find(|cgroup| cgroup.join("memory.max").exists());
+    limited.map_or_else(|| "/proc/swaps".into(), |cgroup| cgroup.join("memory.swap.max")).exists()
 }
 
 impl Cgroups {

@@ -32,7 +32,7 @@ use std::ffi::OsString;
 
 use caps::{CapSet, Capability};
 
-pub use self::cgroups::Cgroups;
+pub use self::cgroups::{Cgroups, counts_swap};
 pub use self::disk::Disk;
 pub use self::files::Files;
 pub use self::joined::{JoinedNamespace, NetworkFiles};

@@ -310,7 +310,11 @@ impl<R: Read> ArchiveEntries<R> {
         let name = one_name(extensions.name, extensions.long_name, &short)?.unwrap_or_else(|| short.clone());
         let link = one_name(extensions.link, extensions.long_link, &name)?;
         let link = link.unwrap_or_else(|| header.link_name_bytes().map(Cow::into_owned).unwrap_or_default());
+        // GNU tar and Python cut a long name where the field ends. No reader takes the end of that for the end of the name, unless
+        // the type is that of before POSIX.
+        let is_cut = name != short && !header.as_old().name.contains(&0);
         let kind = match header.as_old().linkflag[0] {
+            b'0' | b'7' if is_cut && !name.ends_with(b"/") => EntryKind::File,
             // Before POSIX, a directory was a file whose name ends with a slash.
             0 if short.ends_with(b"/") && name == short => EntryKind::Directory,
             // For some readers it is a directory, for others a file.

@@ -80,7 +80,7 @@ pub struct Bridge {
     pub permitted: bool,
     /// Whether the plan is one of root, which another user only prints.
     pub as_root: bool,
-    /// What drops the packets that the bridge forwards, and which rules let them through: a sentence for each chain.
+    /// What drops the packets that the bridge forwards: a sentence for each chain, and commands that let them through.
     pub closed: Vec<String>,
 }
 
@@ -108,13 +108,17 @@ impl Bridge {
     }
 }
 
-/// The chains of other programs that drop forwarded packets, such as Docker's and ufw's, each with the rules that let those of the
-/// bridge through. In nf_tables, a packet must be accepted by all chains. Without CAP_NET_ADMIN, it is not known.
+/// The chains of other programs that drop forwarded packets, such as Docker's and ufw's, each with the commands that add
+/// rules which let those of the bridge through. In nf_tables, a packet must be accepted by all chains. Without CAP_NET_ADMIN, it is not known.
 pub fn closed_chains() -> Vec<String> {
     let sentence = |chain: nftables::ClosedChain| {
         let name = |bytes: &[u8]| quote(OsStr::from_bytes(bytes));
         let place = format!("{} {} {}", chain.family, name(&chain.table), name(&chain.name));
-        text_with("net.closed", &[("place", &place), ("bridge", NAME)])
+        let rules =
+            [format!("iifname {NAME} accept"), format!("oifname {NAME} ct state established,related accept")];
+        // A line that begins with a blank is a command.
+        let rules = rules.map(|rule| format!("\n   nft insert rule {place} {rule}")).concat();
+        text_with("net.closed", &[("place", &place)]) + &rules
     };
     nftables::closed_chains(NAME).unwrap_or_default().into_iter().map(sentence).collect()
 }
@@ -161,7 +165,7 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
     let Some(network) = bridge.network else {
         return refuse(draft, "mode", &what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
-    bridge.closed.iter().for_each(|closed| draft.note(format!("net: {closed}")));
+    bridge.closed.iter().for_each(|closed| draft.kept_note(format!("net: {closed}")));
     let gateway = bridge.gateway().unwrap_or(network);
     plan_bridge(network, gateway, bridge, draft);
     plan_port(&bridge.port, bridge.neighbours, gateway, draft);

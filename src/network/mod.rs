@@ -129,7 +129,7 @@ pub fn plan_nameservers(nameservers: &Nameservers, draft: &mut Draft) {
         None if nameservers.left_out.is_empty() => {}
         None => {
             let servers = nameservers.left_out.join(", ");
-            draft.note(text_with("net.resolvers.note", &[("servers", &servers)]));
+            draft.kept_note(text_with("net.resolvers.note", &[("servers", &servers)]));
         }
     }
 }

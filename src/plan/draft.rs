@@ -35,7 +35,7 @@ pub struct Draft {
     added: Vec<Addition>,
     notes: Vec<String>,
     limit_notes: Vec<String>,
-    nameserver_notes: Vec<String>,
+    kept_notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
     intents: Vec<Intent>,
@@ -57,7 +57,7 @@ impl Draft {
             added,
             notes: Vec::new(),
             limit_notes: Vec::new(),
-            nameserver_notes: Vec::new(),
+            kept_notes: Vec::new(),
             steps: Vec::new(),
             problems: Vec::new(),
             intents: Vec::new(),
@@ -175,9 +175,9 @@ impl Draft {
         self.notes.push(note);
     }
 
-    /// Adds a note about the nameservers of the container.
-    pub fn nameserver_note(&mut self, note: String) {
-        self.nameserver_notes.push(note.clone());
+    /// Adds a note that a container which stays reports too: about something that no flag asks for, or that a flag asks for in vain.
+    pub fn kept_note(&mut self, note: String) {
+        self.kept_notes.push(note.clone());
         self.notes.push(note);
     }
 
@@ -321,7 +321,7 @@ impl Draft {
             name,
             notes,
             limit_notes,
-            nameserver_notes,
+            kept_notes,
             timeout,
             added,
             mut problems,
@@ -335,7 +335,7 @@ impl Draft {
             name,
             notes,
             limit_notes,
-            nameserver_notes,
+            kept_notes,
             timeout,
             namespaces: namespaces.features(),
             joined: self.joined,

@@ -63,9 +63,10 @@ pub struct Plan {
     /// Those of the notes that are about limits of the caller's cgroup. A container that stays reports them at each start.
     #[serde(skip)]
     pub limit_notes: Vec<String>,
-    /// Those of the notes that are about nameservers. No flag of a user asks for them, so a container of an image has them too.
+    /// Those of the notes that are about something that no flag asks for, or that a flag asks for in vain. A container that stays
+    /// reports them when it is made.
     #[serde(skip)]
-    pub nameserver_notes: Vec<String>,
+    pub kept_notes: Vec<String>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,

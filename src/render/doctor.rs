@@ -5,6 +5,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::paint;
+use super::plan::note_lines;
 use crate::error::Error;
 use crate::teach::doctor::{Finding, Proof, Report};
 use crate::text::{pad, text, text_with, wrap};
@@ -41,7 +42,7 @@ pub fn text_of(report: &Report) -> String {
         let _ = write!(out, "\n{}", section(&features, error, width));
     }
     for note in &report.notes {
-        let _ = writeln!(out, "\n{}", wrap(note, width).join("\n"));
+        let _ = writeln!(out, "\n{}", note_lines(note, width).join("\n"));
     }
     if let Some(ids) = ids(report) {
         let gap = if working == all { "" } else { "\n" };

@@ -37,7 +37,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde::Serialize;
 
 use self::paint::Stream;
-use crate::text::{printed_in_colour, printed_json, printed_lines, wrap};
+use crate::text::{printed_in_colour, printed_json, printed_lines};
 
 /// Writes a result to standard output. A broken pipe is not an error: the reader has read enough.
 ///
@@ -89,9 +89,10 @@ pub fn err(text: &str) {
     err_as_is(&safe(text));
 }
 
-/// Writes a note to standard error.
+/// Writes a note to standard error. A line of it that begins with a blank is a command to paste.
 pub fn note(message: &str) {
-    err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
+    let lines = plan::note_lines(&format!("sandbox: {message}"), paint::width() - 9);
+    err(&(lines.join("\n         ") + "\n"));
 }
 
 /// Prints output of a command, as it is.

@@ -9,6 +9,7 @@ use crate::feature::Feature;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::{Actor, Call, Plan, Step};
 use crate::text::{text, text_with, wrap};
+use crate::value::paste;
 
 /// The whole plan.
 pub fn text_of(plan: &Plan) -> String {
@@ -73,12 +74,21 @@ pub fn announcement(plan: &Plan) -> String {
         out = out.replace("    ", "; ");
         out = wrap(&out, paint::width() - 9).join("\n         ");
     }
-    for line in plan.notes.iter().flat_map(|note| wrap(note, paint::width() - 9)) {
+    for line in plan.notes.iter().flat_map(|note| note_lines(note, paint::width() - 9)) {
         let gap = if out.is_empty() { "" } else { "\n         " };
         let _ = write!(out, "{gap}{line}");
     }
     out.push('\n');
     out
+}
+
+/// The lines of a note. A line of it that begins with a blank is a command to paste.
+pub fn note_lines(note: &str, width: usize) -> Vec<String> {
+    let one = |line: &str| match line.strip_prefix("   ") {
+        Some(command) => vec![format!("   {}", paste::wrapped(command, width - 3, 12))],
+        None => wrap(line, width),
+    };
+    paste::lines(note).into_iter().flat_map(one).collect()
 }
 
 /// The namespaces that are joined: `joins net, ipc: container web, pid 4711`.

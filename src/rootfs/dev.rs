@@ -71,6 +71,9 @@ pub(crate) fn is_usual(path: &Path) -> bool {
     })
 }
 
+/// Where shm_open(3) makes its files.
+pub const SHARED_MEMORY: &str = "/dev/shm";
+
 /// The steps of /dev.
 pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
     let Some(dev) = own.dev else { return };
@@ -105,7 +108,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
         let Some(mount) = mount else { continue };
         let mut options = mount.data();
         // The group of terminals (tty) has the ID 5. A user namespace may not map this ID, and then refuses the option.
-        options.retain(|(key, _)| !(root.is_user() && *key == "gid"));
+        options.retain(|(key, _)| !(root.is_user() && mount.kind == "devpts" && *key == "gid"));
         let directory = DetachedMountCall::MakeDirectory { at: Held::Dev, path: name.into(), mode: 0o755 };
         root.step(directory, "rootfs.devdirectory.why");
         root.filesystem(&mount.kind, &options, mount.attributes(), (Held::Dev, name), why);

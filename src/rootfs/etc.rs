@@ -49,13 +49,13 @@ pub(super) fn note_nameservers(root: &mut RootDraft<'_>) {
     let Some(nameservers) = root.host.nameservers.as_ref().filter(|_| root.wanted.leads_out) else { return };
     if !nameservers.left_out.is_empty() {
         let servers = nameservers.left_out.join(", ");
-        root.draft.nameserver_note(text_with("rootfs.leftout.note", &[("servers", &servers)]));
+        root.draft.kept_note(text_with("rootfs.leftout.note", &[("servers", &servers)]));
     }
     if let Some(file) = nameservers.instead {
-        root.draft.nameserver_note(text_with("rootfs.instead.note", &[("file", file)]));
+        root.draft.kept_note(text_with("rootfs.instead.note", &[("file", file)]));
     }
     if !nameservers.has_reached() {
-        root.draft.nameserver_note(text("rootfs.resolvers.note"));
+        root.draft.kept_note(text("rootfs.resolvers.note"));
     }
 }
 

@@ -86,10 +86,10 @@ impl From<ExtraMount> for ContainerMount {
                 ContainerMount { destination: target, kind: BIND.into(), source, options }
             }
             ExtraMount::Tmpfs { target, size, options } => {
-                let mode = options.iter().any(|option| matches!(option, TmpfsOption::Mode(_)));
-                let usual = ["nosuid".into(), "nodev".into(), format!("size={}", size.0)];
-                let all = usual.into_iter().chain((!mode).then(|| "mode=1777".into()));
-                let options = all.chain(options.iter().map(TmpfsOption::to_string)).collect();
+                let usual = [("nosuid", TmpfsOption::Suid), ("nodev", TmpfsOption::Dev)];
+                let usual = usual.iter().filter(|(_, instead)| !options.contains(instead));
+                let usual = usual.map(|(option, _)| (*option).to_owned()).chain([format!("size={}", size.0)]);
+                let options = usual.chain(options.iter().map(TmpfsOption::to_string)).collect();
                 ContainerMount { destination: target, options, ..ContainerMount::new("tmpfs", "", &[]) }
             }
         }

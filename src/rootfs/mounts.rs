@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::mount::ContainerMount;
-use super::{OURS, RootDraft, RootFilesystem, etc, init_layer};
+use super::{OURS, RootDraft, RootFilesystem, dev, etc, init_layer};
 use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -21,6 +22,16 @@ pub(super) fn show(mount: &ContainerMount, resolver: &mut Resolver) {
         Some(source) => resolver.bind(&place, source),
         None => resolver.empty(&place),
     }
+}
+
+/// The type of a filesystem in memory.
+const TMPFS: &str = "tmpfs";
+
+/// The mode of the directory of a filesystem in memory that has no option for it: that of the directory which is covered, so that
+/// nobody may write there who could not write before.
+fn mode_of(place: &Resolved) -> u32 {
+    let covered = place.host.as_ref().and_then(|directory| directory.metadata().ok());
+    covered.map_or(0o1777, |covered| covered.permissions().mode() & 0o7777)
 }
 
 /// Whether the mount shows a directory; none if the source does not exist.
@@ -69,7 +80,11 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &
                 restrict(root, held, is_directory, mount.attributes());
             }
             None => {
-                let (options, attributes) = (mount.data(), mount.attributes());
+                let (mut options, attributes) = (mount.data(), mount.attributes());
+                let mode = format!("{:o}", mode_of(&place));
+                if mount.kind == TMPFS && !options.iter().any(|(name, _)| *name == "mode") {
+                    options.push(("mode", &mode));
+                }
                 root.make(&mount.kind, &options, attributes, Held::Mount, "rootfs.empty.why");
             }
         }
@@ -86,8 +101,13 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &
 
 /// The directories that exist before the additional mounts are made.
 pub(super) fn always_made(root: &mut RootDraft<'_>) -> BTreeSet<PathBuf> {
-    let own = root.wanted.mounts.iter().map(|mount| mount.destination.clone());
-    let own = own.filter(|place| ["/dev/pts", "/dev/shm"].map(Path::new).contains(&place.as_path()));
+    let own = root
+        .wanted
+        .mounts
+        .iter()
+        .filter(|mount| mount.bound().is_none())
+        .map(|mount| mount.destination.clone());
+    let own = own.filter(|place| ["/dev/pts", dev::SHARED_MEMORY].map(Path::new).contains(&place.as_path()));
     let own = own.filter(|_| root.wanted.root.is_some());
     let mut made: BTreeSet<PathBuf> = own.chain(["/".into()]).collect();
     if let Some(wanted) = root.wanted.root {

@@ -94,7 +94,7 @@ pub fn plan_groups(groups: &[u32], host: &Host, ids: Option<&IdMaps>, draft: &mu
     let missing: Vec<String> =
         groups.iter().filter(|group| !set.contains(group)).map(u32::to_string).collect();
     if !missing.is_empty() {
-        draft.note(text_with("runas.missinggroups.note", &[("groups", &missing.join(", "))]));
+        draft.kept_note(text_with("runas.missinggroups.note", &[("groups", &missing.join(", "))]));
     }
     if can_set {
         let why = if set.is_empty() { "runas.groups.why" } else { "runas.setgroups.why" };

@@ -39,7 +39,8 @@ pub enum ExtraMount {
         /// Maximum size.
         #[serde(default = "default_size")]
         size: Size,
-        /// Further options: `ro`, `noexec`, `mode=0700`, `uid=1000`, `gid=1000`.
+        /// Further options: `ro`, `noexec`, `suid`, `dev`, `noatime`, `mode=0700`, `uid=1000`, `gid=1000`, `nr_inodes=1k`. Without
+        /// `mode`, it is that of the directory which is covered, or 1777.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[schemars(with = "Vec<String>")]
         options: Vec<TmpfsOption>,
@@ -53,6 +54,14 @@ pub enum TmpfsOption {
     ReadOnly,
     /// `noexec`
     NoExec,
+    /// `suid`: the set-user-ID bit of a program has an effect.
+    Suid,
+    /// `dev`: device files can be opened.
+    Dev,
+    /// `noatime`, `nodiratime` or `strictatime`: when the time of the last access is noted.
+    AccessTime(&'static str),
+    /// `nr_inodes=1k` or `nr_blocks=1k`: the maximum number of files, or of pages.
+    Count(&'static str, Size),
     /// `mode=0700`: the mode of its directory.
     Mode(u32),
     /// `uid=1000`: the owner of its directory.
@@ -61,11 +70,18 @@ pub enum TmpfsOption {
     Gid(u32),
 }
 
+const ACCESS_TIMES: [&str; 3] = ["noatime", "nodiratime", "strictatime"];
+const COUNTS: [&str; 2] = ["nr_inodes", "nr_blocks"];
+
 impl fmt::Display for TmpfsOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TmpfsOption::ReadOnly => f.write_str("ro"),
             TmpfsOption::NoExec => f.write_str("noexec"),
+            TmpfsOption::Suid => f.write_str("suid"),
+            TmpfsOption::Dev => f.write_str("dev"),
+            TmpfsOption::AccessTime(word) => f.write_str(word),
+            TmpfsOption::Count(name, number) => write!(f, "{name}={}", number.0),
             TmpfsOption::Mode(mode) => write!(f, "mode={mode:o}"),
             TmpfsOption::Uid(uid) => write!(f, "uid={uid}"),
             TmpfsOption::Gid(gid) => write!(f, "gid={gid}"),
@@ -80,6 +96,13 @@ impl FromStr for TmpfsOption {
         let read = match written.split_once('=') {
             None if written == "ro" => Some(TmpfsOption::ReadOnly),
             None if written == "noexec" => Some(TmpfsOption::NoExec),
+            None if written == "suid" => Some(TmpfsOption::Suid),
+            None if written == "dev" => Some(TmpfsOption::Dev),
+            None => ACCESS_TIMES.into_iter().find(|word| *word == written).map(TmpfsOption::AccessTime),
+            Some((name, number)) if COUNTS.contains(&name) => {
+                let name = COUNTS.into_iter().find(|known| *known == name);
+                name.zip(number.parse().ok()).map(|(name, number)| TmpfsOption::Count(name, number))
+            }
             Some(("mode", mode)) => {
                 u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777).map(TmpfsOption::Mode)
             }

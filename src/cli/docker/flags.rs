@@ -141,10 +141,10 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         wanted::memory_swap,
         ("SIZE", "The maximum size of memory and swap together; -1: no limit"),
     ),
-    key(
+    note(
         "memory-reservation",
         Value,
-        "memory: { reservation: {} }",
+        wanted::memory_reservation,
         ("SIZE", "The size that is protected from reclaim"),
     ),
     note("cpus", Value, wanted::cpus, ("NUMBER", "The maximum number of CPUs, such as 0.5")),
@@ -163,10 +163,10 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     note("cpu-shares", Value, wanted::cpu_shares, ("NUMBER", "The part of the CPU time when all want it"))
         .short('c'),
     key("cpuset-cpus", Value, "cpu: { cpuset: \"{}\" }", ("LIST", "The CPUs that may be used, such as 0-2")),
-    key(
+    note(
         "blkio-weight",
         Value,
-        "blkio: { weight: {} }",
+        wanted::blkio_weight,
         ("NUMBER", "The part of the disk time when all want it"),
     ),
     key(
@@ -233,12 +233,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         "init: true",
         ("", "Run a small init as process 1, which reaps orphans and forwards signals"),
     ),
-    key(
-        "shm-size",
-        Value,
-        "mnt: { mounts: [{ type: tmpfs, target: /dev/shm, size: {} }] }",
-        ("SIZE", "The size of /dev/shm"),
-    ),
+    note("shm-size", Value, wanted::shm_size, ("SIZE", "The size of /dev/shm; the default is 64m")),
     key(
         "sysctl",
         Pair('='),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::boolean;
 use super::wanted::string;
 use crate::text::{text, text_with};
-use crate::value::mount::{ExtraMount, TmpfsOption, default_size};
+use crate::value::mount::{ExtraMount, TmpfsOption};
 use crate::value::units::Size;
 
 /// A volume that a command line asks for. It exists when the container is made.
@@ -75,16 +75,46 @@ pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
 /// `DIR[:size=SIZE,...]`.
 pub(super) fn tmpfs(value: &OsStr) -> Result<WantedMount, String> {
     let (target, written) = split_once(value, b':').unwrap_or((value, OsStr::new("")));
-    let (mut size, mut options) = (default_size(), Vec::new());
+    // Docker does not allow programs in it.
+    let (mut size, mut options) = (usual_size()?, vec![TmpfsOption::NoExec]);
     for option in string(written)?.split(',').filter(|option| !option.is_empty()) {
+        // Of two options that contradict each other, the last one counts.
         match option.split_once('=') {
             Some(("size", written)) => size = size_of(written)?,
-            // Each of these mounts has these options already.
-            None if ["rw", "nosuid", "nodev", "exec"].contains(&option) => {}
-            _ => options.push(option.parse()?),
+            None if option == "rw" => options.retain(|one| *one != TmpfsOption::ReadOnly),
+            None if option == "exec" => options.retain(|one| *one != TmpfsOption::NoExec),
+            None if option == "nosuid" => options.retain(|one| *one != TmpfsOption::Suid),
+            None if option == "nodev" => options.retain(|one| *one != TmpfsOption::Dev),
+            // They say what is so anyway, or have no effect on a filesystem in memory.
+            None if WITHOUT_EFFECT.contains(&option) => {}
+            _ => {
+                let option: TmpfsOption = option.parse()?;
+                options.retain(|known| std::mem::discriminant(known) != std::mem::discriminant(&option));
+                options.push(option);
+            }
         }
     }
     Ok(WantedMount::Extra(ExtraMount::Tmpfs { target: absolute(target)?, size, options }))
+}
+
+/// Options that Docker takes too, and that change nothing of a filesystem in memory.
+const WITHOUT_EFFECT: [&str; 11] = [
+    "defaults",
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "atime",
+    "diratime",
+    "relatime",
+    "norelatime",
+    "nostrictatime",
+];
+
+/// The size without an option for it: the kernel's, half of the machine's memory.
+fn usual_size() -> Result<Size, String> {
+    size_of("50%")
 }
 
 /// A size, or a part of the machine's memory, as tmpfs(5) takes it: `50%`.
@@ -99,7 +129,7 @@ fn size_of(written: &str) -> Result<Size, String> {
 /// `type=bind,source=/srv,target=/srv,readonly`.
 pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
     let (mut kind, mut source, mut target) = ("volume", None, None);
-    let (mut readonly, mut copies, mut size) = (false, true, default_size());
+    let (mut readonly, mut copies, mut size) = (false, true, usual_size()?);
     let mut options = Vec::new();
     for field in value.as_bytes().split(|byte| *byte == b',').map(OsStr::from_bytes) {
         let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
@@ -123,6 +153,7 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
             Ok(WantedMount::Volume(WantedVolume { name, target, readonly, copies }))
         }
         ("tmpfs", None) => {
+            options.push(TmpfsOption::NoExec);
             if readonly {
                 options.push(TmpfsOption::ReadOnly);
             }
@@ -181,11 +212,15 @@ mod tests {
             Ok(WantedMount::Extra(ExtraMount::Tmpfs { options, .. })) => options,
             other => panic!("{written}: {other:?}"),
         };
-        assert_eq!(options("/t"), []);
+        assert_eq!(options("/t"), [TmpfsOption::NoExec]);
         assert_eq!(options("/t:rw,noexec,nosuid,size=65536k"), [TmpfsOption::NoExec]);
+        assert_eq!(options("/t:noexec,exec,ro,rw,async"), []);
         let owned = [TmpfsOption::Mode(0o1700), TmpfsOption::Uid(5), TmpfsOption::ReadOnly];
-        assert_eq!(options("/t:mode=1700,uid=5,ro"), owned);
-        for wrong in ["/t:mode=8", "/t:mode=77777", "/t:uid=-1", "/t:suid", "/t:huge=always"] {
+        assert_eq!(options("/t:exec,mode=1700,uid=5,ro"), owned);
+        let counted = TmpfsOption::Count("nr_inodes", Size(1 << 10));
+        let others = [TmpfsOption::Suid, TmpfsOption::Dev, TmpfsOption::AccessTime("noatime"), counted];
+        assert_eq!(options("/t:exec,suid,dev,noatime,nr_inodes=1k"), others);
+        for wrong in ["/t:mode=8", "/t:mode=77777", "/t:uid=-1", "/t:rbind", "/t:huge=always"] {
             assert!(tmpfs(OsStr::new(wrong)).is_err(), "{wrong}");
         }
     }

@@ -1,10 +1,10 @@
 //! What Docker's flags ask for, as far as it is no key of a spec by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::mounts::{self, WantedMount, WantedVolume, absolute, split_once};
 use super::put;
@@ -14,10 +14,12 @@ use crate::config::exec::variables;
 use crate::config::spec::{Spec, yaml};
 use crate::container::attach::parse_keys;
 use crate::error::{Error, Mistake, Result};
+use crate::host::counts_swap;
 use crate::network::HOST_GATEWAY;
 use crate::network::ports::Port;
+use crate::rootfs::dev::SHARED_MEMORY;
 use crate::text::{printed, text, text_with};
-use crate::value::mount::ExtraMount;
+use crate::value::mount::{ExtraMount, TmpfsOption};
 use crate::value::units::Size;
 
 type Noted = std::result::Result<(), String>;
@@ -51,6 +53,8 @@ pub(crate) struct Wanted {
     pub(super) keys: Vec<FlagKeys>,
     env: Vec<OsString>,
     env_files: Vec<PathBuf>,
+    /// The variables that the command shall not have, also where the image has them.
+    pub(crate) unset: BTreeSet<String>,
     mounts: Vec<WantedMount>,
     /// The mount points that `--mount` asks for.
     pub(crate) mount_flags: Vec<PathBuf>,
@@ -64,6 +68,8 @@ pub(crate) struct Wanted {
     pub(crate) user: Option<OsString>,
     pub(crate) groups: Vec<OsString>,
     workdir: Option<PathBuf>,
+    /// The size of the filesystem in memory on /dev/shm.
+    shm_size: Option<Size>,
     /// Whether all exposed ports are published, and the ports that are exposed too.
     pub(crate) publishes_all: bool,
     pub(crate) exposed: Vec<Port>,
@@ -166,6 +172,23 @@ pub(super) fn memory(wanted: &mut Wanted, value: &OsStr) -> Noted {
     unless_zero(wanted, "memory", "memory: { limit: {} }", value)
 }
 
+/// `--memory-reservation`: 0 is none.
+pub(super) fn memory_reservation(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_zero(wanted, "memory-reservation", "memory: { reservation: {} }", value)
+}
+
+/// `--blkio-weight`: 0 is the usual part.
+pub(super) fn blkio_weight(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_zero(wanted, "blkio-weight", "blkio: { weight: {} }", value)
+}
+
+/// `--shm-size`: 0 is the usual size.
+pub(super) fn shm_size(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let size: Size = string(value)?.parse()?;
+    wanted.shm_size = Some(size).filter(|size| size.0 > 0);
+    Ok(())
+}
+
 /// `--cpus`: 0 is no limit.
 pub(super) fn cpus(wanted: &mut Wanted, value: &OsStr) -> Noted {
     unless_zero(wanted, "cpus", "cpu: { cpus: {} }", value)
@@ -189,7 +212,9 @@ pub(super) fn cpu_shares(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 fn unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
     let written = string(value)?;
-    if written.parse() != Ok(0.0) {
+    // The last value counts.
+    wanted.keys.retain(|key| key.flag != flag);
+    if written.parse() != Ok(0.0) && written.parse() != Ok(Size(0)) {
         wanted.key(flag, value, put(keys, "{}", written));
     }
     Ok(())
@@ -220,16 +245,14 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
     Ok(())
 }
 
-/// In Docker, -1 and 0 mean no limit.
+/// In Docker, 0 and any negative number mean no limit.
 pub(super) fn pids_limit(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    match string(value)? {
-        "-1" | "0" => Ok(()),
-        number => {
-            let most: u64 = number.parse().map_err(|_| text("docker.number"))?;
-            wanted.key("pids-limit", value, format!("pids: {{ max: {most} }}"));
-            Ok(())
-        }
+    let most: i64 = string(value)?.parse().map_err(|_| text("docker.number"))?;
+    wanted.keys.retain(|key| key.flag != "pids-limit");
+    if most > 0 {
+        wanted.key("pids-limit", value, format!("pids: {{ max: {most} }}"));
     }
+    Ok(())
 }
 
 /// `nofile=1024` or `nofile=1024:2048`.
@@ -387,26 +410,42 @@ impl Wanted {
     ///
     /// # Errors
     /// A value is wrong.
-    pub(crate) fn apply(&self, mut spec: Spec) -> Result<Spec> {
+    pub(crate) fn apply(&mut self, mut spec: Spec) -> Result<Spec> {
         for flag in &self.keys {
             spec = yaml::with(&spec, &flag.keys, flag.flag).map_err(|mistakes| flag.wrong(&mistakes))?;
         }
         if let Some(workdir) = &self.workdir {
             spec.workdir = Some(workdir.clone());
         }
-        let here = std::env::current_dir().unwrap_or_default();
+        let (here, shm) = (std::env::current_dir().unwrap_or_default(), Path::new(SHARED_MEMORY));
         for mount in &self.mounts {
             if let WantedMount::Extra(extra) = mount {
                 spec.mnt.get_or_insert_default().mounts.push(extra.clone().resolve(&here));
             }
         }
+        // A mount of the command line on the same place is in place of the usual one.
+        if let Some(size) = self.shm_size.filter(|_| !self.targets().iter().any(|target| target == shm)) {
+            let options = vec![TmpfsOption::NoExec];
+            let target = shm.to_owned();
+            spec.mnt.get_or_insert_default().mounts.push(ExtraMount::Tmpfs { target, size, options });
+        }
         for variable in variables(&self.env_files, &self.env)? {
-            let (name, value) = split_once(&variable, b'=').unwrap_or((&variable, OsStr::new("")));
+            let (name, value) = match split_once(&variable, b'=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (variable.as_os_str(), None),
+            };
             let name = name.to_str().ok_or_else(|| {
                 Error::usage(text_with("docker.env", &[("value", &printed(&variable))]))
                     .why(text("docker.env.name"))
             })?;
-            spec.env.insert(name.to_owned(), value.to_owned());
+            self.unset.remove(name);
+            match value {
+                Some(value) => spec.env.insert(name.to_owned(), value.to_owned()),
+                None => {
+                    self.unset.insert(name.to_owned());
+                    spec.env.remove(name)
+                }
+            };
         }
         self.apply_swap(&mut spec)?;
         if let Some(cpus) = quota(self.cpu_quota, self.cpu_period)? {
@@ -434,18 +473,21 @@ impl Wanted {
         self.volumes().next().is_some() || !self.volumes_from.is_empty()
     }
 
-    /// Docker's value is memory and swap together.
+    /// Docker's value is memory and swap together. Without one, there may be as much swap as memory.
     fn apply_swap(&self, spec: &mut Spec) -> Result<()> {
-        let Some(written) = self.memory_swap.as_deref() else { return Ok(()) };
+        let written = self.memory_swap.as_deref().unwrap_or("0");
         let wrong = |why: String| wrong_value("memory-swap", OsStr::new(written)).why(why);
         if written == "-1" {
             spec.memory.iter_mut().for_each(|memory| memory.swap = None);
             return Ok(());
         }
-        if written == "0" {
+        let all: Size = written.parse().map_err(wrong)?;
+        if all == Size(0) {
+            let is_limited = self.keys.iter().any(|key| key.flag == "memory");
+            let memory = spec.memory.as_mut().filter(|memory| is_limited && memory.swap.is_none());
+            memory.into_iter().for_each(|memory| memory.swap = memory.limit.filter(|_| counts_swap()));
             return Ok(());
         }
-        let all: Size = written.parse().map_err(wrong)?;
         let memory = spec.memory.as_mut().filter(|memory| memory.limit.is_some());
         let Some(memory) = memory else { return Err(wrong(text("docker.swap.memory"))) };
         let limit = memory.limit.map_or(0, |limit| limit.0);

@@ -91,7 +91,8 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
     let (command, entrypoint) = command_of(std::mem::take(&mut spec.command), wishes, &run);
     spec.command = command;
     for variable in &run.env {
-        if let Some((name, value)) = variable.split_once('=').filter(|(name, _)| !name.is_empty()) {
+        let is_wanted = |(name, _): &(&str, &str)| !name.is_empty() && !wishes.unset.contains(*name);
+        if let Some((name, value)) = variable.split_once('=').filter(is_wanted) {
             spec.env.entry(name.to_owned()).or_insert_with(|| value.into());
         }
     }

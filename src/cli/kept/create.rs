@@ -214,7 +214,7 @@ fn create_layered(
     crate::exec::accept(&prepared.plan)?;
     let Prepared { config, left, notes, plan } = prepared;
     notes.iter().for_each(|(_, message)| render::note(message));
-    plan.nameserver_notes.iter().for_each(|note| render::note(note));
+    plan.kept_notes.iter().for_each(|note| render::note(note));
     for (feature, why) in left {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         render::note(&message);

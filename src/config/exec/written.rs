@@ -10,7 +10,9 @@ use crate::host::accounts::Accounts;
 use crate::security::run_as::RunAs;
 use crate::text::{printed, text_with, word};
 
-/// The variables that a command line adds, as `NAME=VALUE`: first those of these files of the caller, then `own`.
+/// The variables that a command line adds, as `NAME=VALUE`: first those of these files of the caller, then `own`. A word of `own`
+/// without a value is a variable of the caller. If there is none, it is returned without `=`: as for Docker, the command shall not
+/// have this variable.
 ///
 /// # Errors
 /// A file cannot be read, or a line or a word of `own` has no name of a variable.
@@ -24,7 +26,7 @@ pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
         // The form of /proc/PID/environ: a value may have several lines.
         if content.contains(&0) {
             let all_of_it = content.split(|byte| *byte == 0).filter(|one| !one.is_empty() && one[0] != b'=');
-            all.extend(all_of_it.filter_map(|one| variable(OsStr::from_bytes(one))));
+            all.extend(all_of_it.map(|one| OsStr::from_bytes(one).to_owned()));
             continue;
         }
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
@@ -45,7 +47,7 @@ pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
         if one.is_empty() || one.as_bytes().starts_with(b"=") {
             return Err(Error::usage(text_with("exec.with.env", &[("value", &word(&printed(one)))])));
         }
-        all.extend(variable(one));
+        all.push(variable(one).unwrap_or_else(|| one.clone()));
     }
     Ok(all)
 }

@@ -91,6 +91,31 @@ fn a_long_name_of_gnu_tar_is_read() {
     assert!(names(&archive).is_err());
 }
 
+/// GNU tar and Python write the first 100 bytes of a long name into the header, and so a slash may be the last one of them.
+#[test]
+fn a_name_that_is_cut_behind_a_slash_is_that_of_a_file() {
+    let start = format!("{}/{}/", "d".repeat(49), "e".repeat(49));
+    let foreign = format!("{}/{}/", "?".repeat(49), "e".repeat(49));
+    let long = format!("{start}file");
+    let gnu = || member("././@LongLink", b'L', format!("{long}\0").as_bytes(), |_| ());
+    for (extension, cut, kind) in [
+        (gnu(), &start, b'0'),
+        (pax(&[("path", &long)]), &start, b'0'),
+        (pax(&[("path", &long)]), &start, b'7'),
+        // Python writes a question mark for each character that is not ASCII.
+        (pax(&[("path", &long)]), &foreign, b'0'),
+    ] {
+        let archive = [extension, with_name(kind, cut.as_bytes(), b"content")].concat();
+        assert_eq!(read(&archive).unwrap(), [(long.clone(), b"content".to_vec())]);
+    }
+    // Python takes this one for a directory.
+    assert!(names(&[gnu(), with_name(0, start.as_bytes(), b"")].concat()).is_err());
+    // The whole name ends with a slash.
+    let slash = format!("{long}/");
+    assert!(names(&[pax(&[("path", &slash)]), with_name(b'0', start.as_bytes(), b"")].concat()).is_err());
+    assert!(names(&with_name(b'0', start.as_bytes(), b"")).is_err());
+}
+
 #[test]
 fn fields_of_pax_are_read() {
     let fields = [

@@ -19,6 +19,12 @@ impl Attributes {
     pub const NO_DEV: Attributes = Attributes(0x4);
     /// No program can be executed.
     pub const NO_EXEC: Attributes = Attributes(0x8);
+    /// The time of the last access is not changed.
+    pub const NO_ATIME: Attributes = Attributes(0x10);
+    /// The time of the last access is changed each time.
+    pub const STRICT_ATIME: Attributes = Attributes(0x20);
+    /// The time of the last access of a directory is not changed.
+    pub const NO_DIR_ATIME: Attributes = Attributes(0x80);
     /// For a filesystem that contains only data.
     pub const DATA: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC);
 
@@ -43,18 +49,22 @@ impl Attributes {
         known.map(|(bit, ..)| *bit).or(plain.then_some(Attributes::NONE))
     }
 
-    /// Their names in the mount table. proc_pid_mountinfo(5)
+    /// Their names in the mount table, which has none for `strictatime`: there, `relatime` is missing then. proc_pid_mountinfo(5)
     pub fn options(self) -> Vec<&'static str> {
-        NAMES.iter().filter(|(bit, ..)| self.0 & bit.0 != 0).map(|(_, _, option)| *option).collect()
+        let is_shown = |bit: Attributes| bit != Attributes::STRICT_ATIME && self.0 & bit.0 != 0;
+        NAMES.iter().filter(|(bit, ..)| is_shown(*bit)).map(|(_, _, option)| *option).collect()
     }
 }
 
 /// Each attribute with its name in linux/mount.h and in the mount table.
-const NAMES: [(Attributes, &str, &str); 4] = [
+const NAMES: [(Attributes, &str, &str); 7] = [
     (Attributes::READ_ONLY, "MOUNT_ATTR_RDONLY", "ro"),
     (Attributes::NO_SUID, "MOUNT_ATTR_NOSUID", "nosuid"),
     (Attributes::NO_DEV, "MOUNT_ATTR_NODEV", "nodev"),
     (Attributes::NO_EXEC, "MOUNT_ATTR_NOEXEC", "noexec"),
+    (Attributes::NO_ATIME, "MOUNT_ATTR_NOATIME", "noatime"),
+    (Attributes::STRICT_ATIME, "MOUNT_ATTR_STRICTATIME", "strictatime"),
+    (Attributes::NO_DIR_ATIME, "MOUNT_ATTR_NODIRATIME", "nodiratime"),
 ];
 
 impl fmt::Display for Attributes {
