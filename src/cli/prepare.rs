@@ -20,7 +20,7 @@ use crate::host::run_lock::RunLock;
 use crate::plan::call::user::IdMaps;
 use crate::plan::{Plan, Problem};
 use crate::rootfs::Rootfs;
-use crate::rootfs::dev::SHARED_MEMORY;
+use crate::rootfs::dev::{self, SHARED_MEMORY};
 use crate::rootfs::mount::ContainerMount;
 use crate::security::run_as::RunAs;
 use crate::text::{self, text, text_with};
@@ -139,6 +139,8 @@ pub(super) fn with_user(layered: &mut Layered, wishes: &Wishes, image_user: &str
 pub(super) struct Adjustments {
     /// The supplementary groups of the command.
     pub(super) groups: Vec<u32>,
+    /// Whether the container has all privileges: it gets the devices of the host.
+    pub(super) is_privileged: bool,
     /// Whether nothing of /proc and /sys is masked or read-only.
     pub(super) is_unmasked: bool,
     /// Whether the filesystem in memory on /dev/shm is left out.
@@ -153,6 +155,10 @@ impl Adjustments {
     fn apply(&self, config: &mut Config) {
         config.process.additional_gids.extend(&self.groups);
         let environment = &mut config.environment;
+        if let Some(root) = environment.root.as_mut().filter(|_| self.is_privileged) {
+            root.devices = true;
+            environment.devices.extend(dev::devices_of_host());
+        }
         if self.is_unmasked {
             environment.masked_paths.clear();
             environment.readonly_paths.clear();

@@ -141,7 +141,13 @@ impl MadeSpec {
         if self.image.is_some()
             && let Some(uts) = spec.uts.as_mut().filter(|uts| uts.join.is_none() && uts.hostname.is_none())
         {
-            uts.hostname = hostname.map(OsString::from);
+            let name = |target: &JoinTarget| matches!(target, JoinTarget::Container(_));
+            uts.hostname = match &spec.net {
+                // As for Docker: a name is known in a network. The container whose network is joined has it in its /etc/hosts.
+                Some(net) if net.join.as_ref().is_some_and(name) => None,
+                Some(net) if net.is_host() => Some(own_name()),
+                _ => hostname.map(OsString::from),
+            };
         }
         join_by_id(spec);
         if self.wanted.publishes_all {
@@ -300,6 +306,7 @@ impl MadeSpec {
     pub(super) fn adjustments(&self, layered: &Layered) -> Adjustments {
         Adjustments {
             groups: layered.groups.clone(),
+            is_privileged: self.wanted.privileged,
             is_unmasked: self.wanted.privileged || self.wanted.is_unmasked,
             // What the command line mounts there is in place of it.
             has_no_shm: self.has_no_shm
@@ -352,6 +359,12 @@ impl MadeSpec {
     pub(super) fn locate(&self, plan: &mut Plan) {
         self.text.locate(&mut plan.problems);
     }
+}
+
+/// The name of this machine.
+fn own_name() -> OsString {
+    let names = nix::sys::utsname::uname();
+    names.map(|names| names.nodename().to_owned()).unwrap_or_default()
 }
 
 /// A file that is mounted in each container, as hostname and resolv.conf beside it are.

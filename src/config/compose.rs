@@ -12,6 +12,7 @@ use super::facts::Machine;
 use super::inherited::Inherited;
 use super::{joins, paths};
 use crate::cgroups;
+use crate::cgroups::devices::Verdict;
 use crate::feature::{Feature, Purpose};
 use crate::host::resolver::Resolver;
 use crate::host::{Host, identity};
@@ -228,6 +229,15 @@ fn hosts(environment: &Environment, machine: &Machine, draft: &mut Draft) -> Vec
     hosts
 }
 
+/// Whether device files in the root can be opened. Without device rules that deny all others, a container with CAP_MKNOD could make
+/// and open the file of a disk. One that is unprivileged outside cannot make a device file at all.
+fn opens_devices(environment: &Environment) -> bool {
+    let rules = environment.resources.devices.as_ref();
+    let denies_others = rules.and_then(|rules| rules.policy().ok());
+    let denies_others = denies_others.is_some_and(|policy| policy.otherwise == Verdict::Deny);
+    denies_others || environment.root.as_ref().is_some_and(|root| root.devices)
+}
+
 /// What the root filesystem depends on in the config.
 fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> RootRequest<'a> {
     let environment = &config.environment;
@@ -248,6 +258,8 @@ fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> 
         maps_ranges: user.options().is_some_and(|maps| maps.take_ranges(host.uid, host.gid)),
         new_net: net.options().is_some(),
         leads_out: net.options().is_some_and(|net| matches!(net.mode, Mode::Bridge | Mode::User)),
+        on_bridge: net.is_new() && net.options().is_some_and(|net| net.mode == Mode::Bridge),
+        opens_devices: opens_devices(environment),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),
         hosts,

@@ -1,6 +1,7 @@
 //! Facts about the files of this machine, from which a new root filesystem is planned.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -28,6 +29,8 @@ pub struct Files {
     pub top: Vec<(OsString, Option<PathBuf>)>,
     /// The hostname.
     pub hostname: OsString,
+    /// /etc/hosts. None: there is no such file, or it cannot be read.
+    pub hosts: Option<OsString>,
 }
 
 impl Files {
@@ -48,6 +51,7 @@ impl Files {
             },
             top: if shows_host { top(unread) } else { Vec::new() },
             hostname: name(UtsName::nodename),
+            hosts: hosts(),
         }
     }
 
@@ -60,6 +64,22 @@ impl Files {
     pub fn is_mounted_at(&self, directory: &Path) -> bool {
         self.mount_points.iter().any(|point| point.starts_with(directory))
     }
+}
+
+/// The maximum size of /etc/hosts that a container gets, in bytes.
+const MAX_HOSTS: u64 = 256 << 10;
+
+/// /etc/hosts, which ends with the end of a line.
+fn hosts() -> Option<OsString> {
+    let file = fs::File::open("/etc/hosts")
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|about| about.is_file()))?;
+    let mut content = Vec::new();
+    file.take(MAX_HOSTS + 1).read_to_end(&mut content).ok()?;
+    if content.last().is_some_and(|last| *last != b'\n') {
+        content.push(b'\n');
+    }
+    Some(OsString::from_vec(content)).filter(|content| content.len() as u64 <= MAX_HOSTS)
 }
 
 /// Whether a file is a directory; none if there is no such file.

@@ -194,7 +194,22 @@ pub struct PortRelay {
     pub gate: Channel,
 }
 
+/// How a plan names the address that is claimed for the container.
+pub const ADDRESS: &str = "<address>";
+
 impl Slots {
+    /// A text with the address that was claimed for the container in place of its name.
+    pub fn with_address<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let at = text.windows(ADDRESS.len()).position(|part| part == ADDRESS.as_bytes());
+        match (at, self.address) {
+            (Some(at), Some(address)) => {
+                let (before, after) = (&text[..at], &text[at + ADDRESS.len()..]);
+                [before, address.to_string().as_bytes(), after].concat().into()
+            }
+            _ => text.into(),
+        }
+    }
+
     /// Releases the locks. Closing the descriptors is not enough, because a child that is about to end may have
     /// copies of them.
     pub fn release_shares(&mut self) {

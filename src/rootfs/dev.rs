@@ -9,7 +9,9 @@
 //!
 //! What you see: `ls /dev`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -21,7 +23,7 @@ use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::slots::Held;
 use crate::value::bytes;
 
-/// The file of a character device, with mode 0666.
+/// The file of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceFile {
@@ -33,6 +35,21 @@ pub struct DeviceFile {
     pub major: u64,
     /// The number of the device within the driver.
     pub minor: u64,
+    /// Whether it is a block device, such as a disk. Others are character devices.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub block: bool,
+    /// Its permissions.
+    #[serde(default = "all_may", skip_serializing_if = "is_for_all")]
+    pub mode: u32,
+}
+
+/// The permissions of the usual devices.
+fn all_may() -> u32 {
+    0o666
+}
+
+fn is_for_all(mode: &u32) -> bool {
+    *mode == all_may()
 }
 
 /// The default devices, by name and number: Documentation/admin-guide/devices.txt of the kernel.
@@ -56,9 +73,54 @@ const LINKS: [(&str, &str); 5] = [
 
 /// The default of `devices`.
 pub fn devices() -> Vec<DeviceFile> {
-    let file =
-        |(name, (major, minor))| DeviceFile { path: Path::new("/dev").join::<&str>(name), major, minor };
+    let file = |(name, (major, minor)): (&str, _)| DeviceFile {
+        path: Path::new("/dev").join(name),
+        major,
+        minor,
+        block: false,
+        mode: all_may(),
+    };
     NODES.map(file).into()
+}
+
+/// The directories of /dev whose devices belong to the host's terminals and to the host's console.
+const NOT_SHOWN: [&str; 6] = ["console", "pts", "shm", "fd", "mqueue", "ptmx"];
+
+fn is_not_shown(path: &Path) -> bool {
+    NOT_SHOWN.iter().any(|name| path == Path::new("/dev").join(name))
+}
+
+/// The maximum depth of directories in /dev that are looked at.
+const MAX_DEPTH: usize = 8;
+
+/// The devices of the host, for a container with all privileges, without those that each container has: those that Docker shows too.
+pub fn devices_of_host() -> Vec<DeviceFile> {
+    let mut all = Vec::new();
+    add_devices(Path::new("/dev"), MAX_DEPTH, &mut all);
+    all.sort_by(|one: &DeviceFile, other| one.path.cmp(&other.path));
+    all.retain(|one| !is_usual(&one.path) && !is_not_shown(&one.path));
+    all
+}
+
+/// Adds the devices of a directory of /dev, and of the directories below it. Symbolic links are not followed.
+pub fn add_devices(directory: &Path, depth: usize, all: &mut Vec<DeviceFile>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(found) = entry.metadata() else { continue };
+        let kind = found.file_type();
+        if kind.is_dir() && depth > 0 && !(directory == Path::new("/dev") && is_not_shown(&path)) {
+            add_devices(&path, depth - 1, all);
+        } else if kind.is_char_device() || kind.is_block_device() {
+            let (major, minor) = (nix::sys::stat::major(found.rdev()), nix::sys::stat::minor(found.rdev()));
+            all.push(DeviceFile {
+                path,
+                major,
+                minor,
+                block: kind.is_block_device(),
+                mode: found.mode() & 0o7777,
+            });
+        }
+    }
 }
 
 /// Whether a path leads to something that each container has in its /dev.
@@ -79,10 +141,18 @@ pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
     let Some(dev) = own.dev else { return };
     root.make(&dev.kind, &dev.data(), dev.attributes(), Held::Dev, "rootfs.dev.why");
     root.attach(Held::Dev, (Held::Root, &dev.destination), "rootfs.place.why");
-    for DeviceFile { path, major, minor } in root.wanted.devices {
+    let mut made = BTreeSet::new();
+    for DeviceFile { path, major, minor, block, mode } in root.wanted.devices {
         // A device file elsewhere would be in the files of the root, and could stay there.
         let Ok(name) = path.strip_prefix("/dev") else { continue };
         let name = name.to_owned();
+        let mut above: Vec<&Path> = name.ancestors().skip(1).filter(|path| path.parent().is_some()).collect();
+        above.reverse();
+        for directory in above.into_iter().filter(|directory| made.insert(directory.to_path_buf())) {
+            let call =
+                DetachedMountCall::MakeDirectory { at: Held::Dev, path: directory.to_owned(), mode: 0o755 };
+            root.step(call, "rootfs.devdirectory.why");
+        }
         if root.is_user() {
             let (at, content) = (Held::Dev, OsString::new());
             let file = DetachedMountCall::MakeFile { at, path: name.clone(), content };
@@ -92,7 +162,8 @@ pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
             root.attach(Held::Mount, (Held::Dev, name), "rootfs.place.why");
         } else {
             let device = (*major, *minor);
-            let node = DetachedMountCall::MakeNode { at: Held::Dev, path: name, device };
+            let (at, block, mode) = (Held::Dev, *block, *mode);
+            let node = DetachedMountCall::MakeNode { at, path: name, device, block, mode };
             root.step(node, "rootfs.node.why");
         }
     }

@@ -11,22 +11,41 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::mount::ContainerMount;
 use super::{RootDraft, init_layer, mounts};
 use crate::host::files::is_directory;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
-use crate::plan::slots::Held;
+use crate::plan::slots::{ADDRESS, Held};
 use crate::text::{text, text_with};
+
+/// The names of the loopback device.
+const LOCAL_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+
+/// Whether a name is in a file such as /etc/hosts.
+fn has_name(hosts: &[u8], name: &[u8]) -> bool {
+    let lines = hosts.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b'#').next());
+    let mut names =
+        lines.flat_map(|line| line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).skip(1));
+    names.any(|one| one == name)
+}
 
 /// The names and contents of the files.
 fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
     let mut name = root.wanted.hostname.map_or_else(|| root.files.hostname.clone(), OsString::from);
     name.push("\n");
-    let mut hosts =
-        OsString::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t");
-    hosts.push(&name);
+    // A process that shares the network of the caller resolves the names that the caller resolves.
+    let shared =
+        root.files.hosts.as_ref().filter(|_| !root.wanted.new_net && root.wanted.network_files.is_none());
+    let mut hosts = shared.cloned().unwrap_or_else(|| LOCAL_HOSTS.into());
+    if !shared.is_some_and(|hosts| has_name(hosts.as_bytes(), name.as_bytes().trim_ascii_end())) {
+        // A server that listens on its own name is reached from other containers.
+        hosts.push(if root.wanted.on_bridge { ADDRESS } else { "127.0.1.1" });
+        hosts.push("\t");
+        hosts.push(&name);
+    }
     let mut resolvers = root.host.nameservers.as_ref().map(|all| all.content(root.wanted.new_net));
     // Containers that share a network have the same addresses, and reach the same servers.
     if let Some(shared) = &root.wanted.network_files {

@@ -102,6 +102,10 @@ pub struct RootRequest<'a> {
     pub new_net: bool,
     /// Whether that network reaches other machines.
     pub leads_out: bool,
+    /// Whether it has an address on the bridge.
+    pub on_bridge: bool,
+    /// Whether device files in the root can be opened: a cgroup or nothing decides about them.
+    pub opens_devices: bool,
     /// The hostname in the container, if it is not the host's.
     pub hostname: Option<&'a OsStr>,
     /// The files of the container whose network is joined.

@@ -64,9 +64,11 @@ pub(super) fn plan(root: &mut RootDraft<'_>, new: &RootFilesystem) {
 fn plan_directory(root: &mut RootDraft<'_>, new: &RootFilesystem, directory: &Path) {
     plan_lower(root, directory, Held::Root);
     plan_idmap(root, &[Held::Root]);
-    let call =
-        DetachedMountCall::Restrict { mount: Held::Root, attributes: Attributes::NO_DEV, below: false };
-    root.step(call, "rootfs.nodev.why");
+    if !root.wanted.opens_devices {
+        let attributes = Attributes::NO_DEV;
+        let call = DetachedMountCall::Restrict { mount: Held::Root, attributes, below: false };
+        root.step(call, "rootfs.nodev.why");
+    }
     let places = etc::places(root);
     if !places.is_empty() || root.etc.is_covered {
         make_layer(root, new.size);
@@ -288,7 +290,8 @@ fn make_overlay(
         options.push(("userxattr", OsString::new()));
     }
     let why = if root.is_privileged() { "rootfs.overlay.why" } else { "rootfs.useroverlay.why" };
-    root.make("overlay", &options, Attributes::NO_DEV, to, why);
+    let attributes = if root.wanted.opens_devices { Attributes::NONE } else { Attributes::NO_DEV };
+    root.make("overlay", &options, attributes, to, why);
 }
 
 fn joined(start: &str, name: &OsStr) -> OsString {

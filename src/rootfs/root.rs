@@ -32,6 +32,9 @@ pub struct RootFilesystem {
     pub size: Size,
     /// Directories whose files the container does not get.
     pub hidden: Vec<HiddenDirectory>,
+    /// Whether any device file in it can be opened, also where no device rules deny the other devices.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub devices: bool,
 }
 
 /// A directory of the host that is empty in the container. An empty tmpfs is mounted on it.
@@ -73,6 +76,7 @@ impl RootFilesystem {
             readonly,
             overlay: overlay || !matches!(rootfs, Rootfs::Dir(_)),
             size: default_size(),
+            devices: false,
             hidden: if host { HIDDEN.map(hidden).into() } else { Vec::new() },
         }
     }

@@ -93,11 +93,20 @@ fn split(text: &str) -> Vec<String> {
     calls
 }
 
+/// The length of a text in which an address is written.
+fn longer(call: &str, address: Ipv4Addr) -> String {
+    let length = |found: &regex_lite::Captures<'_>| {
+        let length: usize = found[2].parse().unwrap();
+        format!("{}{})", &found[1], length - "<address>".len() + address.to_string().len())
+    };
+    pattern(r#"(write\(.*<address>.*", )([0-9]+)\)"#).replace_all(call, length).into_owned()
+}
+
 /// Replaces a slot by what the kernel's side shows: a path in a tree of mounts, without the name of the tree.
 fn slots(call: &str, address: Option<Ipv4Addr>) -> String {
     let call = call.replace("<child>", "PID");
     let call = match address {
-        Some(address) => call
+        Some(address) => longer(&call, address)
             .replace("<address>", &address.to_string())
             .replace("<hardware>", &HardwareAddress::of(address).to_string()),
         None => call,

@@ -82,7 +82,7 @@ pub(super) fn layer(
     blob: &Descriptor,
     watcher: &dyn DownloadWatcher,
 ) -> Tried<()> {
-    let mut partial = store.partial(&blob.digest)?;
+    let mut partial = store.partial(&blob.digest).map_err(HttpFailure::own)?;
     let mut counted = partial.length();
     let result = loop {
         let attempt = client.retry(&|time| watcher.waits(time), || {
@@ -113,7 +113,7 @@ pub(super) fn layer(
                 &format!("fsync(<partial>); rename(<partial>, \"blobs/sha256/{}\")", blob.digest.hex()),
                 "image.explain.blob",
             );
-            Ok(partial.publish(store)?)
+            partial.publish(store).map_err(HttpFailure::own)
         }
         // Bytes that are wrong are of no use for another attempt.
         Err(failure) => {
@@ -133,7 +133,7 @@ fn attempt(
     watcher: &dyn DownloadWatcher,
 ) -> Tried<()> {
     if partial.length() > blob.size {
-        partial.restart()?;
+        partial.restart().map_err(HttpFailure::own)?;
     }
     let start = partial.length();
     if start < blob.size || blob.size == 0 {
@@ -155,7 +155,7 @@ fn attempt(
     if found == blob.digest {
         return Ok(());
     }
-    partial.restart()?;
+    partial.restart().map_err(HttpFailure::own)?;
     let wrong = wrong_digest(client, &blob.digest, &found);
     // What was there before may have been wrong: then the whole blob is asked for, once.
     if start > 0 { Err(HttpFailure { again: Some(0), ..wrong }) } else { Err(wrong) }
@@ -173,10 +173,10 @@ fn receive(
     match answer.status {
         206 if start > 0 && is_rest(answer.header("content-range"), start, blob.size) => {}
         // It has ignored the range, and sends the whole.
-        200 => partial.restart()?,
+        200 => partial.restart().map_err(HttpFailure::own)?,
         206 | 416 => {
             let range = printed(answer.header("content-range").unwrap_or_default());
-            partial.restart()?;
+            partial.restart().map_err(HttpFailure::own)?;
             let failure =
                 lie(client, "registry.lie.range", &[("start", &start.to_string()), ("range", &range)]);
             return Err(if start > 0 { HttpFailure { again: Some(0), ..failure } } else { failure });
@@ -203,7 +203,7 @@ fn receive(
         if partial.length() + count as u64 > blob.size {
             return Err(wrong_size(client, blob, &format!("> {}", blob.size)));
         }
-        partial.write_all(&buffer[..count]).map_err(|error| partial.unwritten(&error))?;
+        partial.write_all(&buffer[..count]).map_err(|error| HttpFailure::own(partial.unwritten(&error)))?;
         watcher.has(partial.length());
     }
     match partial.length() == blob.size {

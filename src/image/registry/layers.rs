@@ -157,8 +157,8 @@ pub(super) fn fetch(
             Ok(layers)
         });
         // A download that failed says whether another attempt may succeed. The error of one that ends because of that is not the reason.
-        let unpacked =
-            unpacked.map_err(|error| downloads.state().failed.take().unwrap_or_else(|| error.into()));
+        let unpacked = unpacked
+            .map_err(|error| downloads.state().failed.take().unwrap_or_else(|| HttpFailure::own(error)));
         downloads.end();
         unpacked
     })

@@ -123,7 +123,8 @@ pub fn pull(
         });
         match pulled {
             Ok(pulled) => return Ok(pulled),
-            Err(failure) if number + 1 == count => {
+            // Another server could not help, and its error would not be the reason.
+            Err(failure) if failure.is_own || number + 1 == count => {
                 let mut failure = failed(failure);
                 // The cause may be a mirror, which was asked first.
                 failure.error = mirrors.into_iter().fold(failure.error, Error::why);
@@ -132,6 +133,7 @@ pub fn pull(
             Err(failure) => {
                 let values = [("host", &*host), ("why", &failure.error.to_string())];
                 mirrors.push(text_with("registry.mirror", &values));
+                mirrors.extend(failure.error.why.iter().cloned());
                 tell(&format!("{host}: {}", failure.error), "registry.explain.mirror");
             }
         }
@@ -261,10 +263,11 @@ fn complete(
 ) -> Tried<PulledImage> {
     let FoundImage { descriptor, bytes, parts, config, index, digest } = found;
     let other_platform = other_platform(request, &parts.config)?;
-    let ingest = store.ingest()?;
+    let ingest = store.ingest().map_err(HttpFailure::own)?;
     let layers = layers::fetch(store, client, &parts, request.maps, watcher)?;
     let counts = layers.into_iter().fold(LayerCounts::default(), |sum, layer| sum.and(&layer.counts));
-    publish(client, &ingest, index.as_deref().into_iter().chain([&*config, &*bytes]))?;
+    let documents = index.as_deref().into_iter().chain([&*config, &*bytes]);
+    publish(client, &ingest, documents).map_err(HttpFailure::own)?;
     let reference = Reference {
         // A name with a digest never means another image, so a tag says nothing more.
         tag: request.reference.tag.clone().filter(|_| request.reference.digest.is_none()),
@@ -278,7 +281,11 @@ fn complete(
         created: parts.config.created,
     };
     image.set_registry_digest(&digest);
-    let before = store.all()?.into_iter().find(|other| other.name.as_ref() == Some(&reference));
+    let before = store
+        .all()
+        .map_err(HttpFailure::own)?
+        .into_iter()
+        .find(|other| other.name.as_ref() == Some(&reference));
     let is_new = before.is_none_or(|before| {
         (before.descriptor.digest.clone(), before.registry_digest())
             != (image.descriptor.digest.clone(), digest)
@@ -288,7 +295,7 @@ fn complete(
             &"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")",
             "image.explain.index",
         );
-        store.name(&image, Some(&reference))?;
+        store.name(&image, Some(&reference)).map_err(HttpFailure::own)?;
     }
     Ok(PulledImage { image, is_new, counts, other_platform })
 }

@@ -33,6 +33,9 @@ pub(super) struct HttpFailure {
     pub(super) error: Error,
     /// The least number of seconds before another attempt, which may succeed. None: it would fail too.
     pub(super) again: Option<u32>,
+    /// Whether it is a failure of this machine, which would be the same with another server: a full disk, a layer that cannot be
+    /// unpacked.
+    pub(super) is_own: bool,
 }
 
 /// The result of what can fail in this way.
@@ -41,12 +44,17 @@ pub(super) type Tried<T> = std::result::Result<T, HttpFailure>;
 impl HttpFailure {
     /// Another attempt may succeed.
     pub(super) fn passing(error: Error) -> HttpFailure {
-        HttpFailure { error, again: Some(0) }
+        HttpFailure { error, again: Some(0), is_own: false }
     }
 
     /// Another attempt would fail too.
     pub(super) fn lasting(error: Error) -> HttpFailure {
-        HttpFailure { error, again: None }
+        HttpFailure { error, again: None, is_own: false }
+    }
+
+    /// This machine has failed, and no server.
+    pub(super) fn own(error: Error) -> HttpFailure {
+        HttpFailure { error, again: None, is_own: true }
     }
 }
 

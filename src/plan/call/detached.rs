@@ -209,6 +209,10 @@ pub enum DetachedMountCall {
         path: PathBuf,
         /// Its major and minor number.
         device: (u64, u64),
+        /// Whether it is the file of a block device, such as a disk. Others are character devices.
+        block: bool,
+        /// Its permissions.
+        mode: u32,
     },
     /// fchdir(2) into the new root. All slots are closed then: they are not needed any more, and `<lower>` would be a
     /// way out of the new root.
@@ -316,12 +320,13 @@ impl fmt::Display for DetachedMountCall {
             DetachedMountCall::MakeLink { at, path, target } => {
                 write!(f, "symlinkat({}, {})", c_string(target), entry(*at, path))
             }
-            DetachedMountCall::MakeNode { at, path, device: (major, minor) } => {
+            DetachedMountCall::MakeNode { at, path, device: (major, minor), block, mode } => {
+                let kind = if *block { "S_IFBLK" } else { "S_IFCHR" };
                 let entry = entry(*at, path);
                 // As strace(1) prints numbers: 0 has no prefix.
                 let hex = |number: u64| if number == 0 { "0".to_owned() } else { format!("{number:#x}") };
                 let (major, minor) = (hex(*major), hex(*minor));
-                write!(f, "mknodat({entry}, S_IFCHR|0666, makedev({major}, {minor}))")
+                write!(f, "mknodat({entry}, {kind}|{mode:#05o}, makedev({major}, {minor}))")
             }
             DetachedMountCall::Enter => f.write_str("fchdir(<root>)"),
         }
@@ -427,11 +432,11 @@ impl DetachedMountCall {
             }
             DetachedMountCall::MakeFile { at, path, content } => {
                 let mut file = in_parent(slots.held(*at)?, path, make_file)?;
-                let content = content.as_bytes();
+                let content = slots.with_address(content.as_bytes());
                 if content.is_empty() {
                     return Ok(0);
                 }
-                let written = file.write(content).map_err(errno)?;
+                let written = file.write(&content).map_err(errno)?;
                 if written == content.len() { Ok(written as i64) } else { Err(Errno::ENOSPC) }
             }
             DetachedMountCall::MakeLink { at, path, target } => {
@@ -439,11 +444,12 @@ impl DetachedMountCall {
                     nix::unistd::symlinkat(target, parent, name).map(|()| 0)
                 })
             }
-            DetachedMountCall::MakeNode { at, path, device: (major, minor) } => {
+            DetachedMountCall::MakeNode { at, path, device: (major, minor), block, mode } => {
+                let kind = if *block { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
                 let device = nix::sys::stat::makedev(*major, *minor);
-                let mode = Mode::from_bits_truncate(0o666);
+                let mode = Mode::from_bits_truncate(*mode);
                 in_parent(slots.held(*at)?, path, |parent, name| {
-                    unmasked(|| nix::sys::stat::mknodat(parent, name, SFlag::S_IFCHR, mode, device))
+                    unmasked(|| nix::sys::stat::mknodat(parent, name, kind, mode, device))
                 })
             }
             DetachedMountCall::Enter => {

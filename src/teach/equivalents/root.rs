@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::host::sysfs::CGROUPS;
 use crate::plan::Actor;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
-use crate::plan::slots::{Held, held_in};
+use crate::plan::slots::{ADDRESS, Held, held_in};
 use crate::value::shell::quote;
 
 /// The directory in which the root is built. It is meant for temporary mounts: hier(7).
@@ -111,15 +111,20 @@ impl Root {
                 self.lines.push(format!("[ -e {place} ] || {make} {place}"));
             }
             DetachedMountCall::MakeFile { at, path, content } => {
-                let line = format!("printf {} > {}", printf_format(content), self.within(*at, path));
+                let mut format = printf_format(content);
+                if format.contains(ADDRESS) {
+                    format = format.replace(ADDRESS, "%s") + " \"$address\"";
+                }
+                let line = format!("printf {format} > {}", self.within(*at, path));
                 self.lines.push(line);
             }
             DetachedMountCall::MakeLink { at, path, target } => {
                 let line = format!("ln -s {} {}", quote(target), self.within(*at, path));
                 self.lines.push(line);
             }
-            DetachedMountCall::MakeNode { at, path, device: (major, minor) } => {
-                let line = format!("mknod -m 666 {} c {major} {minor}", self.within(*at, path));
+            DetachedMountCall::MakeNode { at, path, device: (major, minor), block, mode } => {
+                let kind = if *block { 'b' } else { 'c' };
+                let line = format!("mknod -m {mode:o} {} {kind} {major} {minor}", self.within(*at, path));
                 self.lines.push(line);
             }
             DetachedMountCall::Enter => {
