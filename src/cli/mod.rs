@@ -47,7 +47,7 @@ mod words;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
 use self::commands::{Cli, Command};
@@ -59,7 +59,7 @@ use crate::exec::sweep::{self, Swept};
 use crate::host::home;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{Language, text};
+use crate::text::{Language, printed, text, text_with};
 
 /// Parses the command line, performs it, and returns the exit status.
 ///
@@ -79,7 +79,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
     let (cli, is_json) = match parse(&arguments).and_then(|parsed| started(parsed, &arguments)) {
         Ok(parsed) => parsed,
-        Err(error) => {
+        Err(mut error) => {
             // An answer has a line to paste. For arguments that are not UTF-8, there is none.
             let words: Option<Vec<String>> =
                 arguments.iter().skip(1).map(|word| word.to_str().map(str::to_owned)).collect();
@@ -89,6 +89,14 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             if error.kind() == ErrorKind::InvalidUtf8 {
                 return report(Color::Auto, &caller::bad_bytes(&arguments));
             }
+            if let Some(wrong) = wrong_switch(&error) {
+                return report(Color::Auto, &wrong);
+            }
+            // clap advises `-- --foo`, which would be a word of the command, or the name of an image.
+            error
+                .remove(ContextKind::Suggested)
+                .filter(|_| error.kind() != ErrorKind::UnknownArgument)
+                .map(|suggested| error.insert(ContextKind::Suggested, suggested));
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
                 decide(Color::Auto, Stream::Err);
@@ -149,6 +157,18 @@ fn styled(error: &clap::Error) -> String {
     match colored::control::SHOULD_COLORIZE.should_colorize() {
         true => text.ansi().to_string(),
         false => text.to_string(),
+    }
+}
+
+/// The error of a switch with a value that is neither true nor false.
+fn wrong_switch(error: &clap::Error) -> Option<Error> {
+    let is_switch = error.kind() == ErrorKind::TooManyValues;
+    match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (Some(ContextValue::String(flag)), Some(ContextValue::String(value))) if is_switch => {
+            let values = [("flag", flag.as_str()), ("value", &printed(value))];
+            Some(Error::usage(text_with("docker.value", &values)).why(text("docker.boolean")))
+        }
+        _ => None,
     }
 }
 

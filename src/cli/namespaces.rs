@@ -41,6 +41,8 @@ pub(super) struct NamespaceArgs {
 /// The value of a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum NamespaceFlag {
+    /// An empty value: what a container has without the flag.
+    Default,
     /// `private`: a new one.
     New,
     /// `none`: a new IPC namespace, and no filesystem for shared memory.
@@ -62,6 +64,7 @@ enum NetworkFlag {
 
 fn read(value: OsString) -> Result<NamespaceFlag, String> {
     match value.to_str() {
+        Some("") => Ok(NamespaceFlag::Default),
         Some("private") => Ok(NamespaceFlag::New),
         _ => JoinTarget::read(&value).map(NamespaceFlag::Join).map_err(|_| text("join.flag.form")),
     }
@@ -78,7 +81,7 @@ fn read_ipc(value: OsString) -> Result<NamespaceFlag, String> {
 
 fn read_network(value: OsString) -> Result<NetworkFlag, String> {
     match value.to_str() {
-        Some("default") => Ok(NetworkFlag::Default),
+        Some("" | "default") => Ok(NetworkFlag::Default),
         Some("none") => Ok(NetworkFlag::Mode(Mode::None)),
         Some("bridge") => Ok(NetworkFlag::Mode(Mode::Bridge)),
         Some("user") => Ok(NetworkFlag::Mode(Mode::User)),
@@ -96,6 +99,11 @@ impl NamespaceArgs {
     /// Whether the container has no /dev/shm.
     pub(super) fn has_no_shm(&self) -> bool {
         self.ipc == Some(NamespaceFlag::Bare)
+    }
+
+    /// Whether the container has the IPC namespace of others, and so their shared memory.
+    pub(super) fn joins_ipc(&self) -> bool {
+        matches!(self.ipc, Some(NamespaceFlag::Join(_)))
     }
 
     /// Puts the flags into the spec, in place of its own keys.
@@ -120,7 +128,7 @@ impl NamespaceArgs {
                         user.map.clear();
                     }
                 }
-                None => {}
+                Some(NamespaceFlag::Default) | None => {}
             }
         }
         let chosen = match &self.network {

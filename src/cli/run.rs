@@ -98,6 +98,17 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         spec = yaml::without(&spec, key).map_err(|keys| without_what(key, &keys))?;
     }
     if output.print_spec {
+        let (spec, flags) = made.as_spec(spec, &args.kept);
+        let note = || text_with("run.printspec.flags", &[("flags", &flags.join(" "))]);
+        match (flags.is_empty(), output.is_json()) {
+            (true, _) => {}
+            (false, true) => render::note(&note()),
+            // Each line of a comment begins with its sign.
+            (false, false) => {
+                let lines = wrap(&note(), paint::width() - 2);
+                render::out(&lines.iter().map(|line| format!("# {line}\n")).collect::<String>());
+            }
+        }
         output::print_spec(&spec, output);
         return Ok(0);
     }

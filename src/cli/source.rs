@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "images")]
 use super::docker::Pull;
 use super::docker::{DockerArgs, Wanted, WantedVolume};
+use super::kept::create::KeptArgs;
 use super::namespaces::NamespaceArgs;
 use super::prepare::{self, Adjustments, Layered, Prepared, Wishes, own_maps};
 use super::spec::SpecText;
@@ -74,6 +75,7 @@ impl MadeSpec {
                 (spec_of(&image)?, SpecText::none(), Some(image))
             }
         };
+        wanted.shares_memory = flags.namespaces.joins_ipc();
         spec = wanted.apply(spec)?;
         flags.namespaces.apply(&mut spec);
         if let Some(mounts) = &mut spec.mnt {
@@ -90,9 +92,42 @@ impl MadeSpec {
             unset: wanted.unset.clone(),
             follows_entrypoint: image.is_some(),
         };
+        if image.is_some() {
+            refuse_conflicts(&spec, &wanted)?;
+        }
         let has_default_network = image.is_some() && !flags.namespaces.has_network();
         let has_no_shm = flags.namespaces.has_no_shm();
         Ok(MadeSpec { spec, wanted, wishes, image, has_default_network, has_no_shm, text })
+    }
+
+    /// The spec that stands for the command line, and the flags that no key stands for. The command of an image that is here has its
+    /// entrypoint, and its user has an ID.
+    pub(super) fn as_spec(&self, mut spec: Spec, kept: &KeptArgs) -> (Spec, Vec<String>) {
+        let mut flags = [self.wanted.without_key.clone(), kept.without_key()].concat();
+        spec.name = kept.name.clone().filter(|name| !name.is_empty()).or(spec.name);
+        let program = self.wanted.entrypoint.clone();
+        let is_usual = spec.command.is_empty() && program.is_none() && self.wanted.user.is_none();
+        let layered = if is_usual { None } else { self.looked_up(&spec) };
+        match layered {
+            Some(layered) => {
+                if !spec.command.is_empty() || program.is_some() {
+                    spec.command.clone_from(&layered.command);
+                }
+                if self.wanted.user.is_some() && self.wanted.groups.is_empty() && layered.run_as.is_some() {
+                    spec.run_as = layered.run_as;
+                    flags.retain(|flag| !flag.starts_with("--user "));
+                }
+            }
+            // The image is not here, or there is none.
+            None => spec.command.splice(0..0, program.filter(|program| !program.is_empty())).for_each(drop),
+        }
+        (spec, flags)
+    }
+
+    /// The spec with what the image says, if it is here.
+    fn looked_up(&self, spec: &Spec) -> Option<Spec> {
+        self.image.as_ref()?;
+        prepare::with_layers(spec.clone(), &self.wishes, Explainer::default()).ok().map(Layered::into_spec)
     }
 
     /// Gets the image, if it is not here.
@@ -361,6 +396,26 @@ impl MadeSpec {
     }
 }
 
+/// Flags that contradict each other, in Docker's words: a container that joins the network of another one has its name, its files
+/// and its ports.
+fn refuse_conflicts(spec: &Spec, wanted: &Wanted) -> Result<()> {
+    let net = spec.net.as_ref().and_then(|net| net.join.as_ref());
+    let joins_network = matches!(net, Some(JoinTarget::Container(_)));
+    let uts = spec.uts.as_ref().and_then(|uts| uts.join.as_ref());
+    let conflicts = [
+        (joins_network && wanted.has("hostname"), "docker.conflict.hostname"),
+        (uts == Some(&JoinTarget::Host) && wanted.has("hostname"), "docker.conflict.uts"),
+        (joins_network && !wanted.nameservers.is_empty(), "docker.conflict.dns"),
+        (joins_network && !wanted.hosts.is_empty(), "docker.conflict.hosts"),
+        (joins_network && (wanted.has("publish") || wanted.publishes_all), "docker.conflict.publish"),
+        (joins_network && !wanted.exposed.is_empty(), "docker.conflict.expose"),
+    ];
+    match conflicts.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, key)) => Err(Error::new(ExitKind::Refused, text(key))),
+        None => Ok(()),
+    }
+}
+
 /// The name of this machine.
 fn own_name() -> OsString {
     let names = nix::sys::utsname::uname();
@@ -463,7 +518,7 @@ fn copy_up(_volume: &Volume, _layers: &[PathBuf], _target: &Path) -> Result<()> 
 
 /// The name of an image, as a spec could have it.
 fn image_name(source: &OsStr) -> Result<String> {
-    let wrong = || Error::usage(text_with("docker.image", &[("name", &printed(source))]));
+    let wrong = || Error::usage(text_with("docker.image", &[("name", &word(&printed(source)))]));
     let name = source.to_str().ok_or_else(wrong)?;
     match name.parse::<Rootfs>() {
         Ok(Rootfs::Image(name)) => Ok(name),

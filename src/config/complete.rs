@@ -98,7 +98,9 @@ fn complete(spec: &Spec, host: &Host, purpose: Purpose) -> (Config, Draft) {
     joins::check(spec, &full, host, &mut draft);
     paths::with_tilde(&full, &mut draft);
     let process = process(&full, host, purpose, &mut draft);
-    let environment = environment(full, host, &mut draft);
+    // The files of /dev/shm are used together with System V shared memory.
+    let shares_memory = joins::kept(spec, host).contains(&Feature::Ipc);
+    let environment = environment(full, shares_memory, host, &mut draft);
     (Config { version: ConfigVersion, name: spec.name.clone(), environment, process }, draft)
 }
 
@@ -176,7 +178,7 @@ fn has_new_user(spec: &Spec) -> bool {
     spec.user.as_ref().is_some_and(|user| user.join.is_none())
 }
 
-fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
+fn environment(spec: Spec, shares_memory: bool, host: &Host, draft: &mut Draft) -> Environment {
     let can_mount = |kind| joins::can_mount(kind, has_new_user(&spec), host);
     let (new_sys, new_mqueue) = (can_mount(Feature::Net), can_mount(Feature::Ipc));
     let files = device_files(&spec).into_iter().map(ContainerMount::from).collect();
@@ -188,6 +190,7 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
         proc: pid.as_ref().is_some_and(|pid| pid.mount_proc),
         net: net.is_some() && new_sys,
         ipc: ipc.is_some() && new_mqueue,
+        shm: !shares_memory,
     };
     let mounts: [Vec<ContainerMount>; 3] = match &root {
         Some(_) => {

@@ -114,12 +114,18 @@ fn mounts(container: &KeptContainer, is_whole: bool) -> String {
 /// The number of characters of a mount in `ps`.
 const MOUNT_WIDTH: usize = 15;
 
-/// The bind mounts of a container that are no volumes.
+/// The bind mounts of a container that are no volumes, and that were asked for. Those of /proc, /sys and /dev/shm, which a container
+/// has without a namespace of its own, do not have the mounts below them.
 pub fn bound(container: &KeptContainer) -> impl Iterator<Item = &ContainerMount> {
     let record = &container.record;
     let is_volume =
         |mount: &&ContainerMount| record.volumes.iter().any(|volume| volume.target == mount.destination);
-    let all = record.config.environment.mounts.iter().filter(|mount| mount.bound().is_some());
+    let all = record
+        .config
+        .environment
+        .mounts
+        .iter()
+        .filter(|mount| mount.bound().is_some() && mount.is_recursive());
     all.filter(move |mount| !is_volume(mount))
 }
 

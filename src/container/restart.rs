@@ -79,7 +79,7 @@ impl FromStr for RestartPolicy {
         let (name, count) =
             written.split_once(':').map_or((written, None), |(name, count)| (name, Some(count)));
         let name = match name {
-            "no" => RestartWhen::No,
+            "" | "no" => RestartWhen::No,
             "on-failure" => RestartWhen::OnFailure,
             "always" => RestartWhen::Always,
             "unless-stopped" => RestartWhen::UnlessStopped,

@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 use super::executable::{self, Hindrance};
 use super::resolver::Resolver;
 use crate::error::{Error, ExitKind, Result};
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_with, word};
 
 /// The PATH of a command whose environment has none.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -57,7 +57,7 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
         Some(Hindrance { is_missing: false, .. }) => {
             Error::new(ExitKind::NotExecutable, text_with("exec.refused", &[("command", shown)]))
         }
-        _ => Error::new(ExitKind::NotFound, text_with("exec.missing", &[("command", shown)])),
+        _ => Error::new(ExitKind::NotFound, text_with("exec.missing", &[("command", &word(shown))])),
     };
     let error = match obstacle {
         Some(Hindrance { why, todo, .. }) => Error { todo: todo.into_iter().collect(), ..error.why(why) },
@@ -66,7 +66,7 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
             let file = shown.trim_end_matches('/');
             error.why(text_with("exec.component", &[("path", shown), ("file", file)]))
         }
-        None => error.why(text_with("exec.nopath", &[("path", &printed(path))])),
+        None => error.why(text_with("exec.nopath", &[("path", &word(&printed(path)))])),
     };
     let error = match several_words(name, tree, path) {
         Some(words) => error.todo(text_with("exec.words", &[("words", &words)])),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 pub use super::platform::Platform;
 use crate::error::{Error, ExitKind, Result};
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_with, word};
 
 /// The maximum size of a document, in bytes: that of most registries.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
@@ -261,7 +261,7 @@ pub fn read_document(bytes: &[u8], media_type: &str, what: &str) -> Result<Image
         return Err(wrong(what, text("image.document.schema1")));
     }
     if own != media_type {
-        let values = [("own", &*printed(own)), ("said", &printed(media_type))];
+        let values = [("own", &*printed(own)), ("said", &word(&printed(media_type)))];
         return Err(wrong(what, text_with("image.document.differs", &values)));
     }
     let is_index = shape.manifests.is_some();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dev::SHARED_MEMORY;
 use crate::host::sysfs::CGROUPS;
 use crate::plan::call::detached::Attributes;
 use crate::value::bytes;
@@ -105,6 +106,8 @@ pub struct Isolated {
     pub net: bool,
     /// Whether there is a new IPC namespace.
     pub ipc: bool,
+    /// Whether POSIX shared memory is the container's own.
+    pub shm: bool,
 }
 
 /// The mounts that each new root has. A new proc, sysfs or mqueue shows a namespace, so it is made for a new one. Without
@@ -131,7 +134,13 @@ pub fn defaults(isolated: Isolated) -> Vec<ContainerMount> {
             "/dev/pts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        ContainerMount::new("tmpfs", "/dev/shm", &["nosuid", "nodev", "noexec", &size, "mode=1777"]),
+        match isolated.shm {
+            true => {
+                let options = ["nosuid", "nodev", "noexec", &size, "mode=1777"];
+                ContainerMount::new("tmpfs", SHARED_MEMORY, &options)
+            }
+            false => hosts(SHARED_MEMORY, &data),
+        },
     ];
     if isolated.ipc {
         all.push(ContainerMount::new("mqueue", "/dev/mqueue", &data));
@@ -186,7 +195,7 @@ mod tests {
 
     #[test]
     fn options_restrict_the_mount_or_belong_to_the_filesystem() {
-        let pts = &defaults(Isolated { proc: true, net: true, ipc: true })[4];
+        let pts = &defaults(Isolated { proc: true, net: true, ipc: true, shm: true })[4];
         assert_eq!(pts.attributes(), Attributes::NO_SUID.and(Attributes::NO_EXEC));
         let data = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
         assert_eq!(pts.data(), data);
@@ -197,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_second_mount_on_a_place_is_an_additional_one() {
-        let mut all = defaults(Isolated { proc: false, net: false, ipc: false });
+        let mut all = defaults(Isolated { proc: false, net: false, ipc: false, shm: true });
         all.push(ExtraMount::tmpfs("/dev/shm", Size(1)).into());
         all.push(ExtraMount::tmpfs("/dev/mqueue", Size(1)).into());
         let own = OwnMounts::of(&all);

@@ -86,6 +86,29 @@ impl Size {
     }
 }
 
+impl Size {
+    /// Reads a size as docker does: also `1.5g`, and `64 m`.
+    ///
+    /// # Errors
+    /// It has another form.
+    pub fn of_docker(size: &str) -> Result<Size, String> {
+        let wrong = || text("limits.size.form");
+        let end = size.trim_end_matches(|character: char| character.is_ascii_alphabetic()).len();
+        let (number, unit) = size.split_at(end);
+        let number = number.strip_suffix(' ').unwrap_or(number);
+        if let Ok(size) = format!("{number}{unit}").parse() {
+            return Ok(size);
+        }
+        let (whole, decimals) = number.split_once('.').ok_or_else(wrong)?;
+        let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let one: Size = format!("1{unit}").parse()?;
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let bytes = number * one.0 as f64;
+        let is_right = are_digits(whole) && are_digits(decimals) && bytes < i64::MAX as f64;
+        is_right.then_some(Size(bytes as u64)).ok_or_else(wrong)
+    }
+}
+
 impl FromStr for Size {
     type Err = String;
 
@@ -214,6 +237,19 @@ mod tests {
         assert_eq!(Size(67_108_864).docker(), "64m");
         for wrong in ["", "m", "lots", "-1", "1.5m", "1x", "1ib", "1mm", "99999999999g", "1é"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_size_of_docker_may_have_decimals() {
+        let sizes =
+            [("1.5g", 3 << 29), ("0.5k", 512), ("1.5", 1), ("64 m", 64 << 20), ("2MiB", 2 << 20), ("0", 0)];
+        for (written, bytes) in sizes {
+            assert_eq!(Size::of_docker(written), Ok(Size(bytes)), "{written}");
+        }
+        for wrong in ["", ".5g", "1.g", "1.5.5g", "-1", "1.5x", "1e3", "1,5g", "99999999.5p", "nan", "1.5 gg"]
+        {
+            assert!(Size::of_docker(wrong).is_err(), "{wrong}");
         }
     }
 

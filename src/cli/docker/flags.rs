@@ -112,13 +112,13 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         wanted::group_add,
         ("GROUP", "A further group of the command: a name of the container, or a number"),
     ),
-    key(
+    note(
         "hostname",
         Value,
-        "uts: { hostname: \"{}\" }",
+        wanted::hostname,
         ("NAME", "The hostname; the default is the ID of the container"),
     ),
-    key("domainname", Value, "uts: { domainname: \"{}\" }", ("NAME", "The NIS domain name")),
+    note("domainname", Value, wanted::domainname, ("NAME", "The NIS domain name")),
     key(
         "publish",
         Value,
@@ -162,35 +162,35 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     ),
     note("cpu-shares", Value, wanted::cpu_shares, ("NUMBER", "The part of the CPU time when all want it"))
         .short('c'),
-    key("cpuset-cpus", Value, "cpu: { cpuset: \"{}\" }", ("LIST", "The CPUs that may be used, such as 0-2")),
+    note("cpuset-cpus", Value, wanted::cpuset, ("LIST", "The CPUs that may be used, such as 0-2")),
     note(
         "blkio-weight",
         Value,
         wanted::blkio_weight,
         ("NUMBER", "The part of the disk time when all want it"),
     ),
-    key(
+    note(
         "device-read-bps",
-        Pair(':'),
-        "blkio: { read_bps: { {a}: {b} } }",
+        Value,
+        wanted::read_bps,
         ("DEVICE:SIZE", "The maximum read rate of a disk, in bytes a second"),
     ),
-    key(
+    note(
         "device-write-bps",
-        Pair(':'),
-        "blkio: { write_bps: { {a}: {b} } }",
+        Value,
+        wanted::write_bps,
         ("DEVICE:SIZE", "The maximum write rate, in bytes a second"),
     ),
-    key(
+    note(
         "device-read-iops",
-        Pair(':'),
-        "blkio: { read_iops: { {a}: {b} } }",
+        Value,
+        wanted::read_iops,
         ("DEVICE:NUMBER", "The maximum number of reads a second"),
     ),
-    key(
+    note(
         "device-write-iops",
-        Pair(':'),
-        "blkio: { write_iops: { {a}: {b} } }",
+        Value,
+        wanted::write_iops,
         ("DEVICE:NUMBER", "The maximum number of writes a second"),
     ),
     note(

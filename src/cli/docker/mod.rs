@@ -18,6 +18,7 @@ pub(super) use self::wanted::Wanted;
 use self::wanted::wrong_value;
 use crate::error::{Error, Result};
 use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// The flags of a command line, in their order.
 #[derive(Debug, Default)]
@@ -92,14 +93,57 @@ impl DockerArgs {
                 Meaning::Key(keys) => {
                     wanted.key(flag.long, value, filled(flag, keys, value).map_err(wrong)?);
                 }
-                Meaning::Note(note) => note(&mut wanted, value).map_err(wrong)?,
+                Meaning::Note(note) => {
+                    note(&mut wanted, value).map_err(wrong)?;
+                    if has_no_key(flag.long, value, &wanted) {
+                        wanted.without_key.push(written(flag, value));
+                    }
+                }
                 Meaning::Refused(why) => {
                     let what = text_with("docker.refused", &[("flag", &format!("--{}", flag.long))]);
                     return Err(Error::usage(what).why(text(why)));
                 }
             }
         }
+        // Docker reads the files first.
+        let labels = std::mem::take(&mut wanted.labels);
+        wanted.labels = std::mem::take(&mut wanted.file_labels);
+        wanted.labels.extend(labels);
         Ok(wanted)
+    }
+}
+
+/// The flags that no key of a spec stands for.
+const WITHOUT_KEY: [&str; 13] = [
+    "add-host",
+    "detach-keys",
+    "dns",
+    "expose",
+    "group-add",
+    "label",
+    "label-file",
+    "platform",
+    "privileged",
+    "publish-all",
+    "pull",
+    "user",
+    "volumes-from",
+];
+
+/// Whether no key of a spec stands for a flag that was noted just now.
+fn has_no_key(flag: &str, value: &OsStr, wanted: &Wanted) -> bool {
+    match flag {
+        "volume" | "mount" => wanted.ends_with_volume(),
+        "security-opt" => value.as_encoded_bytes().starts_with(b"systempaths"),
+        flag => WITHOUT_KEY.contains(&flag),
+    }
+}
+
+/// A flag as it is written on a command line.
+fn written(flag: &DockerFlag, value: &OsStr) -> String {
+    match flag.takes {
+        Takes::Nothing => format!("--{}", flag.long),
+        _ => format!("--{} {}", flag.long, quote(value)),
     }
 }
 

@@ -1,12 +1,12 @@
 //! `-v`, `--mount` and `--tmpfs`: what is mounted in a container.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::boolean;
 use super::wanted::string;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with, word};
 use crate::value::mount::{ExtraMount, TmpfsOption};
 use crate::value::units::Size;
 
@@ -52,15 +52,26 @@ pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
         _ => return Err(text("docker.volume.form")),
     };
     let (mut readonly, mut copies) = (false, true);
-    for option in options.and_then(OsStr::to_str).unwrap_or_default().split(',').filter(|one| !one.is_empty())
-    {
-        match option {
-            "ro" => readonly = true,
+    let mode = options.and_then(OsStr::to_str).unwrap_or_default();
+    let mut kinds = Vec::new();
+    for option in mode.split(',').filter(|one| !one.is_empty()) {
+        kinds.push(match option {
+            "ro" | "rw" => "write",
             // The labels of SELinux are not changed here.
-            "rw" | "z" | "Z" | "rprivate" => {}
-            "nocopy" => copies = false,
-            other => return Err(text_with("docker.volume.option", &[("option", other)])),
-        }
+            "z" | "Z" => "label",
+            "private" | "rprivate" => "propagation",
+            "nocopy" => "copy",
+            other => return Err(text_with("docker.volume.option", &[("option", &word(other))])),
+        });
+        readonly |= option == "ro";
+        copies &= option != "nocopy";
+    }
+    // Docker takes one of each kind.
+    let count = kinds.len();
+    kinds.sort_unstable();
+    kinds.dedup();
+    if kinds.len() < count {
+        return Err(text_with("docker.volume.mode", &[("mode", mode)]));
     }
     let target = absolute(target)?;
     match source {
@@ -119,7 +130,8 @@ fn usual_size() -> Result<Size, String> {
 
 /// A size, or a part of the machine's memory, as tmpfs(5) takes it: `50%`.
 fn size_of(written: &str) -> Result<Size, String> {
-    let Some(percent) = written.strip_suffix('%') else { return written.parse() };
+    // For tmpfs, zero is no limit. A filesystem without one can use up the memory of the machine.
+    let Some(percent) = written.strip_suffix('%') else { return size_of_mount(written) };
     let percent: u64 = percent.parse().map_err(|_| text("docker.number"))?;
     let memory = rustix::system::sysinfo();
     let all = u128::from(memory.totalram) * u128::from(memory.mem_unit.max(1));
@@ -128,25 +140,39 @@ fn size_of(written: &str) -> Result<Size, String> {
 
 /// `type=bind,source=/srv,target=/srv,readonly`.
 pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
-    let (mut kind, mut source, mut target) = ("volume", None, None);
+    let (mut kind, mut source, mut target) = ("volume".to_owned(), None, None);
     let (mut readonly, mut copies, mut size) = (false, true, usual_size()?);
     let mut options = Vec::new();
-    for field in value.as_bytes().split(|byte| *byte == b',').map(OsStr::from_bytes) {
+    if value.is_empty() {
+        return Err(text("docker.mount.target"));
+    }
+    let fields = fields(value)?;
+    let mut of_type = None;
+    for field in &fields {
         let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
-        match string(key)? {
-            "type" => kind = string(value)?,
+        let key = string(key)?.to_ascii_lowercase();
+        match &*key {
+            "type" => kind = string(value)?.to_ascii_lowercase(),
             "source" | "src" => source = Some(value),
             "target" | "dst" | "destination" => target = Some(value),
             "readonly" | "ro" => readonly = boolean(string(value)?)?,
             "volume-nocopy" => copies = !boolean(string(value)?)?,
-            "tmpfs-size" => size = string(value)?.parse()?,
+            "tmpfs-size" => size = size_of_mount(string(value)?)?,
             "tmpfs-mode" => options.push(format!("mode={}", string(value)?).parse()?),
-            "bind-propagation" if value == "rprivate" => {}
-            other => return Err(text_with("docker.volume.option", &[("option", other)])),
+            "bind-propagation" if value == "rprivate" || value == "private" => {}
+            other => {
+                return Err(text_with("docker.mount.key", &[("key", other), ("field", &printed(field))]));
+            }
         }
+        let known = ["volume", "tmpfs", "bind"].into_iter();
+        of_type = known.filter(|kind| key.starts_with(&format!("{kind}-"))).last().or(of_type);
     }
-    let target = absolute(target.ok_or_else(|| text("docker.mount.target"))?)?;
-    match (kind, source) {
+    if let Some(other) = of_type.filter(|of| *of != kind) {
+        return Err(text_with("docker.mount.mix", &[("options", other), ("type", &kind)]));
+    }
+    let target = target.filter(|target| !target.is_empty()).ok_or_else(|| text("docker.mount.target"))?;
+    let target = absolute(target)?;
+    match (&*kind, source) {
         ("bind", Some(source)) => Ok(WantedMount::Extra(ExtraMount::bind(source, target, readonly))),
         ("volume", source) => {
             let name = source.map(name_of).transpose()?;
@@ -160,7 +186,53 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
             Ok(WantedMount::Extra(ExtraMount::Tmpfs { target, size, options }))
         }
         ("bind", None) => Err(text("docker.mount.source")),
-        _ => Err(text_with("docker.mount.type", &[("type", kind)])),
+        _ => Err(text_with("docker.mount.type", &[("type", &word(&kind))])),
+    }
+}
+
+/// The size of a filesystem in memory. Without one, or with 0, it is the usual one.
+fn size_of_mount(written: &str) -> Result<Size, String> {
+    match Size::of_docker(written)? {
+        Size(0) => usual_size(),
+        size => Ok(size),
+    }
+}
+
+/// The fields of a line of comma-separated values. One that is in quotes may have commas, and two quotes for one. RFC 4180
+fn fields(line: &OsStr) -> Result<Vec<OsString>, String> {
+    let mut all = Vec::new();
+    let mut rest = line.as_bytes();
+    loop {
+        let mut field = Vec::new();
+        if let Some(quoted) = rest.strip_prefix(b"\"") {
+            rest = quoted;
+            loop {
+                let end =
+                    rest.iter().position(|byte| *byte == b'"').ok_or_else(|| text("docker.mount.quote"))?;
+                field.extend(&rest[..end]);
+                rest = &rest[end + 1..];
+                match rest.strip_prefix(b"\"") {
+                    Some(more) => {
+                        field.push(b'"');
+                        rest = more;
+                    }
+                    None => break,
+                }
+            }
+        } else {
+            let end = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
+            field.extend(&rest[..end]);
+            rest = &rest[end..];
+            if field.contains(&b'"') {
+                return Err(text("docker.mount.quote"));
+            }
+        }
+        all.push(OsString::from_vec(field));
+        match rest {
+            [] => return Ok(all),
+            [b',', more @ ..] => rest = more,
+            _ => return Err(text("docker.mount.quote")),
+        }
     }
 }
 

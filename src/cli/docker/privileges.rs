@@ -9,7 +9,7 @@ use crate::config::spec::{Spec, profile};
 use crate::error::{Error, Result};
 use crate::security::capabilities::{Capabilities, DEFAULT};
 use crate::security::seccomp::{NamedProfile, Seccomp};
-use crate::text::{printed, text_with};
+use crate::text::{printed, text_with, word};
 
 impl Wanted {
     /// Puts capabilities, the seccomp filter and no_new_privileges into the spec.
@@ -27,6 +27,8 @@ impl Wanted {
         }
         if self.privileged {
             spec.capabilities = None;
+            // All devices are allowed.
+            spec.devices = None;
             // A profile that was asked for holds all the same, as in Docker.
             if self.seccomp.is_none() {
                 spec.seccomp = Some(Seccomp::None);
@@ -49,7 +51,9 @@ impl Wanted {
             }
             let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
             let known = name.parse::<Capability>().map(|one| vec![one]);
-            known.map_err(|_| Error::usage(text_with("docker.capability", &[("name", &printed(written))])))
+            known.map_err(|_| {
+                Error::usage(text_with("docker.capability", &[("name", &word(&printed(written)))]))
+            })
         };
         // As in Docker: with ALL added, those that are dropped are taken away; otherwise a capability that is added wins.
         for written in &self.cap_drop {

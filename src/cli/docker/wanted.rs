@@ -17,8 +17,8 @@ use crate::error::{Error, Mistake, Result};
 use crate::host::counts_swap;
 use crate::network::HOST_GATEWAY;
 use crate::network::ports::Port;
-use crate::rootfs::dev::SHARED_MEMORY;
-use crate::text::{printed, text, text_with};
+use crate::rootfs::dev::{self, SHARED_MEMORY};
+use crate::text::{printed, text, text_with, word};
 use crate::value::mount::{ExtraMount, TmpfsOption};
 use crate::value::units::Size;
 
@@ -64,12 +64,15 @@ pub(crate) struct Wanted {
     pub(crate) detach_keys: Option<Vec<u8>>,
     /// The containers whose volumes are mounted too.
     pub(crate) volumes_from: Vec<String>,
+    /// The flags that no key of a spec stands for, as they are written.
+    pub(crate) without_key: Vec<String>,
     /// The user, and further groups.
     pub(crate) user: Option<OsString>,
     pub(crate) groups: Vec<OsString>,
     workdir: Option<PathBuf>,
-    /// The size of the filesystem in memory on /dev/shm.
+    /// The size of the filesystem in memory on /dev/shm, and whether it is that of others, which has a size already.
     shm_size: Option<Size>,
+    pub(crate) shares_memory: bool,
     /// Whether all exposed ports are published, and the ports that are exposed too.
     pub(crate) publishes_all: bool,
     pub(crate) exposed: Vec<Port>,
@@ -87,8 +90,9 @@ pub(crate) struct Wanted {
     /// Lines of /etc/hosts, and DNS servers.
     pub(crate) hosts: Vec<(String, String)>,
     pub(crate) nameservers: Vec<IpAddr>,
-    /// Its labels.
+    /// Its labels, and those of files, for which `-l` can have another value.
     pub(crate) labels: BTreeMap<String, String>,
+    pub(super) file_labels: BTreeMap<String, String>,
     /// The program in place of the image's entrypoint.
     pub(crate) entrypoint: Option<OsString>,
     /// When the image is pulled: None, if it is missing, but never for a spec. And for which platform.
@@ -169,12 +173,12 @@ pub(super) fn memory_swap(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 /// `--memory`: 0 is no limit, as for Docker.
 pub(super) fn memory(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    unless_zero(wanted, "memory", "memory: { limit: {} }", value)
+    size_unless_zero(wanted, "memory", "memory: { limit: {} }", value)
 }
 
 /// `--memory-reservation`: 0 is none.
 pub(super) fn memory_reservation(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    unless_zero(wanted, "memory-reservation", "memory: { reservation: {} }", value)
+    size_unless_zero(wanted, "memory-reservation", "memory: { reservation: {} }", value)
 }
 
 /// `--blkio-weight`: 0 is the usual part.
@@ -184,7 +188,7 @@ pub(super) fn blkio_weight(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 /// `--shm-size`: 0 is the usual size.
 pub(super) fn shm_size(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    let size: Size = string(value)?.parse()?;
+    let size = Size::of_docker(string(value)?)?;
     wanted.shm_size = Some(size).filter(|size| size.0 > 0);
     Ok(())
 }
@@ -210,11 +214,72 @@ pub(super) fn cpu_shares(wanted: &mut Wanted, value: &OsStr) -> Noted {
     unless_zero(wanted, "cpu-shares", "cpu: { shares: {} }", value)
 }
 
+fn size_unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
+    let size = Size::of_docker(string(value)?)?;
+    // The last value counts.
+    wanted.keys.retain(|key| key.flag != flag);
+    if size.0 > 0 {
+        wanted.key(flag, value, put(keys, "{}", &size.0.to_string()));
+    }
+    Ok(())
+}
+
+/// A flag whose empty value means the usual: scripts pass a variable that may be empty.
+fn unless_empty(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
+    let written = string(value)?;
+    wanted.keys.retain(|key| key.flag != flag);
+    if !written.is_empty() {
+        wanted.key(flag, value, put(keys, "{}", written));
+    }
+    Ok(())
+}
+
+pub(super) fn hostname(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_empty(wanted, "hostname", "uts: { hostname: \"{}\" }", value)
+}
+
+pub(super) fn domainname(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_empty(wanted, "domainname", "uts: { domainname: \"{}\" }", value)
+}
+
+pub(super) fn cpuset(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_empty(wanted, "cpuset-cpus", "cpu: { cpuset: \"{}\" }", value)
+}
+
+/// `DEVICE:SIZE`, in bytes a second.
+pub(super) fn read_bps(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    throttle(wanted, "device-read-bps", "read_bps", value)
+}
+
+pub(super) fn write_bps(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    throttle(wanted, "device-write-bps", "write_bps", value)
+}
+
+/// `DEVICE:NUMBER`, a second.
+pub(super) fn read_iops(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    throttle(wanted, "device-read-iops", "read_iops", value)
+}
+
+pub(super) fn write_iops(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    throttle(wanted, "device-write-iops", "write_iops", value)
+}
+
+fn throttle(wanted: &mut Wanted, flag: &'static str, key: &str, value: &OsStr) -> Noted {
+    let (device, rate) = string(value)?.rsplit_once(':').ok_or_else(|| text("docker.pair"))?;
+    let rate: u64 = match flag.ends_with("bps") {
+        true => Size::of_docker(rate)?.0,
+        false => rate.parse().map_err(|_| text("docker.number"))?,
+    };
+    let device = serde_json::Value::from(device);
+    wanted.key(flag, value, format!("blkio: {{ {key}: {{ {device}: {rate} }} }}"));
+    Ok(())
+}
+
 fn unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
     let written = string(value)?;
     // The last value counts.
     wanted.keys.retain(|key| key.flag != flag);
-    if written.parse() != Ok(0.0) && written.parse() != Ok(Size(0)) {
+    if written.parse() != Ok(0.0) {
         wanted.key(flag, value, put(keys, "{}", written));
     }
     Ok(())
@@ -231,7 +296,12 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
         [path, inside, rights] => (path, inside, rights),
         _ => return Err(text("docker.device.form")),
     };
+    if std::fs::metadata(path).is_ok_and(|found| found.is_dir()) {
+        return devices_in(wanted, value, (path, inside), rights);
+    }
     let mut rule = format!("{path} {rights}");
+    // A path that is no device is an error of this flag.
+    rule.parse::<Rule>()?.resolve()?;
     if path != inside {
         // By its numbers: a rule with the path would show the file at that path too.
         if let Some(device) = rule.parse::<Rule>()?.resolve()? {
@@ -242,6 +312,27 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
     }
     let rule = serde_json::Value::from(rule);
     wanted.key("device", value, format!("devices: {{ allow: [{rule}] }}"));
+    Ok(())
+}
+
+/// The maximum depth of the directories of `--device DIRECTORY`.
+const MAX_DEPTH: usize = 8;
+
+/// All devices of a directory, as for Docker: `/dev/snd`.
+fn devices_in(wanted: &mut Wanted, value: &OsStr, (directory, inside): (&str, &str), rights: &str) -> Noted {
+    let mut all = Vec::new();
+    dev::add_devices(Path::new(directory), MAX_DEPTH, &mut all);
+    if all.is_empty() {
+        return Err(text_with("devices.path.none", &[("path", directory)]));
+    }
+    for found in all {
+        let kind = if found.block { 'b' } else { 'c' };
+        let rule = serde_json::Value::from(format!("{kind} {}:{} {rights}", found.major, found.minor));
+        wanted.key("device", value, format!("devices: {{ allow: [{rule}] }}"));
+        let rest = found.path.strip_prefix(directory).unwrap_or(&found.path);
+        let target = absolute(OsStr::new(inside))?.join(rest);
+        wanted.mounts.push(WantedMount::Extra(ExtraMount::bind(found.path.clone(), target, true)));
+    }
     Ok(())
 }
 
@@ -332,8 +423,17 @@ pub(super) fn label(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 pub(super) fn label_file(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let content = std::fs::read_to_string(value).map_err(|error| crate::error::io_text(&error))?;
-    let lines = content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(OsStr::new).try_for_each(|line| label(wanted, line))
+    let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
+    let lines =
+        content.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in lines {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        if name.is_empty() {
+            return Err(text("docker.label"));
+        }
+        wanted.file_labels.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(())
 }
 
 pub(super) fn entrypoint(wanted: &mut Wanted, value: &OsStr) -> Noted {
@@ -367,7 +467,7 @@ pub(super) fn detach_keys(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 pub(super) fn log_driver(_: &mut Wanted, value: &OsStr) -> Noted {
     match string(value)? {
-        "json-file" => Ok(()),
+        "" | "json-file" => Ok(()),
         _ => Err(text("docker.logdriver")),
     }
 }
@@ -375,14 +475,17 @@ pub(super) fn log_driver(_: &mut Wanted, value: &OsStr) -> Noted {
 impl FlagKeys {
     /// The error of a wrong value. It names the flag: the user did not write the keys.
     fn wrong(&self, mistakes: &[Mistake]) -> Error {
-        let reasons = mistakes.iter().map(|mistake| mistake.what.clone());
+        let near =
+            |mistake: &Mistake| mistake.near.as_ref().map(|near| text_with("docker.near", &[("near", near)]));
+        let reasons =
+            mistakes.iter().flat_map(|mistake| [Some(mistake.what.clone()), near(mistake)]).flatten();
         reasons.fold(wrong_value(self.flag, &self.value), Error::why)
     }
 }
 
 /// The error of a flag with a wrong value.
 pub(super) fn wrong_value(flag: &str, value: &OsStr) -> Error {
-    let values = [("flag", &*format!("--{flag}")), ("value", &printed(value))];
+    let values = [("flag", &*format!("--{flag}")), ("value", &word(&printed(value)))];
     Error::usage(text_with("docker.value", &values))
 }
 
@@ -424,7 +527,8 @@ impl Wanted {
             }
         }
         // A mount of the command line on the same place is in place of the usual one.
-        if let Some(size) = self.shm_size.filter(|_| !self.targets().iter().any(|target| target == shm)) {
+        let is_own = !self.shares_memory && !self.targets().iter().any(|target| target == shm);
+        if let Some(size) = self.shm_size.filter(|_| is_own) {
             let options = vec![TmpfsOption::NoExec];
             let target = shm.to_owned();
             spec.mnt.get_or_insert_default().mounts.push(ExtraMount::Tmpfs { target, size, options });
@@ -447,12 +551,26 @@ impl Wanted {
                 }
             };
         }
+        let has_quota = self.cpu_quota.is_some_and(|quota| quota > 0);
+        if let Some(cpus) = self.keys.iter().find(|key| key.flag == "cpus" && has_quota) {
+            return Err(wrong_value("cpus", &cpus.value).why(text("docker.cpus.quota")));
+        }
         self.apply_swap(&mut spec)?;
         if let Some(cpus) = quota(self.cpu_quota, self.cpu_period)? {
             spec.cpu.get_or_insert_default().cpus = Some(cpus);
         }
         self.apply_security(&mut spec)?;
         Ok(spec)
+    }
+
+    /// Whether the last mount is a volume.
+    pub(super) fn ends_with_volume(&self) -> bool {
+        matches!(self.mounts.last(), Some(WantedMount::Volume(_)))
+    }
+
+    /// Whether a flag that sets keys of a spec was given.
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.keys.iter().any(|key| key.flag == flag)
     }
 
     /// The volumes.
@@ -481,7 +599,7 @@ impl Wanted {
             spec.memory.iter_mut().for_each(|memory| memory.swap = None);
             return Ok(());
         }
-        let all: Size = written.parse().map_err(wrong)?;
+        let all = Size::of_docker(written).map_err(wrong)?;
         if all == Size(0) {
             let is_limited = self.keys.iter().any(|key| key.flag == "memory");
             let memory = spec.memory.as_mut().filter(|memory| is_limited && memory.swap.is_none());

@@ -16,6 +16,7 @@ use crate::image::store::ImageStore;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
+use crate::value::shell::quote;
 use crate::value::timestamp::Timestamp;
 
 /// The flags of `import`.
@@ -44,6 +45,11 @@ pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
     let name = args.name.as_deref().map(name_from).transpose()?;
     let config = changed(json!({}), &args.change)?;
     let source: Box<dyn Read> = match args.file.to_str() {
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+            let name = args.name.iter().map(|name| format!(" {}", quote(name))).collect::<String>();
+            let line = format!("curl -fL {} | sandbox import -{name}", quote(url));
+            return Err(Error::new(ExitKind::Refused, text("image.import.url")).paste(line));
+        }
         Some("-") if std::io::stdin().is_terminal() => {
             return Err(as_docker(Error::failed(text("image.load.terminal"))));
         }

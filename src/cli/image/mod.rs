@@ -196,6 +196,10 @@ pub(in crate::cli) fn note(action: &str, id: impl Display, name: impl Display) {
 pub(in crate::cli) fn name_from(written: &str) -> Result<crate::image::reference::Reference> {
     let reference = written.parse::<crate::image::reference::Reference>();
     let reference = reference.map_err(|why| Error::new(ExitKind::Refused, why))?;
+    // `sha256:abcd` would be the beginning of an ID too.
+    if reference.familiar_name() == "sha256" {
+        return Err(Error::new(ExitKind::Refused, text("image.tag.algorithm")));
+    }
     match reference.digest {
         Some(_) => Err(Error::new(ExitKind::Refused, text("image.tag.digest"))),
         None => Ok(reference.or_latest()),

@@ -46,7 +46,12 @@ pub(in crate::cli) fn ensure(
     };
     let is_here = found.is_some() && other.is_none();
     match pull {
-        Pull::Missing | Pull::Never if is_here => return Ok(()),
+        Pull::Missing | Pull::Never if is_here => {
+            if let Some(found) = found.as_ref().filter(|_| platform.is_none()) {
+                warn_of_platform(&store, found);
+            }
+            return Ok(());
+        }
         Pull::Never => {
             let found = store.find(image).map_err(as_failed)?;
             return platform.map_or(Ok(()), |wanted| suits(&store, &found, wanted)).map_err(as_failed);
@@ -81,6 +86,18 @@ pub(in crate::cli) fn ensure(
         (false, Some(error)) => Err(as_failed(error)),
         (false, None) => Err(Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
             .todo("sandbox load -i image.tar")),
+    }
+}
+
+/// Warns, as Docker does, of an image for another processor: its programs cannot be executed here, unless an emulator is installed.
+fn warn_of_platform(store: &ImageStore, image: &StoredImage) {
+    // Where the image cannot be read, the next step says why.
+    let Ok(parts) = store.parts(&image.descriptor) else { return };
+    let here = Platform::here();
+    let own = Platform { architecture: parts.config.architecture, os: parts.config.os, ..Platform::here() };
+    if !own.architecture.is_empty() && !own.suits(&here) {
+        let values = [("own", &*printed(own.to_string())), ("here", &here.to_string())];
+        render::err(&format!("WARNING: {}\n", text_with("image.run.otherplatform", &values)));
     }
 }
 

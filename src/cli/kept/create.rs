@@ -76,19 +76,19 @@ pub(crate) struct CreateArgs {
 #[command(next_help_heading = "Containers that stay")]
 pub(crate) struct KeptArgs {
     /// The name of the container, instead of the spec's; without any, it gets a random one
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) name: Option<String>,
     /// Write the ID of the container to a new file
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
     /// The signal that asks the container to stop, by name or number; the default is SIGTERM
-    #[arg(long, value_name = "SIGNAL", value_parser = read_signal)]
+    #[arg(long, value_name = "SIGNAL", value_parser = read_stop_signal, allow_hyphen_values = true)]
     stop_signal: Option<i32>,
     /// How many seconds after that signal the container is killed; the default is 10, and -1 means never
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     stop_timeout: Option<i64>,
     /// When to start it again after its end: no, on-failure[:MAX], always, unless-stopped
-    #[arg(long, value_name = "POLICY")]
+    #[arg(long, value_name = "POLICY", allow_hyphen_values = true)]
     restart: Option<RestartPolicy>,
     /// Options of the log: max-size=SIZE, max-file=NUMBER (may be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
@@ -96,6 +96,25 @@ pub(crate) struct KeptArgs {
 }
 
 impl KeptArgs {
+    /// The flags that no key of a spec stands for, as they are written.
+    pub(crate) fn without_key(&self) -> Vec<String> {
+        let KeptArgs { name: _, cidfile, stop_signal, stop_timeout, restart, log_opt } = self;
+        let restart = restart.map(|policy| match policy.maximum_retry_count {
+            0 => format!("--restart {}", policy.word()),
+            count => format!("--restart {}:{count}", policy.word()),
+        });
+        let flags = [
+            cidfile.as_ref().map(|file| format!("--cidfile {}", quote(file))),
+            stop_signal
+                .filter(|signal| *signal != USUAL_SIGNAL)
+                .map(|signal| format!("--stop-signal {signal}")),
+            stop_timeout.map(|seconds| format!("--stop-timeout {seconds}")),
+            restart,
+        ];
+        let log = log_opt.iter().map(|option| format!("--log-opt {}", quote(option)));
+        flags.into_iter().flatten().chain(log).collect()
+    }
+
     /// The first flag that was given, if any.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let KeptArgs { name, cidfile, stop_signal, stop_timeout, restart, log_opt } = self;
@@ -110,6 +129,14 @@ impl KeptArgs {
         flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 }
+
+/// The same, where an empty value means the usual signal.
+fn read_stop_signal(written: &str) -> std::result::Result<i32, String> {
+    if written.is_empty() { Ok(USUAL_SIGNAL) } else { read_signal(written) }
+}
+
+/// No signal has this number.
+const USUAL_SIGNAL: i32 = 0;
 
 /// Reads a signal as kill(1) does: `TERM`, `SIGTERM`, `15`.
 pub(super) fn read_signal(written: &str) -> std::result::Result<i32, String> {
@@ -222,6 +249,7 @@ fn create_layered(
     // As in Docker, an empty name is as none.
     let name = args.name.clone().filter(|name| !name.is_empty()).or_else(|| config.name.clone());
     let image_signal = layered.stop_signal.as_deref().map(read_signal).transpose().map_err(Error::failed)?;
+    let stop_signal = args.stop_signal.filter(|signal| *signal != USUAL_SIGNAL).or(image_signal);
     let mut labels = std::mem::take(&mut layered.labels);
     labels.extend(made.wanted.labels.clone());
     let mut record = ContainerRecord {
@@ -238,8 +266,8 @@ fn create_layered(
         entrypoint: layered.entrypoint,
         user: layered.user,
         open_stdin: keeping.open_stdin,
-        stop_signal: args.stop_signal.or(image_signal).unwrap_or(libc::SIGTERM),
-        has_stop_signal: args.stop_signal.or(image_signal).is_some(),
+        stop_signal: stop_signal.unwrap_or(libc::SIGTERM),
+        has_stop_signal: stop_signal.is_some(),
         // Never is later than any time.
         stop_timeout: args
             .stop_timeout
@@ -255,7 +283,12 @@ fn create_layered(
         return Err(Error::failed(text("container.restart.rm")));
     }
     // A file that is in the way is reported before anything is made.
-    let cidfile = args.cidfile.as_ref().map(|path| new_file(path).map(|file| (path, file))).transpose()?;
+    let cidfile = args
+        .cidfile
+        .as_ref()
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| new_file(path).map(|file| (path, file)))
+        .transpose()?;
     let made = ContainerStore::make().and_then(|(store, note)| {
         note.iter().for_each(|note| render::note(note));
         let unfinished = printed(store.path().join("containers").join(format!(".new-{}", record.id)));

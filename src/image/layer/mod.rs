@@ -166,7 +166,8 @@ pub fn read(
 ) -> Result<()> {
     match read_until_left(reading, directories, maps, output)? {
         None => Ok(()),
-        Some(why) => Err(Error::new(ExitKind::Refused, text("image.container.unread")).why(why)),
+        // Who reads the archive has left.
+        Some(why) => Err(Error::new(ExitKind::Refused, text("image.save.cannot")).why(why)),
     }
 }
 

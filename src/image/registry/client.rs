@@ -14,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::transport::{Content, HttpExchange, HttpFailure, HttpTransport, RegistryAnswer, Tried};
 use super::url::{Scheme, Url};
 use crate::error::{Error, ExitKind};
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_with, word};
 
 /// The maximum number of redirects of a request.
 const MAX_REDIRECTS: usize = 5;
@@ -158,7 +158,7 @@ impl<'c> RegistryClient<'c> {
             let location = answer.header("location").unwrap_or_default();
             let next = url.join(location).filter(|next| self.may_follow(&url, next));
             url = next.ok_or_else(|| {
-                let values = [("url", &*printed(url.shown())), ("location", &printed(location))];
+                let values = [("url", &*printed(url.shown())), ("location", &word(&printed(location)))];
                 HttpFailure::lasting(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
             })?;
         }

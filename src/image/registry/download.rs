@@ -9,7 +9,7 @@ use crate::error::{Error, ExitKind};
 use crate::image::digest::Digest;
 use crate::image::manifest::{Descriptor, MAX_DOCUMENT, too_large};
 use crate::image::store::{ImageStore, PartialBlob};
-use crate::text::{printed, text_with};
+use crate::text::{printed, text_with, word};
 
 /// The number of bytes that are read at a time.
 const CHUNK: usize = 128 << 10;
@@ -178,7 +178,7 @@ fn receive(
             let range = printed(answer.header("content-range").unwrap_or_default());
             partial.restart().map_err(HttpFailure::own)?;
             let failure =
-                lie(client, "registry.lie.range", &[("start", &start.to_string()), ("range", &range)]);
+                lie(client, "registry.lie.range", &[("start", &start.to_string()), ("range", &word(&range))]);
             return Err(if start > 0 { HttpFailure { again: Some(0), ..failure } } else { failure });
         }
         _ => return Err(unexpected(answer)),

@@ -10,7 +10,7 @@ use super::transport::{Content, HttpExchange, HttpFailure, HttpTransport, Regist
 use super::url::{Scheme, Url};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result};
-use crate::text::{printed, text_with};
+use crate::text::{printed, text_with, word};
 
 /// The maximum number of redirects.
 const MAX_REDIRECTS: usize = 10;
@@ -94,7 +94,7 @@ fn follow(transport: &HttpTransport, start: &Url, tell: TellAll<'_>) -> Tried<Re
             let next =
                 url.join(location).filter(|next| next.scheme == Scheme::Https || url.scheme == Scheme::Http);
             url = next.ok_or_else(|| {
-                let values = [("url", &*printed(url.shown())), ("location", &printed(location))];
+                let values = [("url", &*printed(url.shown())), ("location", &word(&printed(location)))];
                 HttpFailure::lasting(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
             })?;
             continue;

@@ -20,7 +20,7 @@ use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_with, word};
 
 /// What is pushed.
 pub struct PushRequest<'r> {

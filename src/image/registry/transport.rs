@@ -317,6 +317,9 @@ impl HttpTransport {
                     .todo(text_with("registry.certificate.todo", &host))
             }
             rustls::Error::InvalidMessage(_) => failed.why(text("registry.notls")),
+            rustls::Error::AlertReceived(_) => {
+                failed.todo(text_with("registry.client.todo", &[("host", &printed(url.authority()))]))
+            }
             _ => failed,
         })
     }
