@@ -182,3 +182,155 @@ fn a_group_that_cannot_be_added_is_named() {
         assert!(output.status.success() && has != says, "{output:?}");
     }
 }
+
+#[test]
+fn an_empty_value_is_the_usual_one() {
+    let home = with_tools();
+    let flags = ["hostname", "ipc", "pid", "uts", "cpuset-cpus", "stop-signal", "restart", "name", "cidfile"];
+    let flags: Vec<String> = flags.iter().map(|flag| format!("--{flag}=")).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let names = printed(&home, &flags, "cat /proc/sys/kernel/hostname /etc/hostname");
+    assert!(names.lines().all(|name| name.len() == 12) && names.lines().count() == 2, "{names}");
+    // A size may have decimals, keys any case, and a path a comma.
+    assert!(options(&home, &["--shm-size", "1.5m"], "/dev/shm").contains(&"size=1536k".to_owned()));
+    let directory = home.around().join("a,b");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("file"), "there").unwrap();
+    let mount = format!("\"src={}\",TYPE=bind,Dst=/q", directory.display());
+    assert_eq!(printed(&home, &["--mount", &mount], "cat /q/file"), "there");
+    let file = home.around().join("labels");
+    std::fs::write(&file, "# none\nx=2\n  sp=v  \n").unwrap();
+    let file = file.to_str().unwrap();
+    home.out(&[
+        "create",
+        "--network",
+        "none",
+        "-l",
+        "x=1",
+        "--label-file",
+        file,
+        "--name",
+        "web",
+        "tool",
+        "true",
+    ]);
+    assert_eq!(home.out(&["inspect", "-f", "{{json .Config.Labels}}", "web"]), r#"{"sp":"v  ","x":"1"}"#);
+    home.out(&["rm", "web"]);
+}
+
+#[test]
+fn the_name_and_the_hosts_are_those_of_the_network() {
+    let home = with_tools();
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let script = "cat /proc/sys/kernel/hostname; cat /etc/hosts";
+    let shown = home.out(&["run", "--rm", "--network", "host", "tool", "sh", "-c", script]);
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
+    assert!(shown.starts_with(&format!("{own}{}", hosts.trim_end())), "{shown}");
+    home.out(&["run", "-d", "--network", "none", "--name", "web", "tool", "sleep", "60"]);
+    let name = home.out(&["inspect", "-f", "{{.Config.Hostname}}", "web"]);
+    let mut joined = vec!["run", "--rm", "--network", "container:web"];
+    if !is_root() {
+        joined.extend(["--userns", "container:web"]);
+    }
+    let shown = home.out(&[&joined[..], &["tool", "sh", "-c", script]].concat());
+    assert!(
+        shown.starts_with(&format!("{name}\n")) && shown.contains(&format!("127.0.1.1\t{name}")),
+        "{shown}"
+    );
+    for (flags, words) in [
+        (&["--hostname", "x"][..], "hostname and the network mode"),
+        (&["--dns", "1.1.1.1"], "dns and the network mode"),
+        (&["--add-host", "a:1.1.1.1"], "custom host-to-IP mapping and the network mode"),
+        (&["-p", "80:80"], "port publishing and the container type network mode"),
+        (&["-P"], "port publishing and the container type network mode"),
+        (&["--expose", "80"], "port exposing and the container type network mode"),
+    ] {
+        let told = home.refused(&[&joined[..], flags, &["tool", "true"]].concat(), 125);
+        assert_eq!(told, format!("sandbox: conflicting options: {words}"), "{flags:?}");
+    }
+    home.out(&["rm", "-f", "web"]);
+}
+
+/// A device file in the root can be opened where the cgroup decides which. Without a cgroup, a mount option denies all.
+#[test]
+fn a_device_file_can_be_made_where_its_rule_allows_it() {
+    if !is_root() {
+        return skip("a_device_file_can_be_made_where_its_rule_allows_it", "needs root");
+    }
+    let home = KeptHome::new();
+    home.out(&["image", "from-host", "tool", "sh", "mknod", "stat", "ls"]);
+    let script = "mknod /null c 1 3; mknod /log c 1 11; (: > /null) 2>/dev/null && echo null; (: < /log) 2>/dev/null && echo log; :";
+    assert_eq!(printed(&home, &["--device-cgroup-rule", "c 1:3 rwm"], script), "null");
+    assert_eq!(printed(&home, &["--device", "/dev/zero"], script), "null");
+    assert_eq!(printed(&home, &[], script), "");
+    // All devices of the host are there, and all of a directory.
+    let all = printed(&home, &["--privileged", "--device", "/dev/zero"], "ls /dev; stat -c %t:%T /dev/kmsg");
+    assert!(all.ends_with("1:b"), "{all}");
+    for entry in std::fs::read_dir("/dev").unwrap().flatten() {
+        let (kind, name) = (entry.file_type().unwrap(), entry.file_name().into_string().unwrap());
+        use std::os::unix::fs::FileTypeExt;
+        if (kind.is_block_device() || kind.is_char_device()) && name != "console" {
+            assert!(all.lines().any(|line| line == name), "{name} {all}");
+        }
+    }
+    if std::path::Path::new("/dev/net/tun").exists() {
+        assert_eq!(printed(&home, &["--device", "/dev/net:/dev/own"], "stat -c %t:%T /dev/own/tun"), "a:c8");
+    }
+}
+
+#[test]
+fn the_hosts_ipc_has_the_hosts_shared_memory() {
+    use std::os::unix::fs::MetadataExt;
+    let home = with_tools();
+    let device = std::fs::metadata("/dev/shm").unwrap().dev();
+    for flags in [&["--ipc", "host"][..], &["--ipc", "host", "--shm-size", "1m"]] {
+        assert_eq!(printed(&home, flags, "stat -c %d /dev/shm"), device.to_string(), "{flags:?}");
+    }
+    assert_ne!(printed(&home, &[], "stat -c %d /dev/shm"), device.to_string());
+    // That of another container, whose IPC namespace is joined.
+    home.out(&[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "web",
+        "tool",
+        "sh",
+        "-c",
+        "echo shared > /dev/shm/x; exec sleep 60",
+    ]);
+    let mut joined = vec!["--ipc", "container:web"];
+    if !is_root() {
+        joined.extend(["--userns", "container:web"]);
+    }
+    let script =
+        "until grep shared /dev/shm/x; do :; done; echo back > /dev/shm/y; grep -c ' / ' /proc/self/mounts";
+    assert_eq!(printed(&home, &joined, script), "shared\n1");
+    assert_eq!(home.out(&["exec", "web", "cat", "/dev/shm/y"]), "back");
+    home.out(&["rm", "-f", "web"]);
+    // Nobody has asked for this mount.
+    home.out(&["create", "--ipc", "host", "--network", "host", "--name", "web", "tool", "true"]);
+    assert_eq!(home.out(&["inspect", "-f", "{{json .Mounts}}{{json .HostConfig.Binds}}", "web"]), "[][]");
+    home.out(&["rm", "web"]);
+}
+
+#[test]
+fn a_printed_spec_names_the_flags_that_it_does_not_have() {
+    let home = with_tools();
+    let run = ["run", "--print-spec", "--network", "none"];
+    let flags =
+        ["--entrypoint", "/bin/cat", "-u", "5:6", "-l", "a=b", "-v", "data:/x", "--restart", "always"];
+    let shown = home.out(&[&run[..], &flags, &["--name", "web", "tool", "-A"]].concat());
+    let (comment, spec) = shown.split_once("\nname: web\n").unwrap();
+    let comment = comment.replace("\n# ", " ");
+    assert!(comment.ends_with(": --label a=b --volume data:/x --restart always"), "{shown}");
+    assert!(spec.contains("command:\n- /bin/cat\n- -A\n") && spec.contains("run_as: 5:6"), "{shown}");
+    // The printed spec does the same.
+    let file = home.around().join("own.yaml");
+    std::fs::write(&file, home.out(&[&run[..], &["-u", "5:6", "tool", "id", "-u"]].concat())).unwrap();
+    if is_root() {
+        assert_eq!(home.out(&["run", file.to_str().unwrap()]), "5");
+    }
+    assert!(!home.out(&[&run[..], &["tool", "true"]].concat()).contains('#'));
+}

@@ -90,6 +90,14 @@ fn a_wrong_value_is_named_with_its_flag() {
         ("--cpu-quota", "500", "1000 microseconds"),
         ("--cpu-quota", "99999999999", "a number of CPUs"),
         ("--cpu-period", "5", "1000000 microseconds"),
+        ("--memory", "1.5x", "a number of bytes"),
+        ("--device-read-iops", "/dev/null:1.5", "must be a number"),
+        ("--ulimit", "NOFILE=10", "Perhaps nofile"),
+        ("--device", "/dev/not-there", "does not exist"),
+        ("--mount", "a, b", "unexpected key 'a'"),
+        ("--mount", "type=bind,src=/,dst=/q,volume-nocopy", "'volume-*' options with mount type 'bind'"),
+        ("--mount", "type=bind,src=/,dst=/q,tmpfs-size=1m", "'tmpfs-*' options with mount type 'bind'"),
+        ("--volume", "/:/q:rw,ro", "invalid mode: rw,ro"),
     ] {
         let told = home.refused(&["create", flag, value, "tool", "true"], 2);
         // The keys of a spec are not shown: the user did not write them.

@@ -136,7 +136,8 @@ fn a_chain_that_drops_what_is_forwarded_is_named_with_the_rules_that_help() {
         nft 'chain ip filter FORWARD { policy drop; }'
         nft 'table inet other { chain f { type filter hook forward priority 5; policy drop; }; }'
         echo == drop; $S net --mode bridge --dry-run -- true 2>&1
-        export SANDBOX_HOME=/run/home; $S image from-host tool true >/dev/null
+        export SANDBOX_HOME=/run/home; $S image from-host tool true cat >/dev/null
+        echo == hosts; $S run --rm tool cat /etc/hosts 2>/dev/null
         echo == create; $S create tool true 2>&1
         echo == run; $S run -d --rm tool true 2>&1
         echo == doctor; $S doctor 2>&1
@@ -158,6 +159,9 @@ fn a_chain_that_drops_what_is_forwarded_is_named_with_the_rules_that_help() {
         text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
     };
     let has = |part: &str, rules: &[String]| rules.iter().all(|rule| joined(part).contains(rule));
+    // Other containers reach a server that listens on its own name.
+    let hosts = section(&shown, "hosts");
+    assert!(hosts.lines().last().unwrap().starts_with(&format!("{ADDRESS}\t")), "{shown}");
     assert!(!section(&shown, "accept").contains("insert rule"), "{shown}");
     for part in ["drop", "create", "run", "doctor"] {
         assert!(has(part, &first) && has(part, &other), "{part}: {shown}");

@@ -360,6 +360,12 @@ fn registries_conf_names_mirrors_aliases_and_what_is_blocked() {
     );
     let printed = pulled(&home, &["pull", "x"]);
     assert!(printed.ends_with("quay.example/team/x:latest\n"), "{printed}");
+    // A layer that no server could unpack here ends the pull: the error of the next server would not be the reason.
+    let wrong = Image::of(&[Layer::new().entry(b"a", b'V', b"", b"", |_| ())]).oci("v1");
+    registry.fill(&wrong.directory(&home.around().join("wrong")), "v1", "library/wrong:1", &[]);
+    let message = not_pulled(&home, &["pull", "wrong:1"]);
+    assert!(message.starts_with("sandbox: the layer cannot be unpacked"), "{message}");
+    assert!(!message.contains("registry-1.docker.io"), "{message}");
     // Each command knows the image by its alias.
     let inspect = pulls(&home, &["image", "inspect", "x"]).output().unwrap();
     assert!(inspect.status.success(), "{}", text(&inspect.stderr));

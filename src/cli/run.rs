@@ -26,8 +26,8 @@ use crate::error::{Error, ExitKind, Result};
 use crate::feature::Purpose;
 use crate::host::run_lock::RunLock;
 use crate::render;
-use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::render::paint::{self, Color, Stream, decide};
+use crate::text::{text, text_with, wrap};
 use crate::value::nearest::nearest;
 
 /// The flags of `run`.
@@ -91,7 +91,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     decide(color, if is_printed { Stream::Out } else { Stream::Err });
     output.check_format(args.without.is_empty() && !args.print_config)?;
     let flags = SourceFlags { namespaces: &args.namespaces, docker: &args.docker, tty: args.tty };
-    let mut made = MadeSpec::of(source, &flags, args.command.clone())?;
+    let mut made = MadeSpec::of(source, &flags, args.command.clone()).map_err(refused_run)?;
     let whole = made.spec.clone();
     let mut spec = std::mem::take(&mut made.spec);
     for key in &args.without {

@@ -32,7 +32,7 @@ use crate::plan::{Plan, Problem};
 use crate::render;
 use crate::rootfs::Rootfs;
 use crate::rootfs::dev::SHARED_MEMORY;
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_with, word};
 use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 use crate::value::shell::quote;

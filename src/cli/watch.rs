@@ -17,9 +17,9 @@ use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::plan::gate::Unreached;
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Plan};
-use crate::render::paint::Stream;
+use crate::render::paint::{self, Stream};
 use crate::render::{self, error as error_text, explain, plan as plan_text, view as view_text};
-use crate::text::{first_of, printed, text, text_with};
+use crate::text::{first_of, printed, text, text_with, wrap};
 use crate::value::units::Size;
 use crate::views::{Readings, View};
 
@@ -326,6 +326,7 @@ impl Watch for Narrator {
 
     fn dropped(&mut self, signal: &str, killed: bool) {
         let key = if killed { "pid.dropped.killed" } else { "pid.dropped.explained" };
-        render::err(&format!("\n{}\n", text_with(key, &[("signal", signal)])));
+        let lines = wrap(&text_with(key, &[("signal", signal)]), paint::width() - 9);
+        render::err(&format!("\n{}\n", lines.join("\n         ")));
     }
 }

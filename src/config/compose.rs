@@ -20,6 +20,7 @@ use crate::namespaces::mnt::Mnt;
 use crate::namespaces::net::Mode;
 use crate::namespaces::user;
 use crate::network;
+use crate::observe::mountinfo::{self, Mount};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
@@ -30,6 +31,7 @@ use crate::plan::{
     Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace, plan_null, plan_pipes, plan_streams,
     plan_terminal,
 };
+use crate::rootfs::dev::SHARED_MEMORY;
 use crate::rootfs::{self, RootRequest};
 use crate::security;
 use crate::security::capabilities::CapabilitySets;
@@ -238,6 +240,15 @@ fn opens_devices(environment: &Environment) -> bool {
     denies_others || environment.root.as_ref().is_some_and(|root| root.devices)
 }
 
+/// The process whose IPC namespace is joined, if a filesystem in memory is mounted on its /dev/shm.
+fn memory_of(host: &Host) -> Option<i32> {
+    let joined = host.joined(Feature::Ipc).filter(|joined| !joined.is_own)?;
+    let pid = joined.pid?;
+    let table = mountinfo::read(&format!("/proc/{pid}")).ok()?;
+    let is_shm = |mount: Mount<'_>| mount.is_on(SHARED_MEMORY) && mount.filesystem == "tmpfs";
+    mountinfo::mounts(&table).any(is_shm).then_some(pid)
+}
+
 /// What the root filesystem depends on in the config.
 fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> RootRequest<'a> {
     let environment = &config.environment;
@@ -260,6 +271,7 @@ fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> 
         leads_out: net.options().is_some_and(|net| matches!(net.mode, Mode::Bridge | Mode::User)),
         on_bridge: net.is_new() && net.options().is_some_and(|net| net.mode == Mode::Bridge),
         opens_devices: opens_devices(environment),
+        memory_of: memory_of(host),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),
         hosts,

@@ -19,10 +19,13 @@ use crate::error::{Error, Result, io_text};
 use crate::exec::RawMode;
 use crate::exec::signals::{ENDS, Signals};
 use crate::sys::signal;
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, wrap};
 
 /// How many bytes a writable pipe takes at least, pipe(7).
 const PIPE_BUF: usize = 4096;
+
+/// The width of a message, without the name before it.
+const COLUMNS: usize = 71;
 
 /// How long the supervisor may take to answer a signal.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -299,7 +302,8 @@ impl Session {
         }
         let kills = self.has_dropped && [libc::SIGINT, libc::SIGQUIT].contains(&number);
         let key = if kills { "pid.dropped.killed" } else { "pid.dropped.explained" };
-        let message = text_with(key, &[("signal", &signal::name(number))]);
+        let message =
+            wrap(&text_with(key, &[("signal", &signal::name(number))]), COLUMNS).join("\n         ");
         let print = || eprintln!("\n{message}");
         match &self.raw {
             Some(raw) => raw.pause(print),

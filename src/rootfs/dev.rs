@@ -182,6 +182,12 @@ pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
         options.retain(|(key, _)| !(root.is_user() && mount.kind == "devpts" && *key == "gid"));
         let directory = DetachedMountCall::MakeDirectory { at: Held::Dev, path: name.into(), mode: 0o755 };
         root.step(directory, "rootfs.devdirectory.why");
+        if let Some(pid) = root.wanted.memory_of.filter(|_| name == "shm") {
+            let (path, to) = (SHARED_MEMORY.into(), Held::Mount);
+            root.step(DetachedMountCall::CloneJoined { pid, path, to }, "rootfs.sharedshm.why");
+            root.attach(Held::Mount, (Held::Dev, name), "rootfs.place.why");
+            continue;
+        }
         root.filesystem(&mount.kind, &options, mount.attributes(), (Held::Dev, name), why);
     }
 }

@@ -248,7 +248,7 @@ fn hosts_and_the_like_are_the_containers_own_whatever_the_layers_have() {
         let script = "cat /etc/hostname; head -n 1 /etc/hosts; tail -n 1 /etc/hosts; test -f /etc/resolv.conf; \
                       cat /etc/resolv.conf; echo more >> /etc/hosts; rm /etc/hosts 2> /dev/null || echo kept";
         for upper in [None, Some(&*upper)] {
-            let shown = said(&spec(std::slice::from_ref(&base), upper, ""), script);
+            let shown = said(&spec(std::slice::from_ref(&base), upper, "net:"), script);
             let lines: Vec<&str> = shown.lines().collect();
             assert_eq!(lines[..3], ["box", "127.0.0.1\tlocalhost", "127.0.1.1\tbox"], "{form}: {shown}");
             assert_eq!(lines.last(), Some(&"kept"), "{form}: {shown}");

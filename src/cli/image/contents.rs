@@ -13,8 +13,8 @@ use crate::image::differences::{ImageDifference, differences};
 use crate::image::entries::EntryKind;
 use crate::image::store::ImageStore;
 use crate::render;
-use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::render::paint::{self, Color, Stream, decide};
+use crate::text::{printed, text, text_with, wrap};
 use crate::value::units::human;
 
 /// The arguments of `image which`.
@@ -74,7 +74,7 @@ pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
     let path = shown(&place);
     lines.push(match seen {
         // Most archives have no entry for it, and there is a root directory in any case.
-        _ if place.is_empty() => text("image.which.root"),
+        _ if place.is_empty() => wrap(&text("image.which.root"), paint::width()).join("\n"),
         Some(layer) => text_with("image.which.from", &[("path", &path), ("layer", &layer.to_string())]),
         None => text_with("image.which.none", &[("path", &path)]),
     });

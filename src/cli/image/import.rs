@@ -46,8 +46,11 @@ pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
     let config = changed(json!({}), &args.change)?;
     let source: Box<dyn Read> = match args.file.to_str() {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
-            let name = args.name.iter().map(|name| format!(" {}", quote(name))).collect::<String>();
-            let line = format!("curl -fL {} | sandbox import -{name}", quote(url));
+            let url = quote(url);
+            let line = match &args.name {
+                Some(name) => format!("curl -fL {url} | sandbox import - {}", quote(name)),
+                None => format!("curl -fL {url} | sandbox import -"),
+            };
             return Err(Error::new(ExitKind::Refused, text("image.import.url")).paste(line));
         }
         Some("-") if std::io::stdin().is_terminal() => {

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::Value;
 
 use super::super::docker::DockerArgs;
@@ -29,6 +30,7 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::rootfs::Rootfs;
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
+use crate::value::shell::quote;
 use crate::value::timestamp::Timestamp;
 
 /// How long a container may take to stop: Docker's.
@@ -79,7 +81,7 @@ pub(crate) struct KeptArgs {
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) name: Option<String>,
     /// Write the ID of the container to a new file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cidfile: Option<PathBuf>,
     /// The signal that asks the container to stop, by name or number; the default is SIGTERM
     #[arg(long, value_name = "SIGNAL", value_parser = read_stop_signal, allow_hyphen_values = true)]

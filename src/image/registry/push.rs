@@ -169,7 +169,7 @@ fn upload(
     let location = begun.header("location").unwrap_or_default().to_owned();
     let url = begun.url.join(&location).filter(|next| client.may_follow(&begun.url, next));
     let url = url.ok_or_else(|| {
-        let values = [("url", &*printed(begun.url.shown())), ("location", &printed(&location))];
+        let values = [("url", &*printed(begun.url.shown())), ("location", &word(&printed(&location)))];
         HttpFailure::from(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
     })?;
     if let Ok(clone) = file.try_clone() {

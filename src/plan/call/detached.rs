@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use self::attributes::Attributes;
 use self::filesystem::{make, make_at_once, make_at_once_text, make_text};
 use self::tree::{
-    attach, clone_of, copy_directory, find, find_kernels, in_parent, make_file, make_place, open_tree_text,
-    split, unmasked,
+    attach, clone_joined, clone_of, copy_directory, find, find_kernels, in_parent, make_file, make_place,
+    open_tree_text, split, unmasked,
 };
 use super::c_string;
 use crate::error::errno;
@@ -54,6 +54,17 @@ pub enum DetachedMountCall {
         path: PathBuf,
         /// Whether the mounts below are copied too.
         below: bool,
+        /// The slot.
+        to: Held,
+    },
+    /// setns(2), open_tree(2), setns(2): a detached copy of a mount of another process, in whose IPC namespace this one is. Only a
+    /// process in the same mount namespace can copy a mount.
+    CloneJoined {
+        /// The process.
+        pid: i32,
+        /// The mount point, in its mount namespace.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The slot.
         to: Held,
     },
@@ -239,6 +250,12 @@ impl fmt::Display for DetachedMountCall {
                 let below = if *below { "|AT_RECURSIVE" } else { "" };
                 write!(f, "open_tree(AT_FDCWD, {}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{below})", c_string(path))
             }
+            DetachedMountCall::CloneJoined { pid, path, .. } => {
+                let copied =
+                    format!("open_tree(AT_FDCWD, {}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)", c_string(path));
+                let enter = |process: &str| format!("setns(</proc/{process}/ns/mnt>, CLONE_NEWNS)");
+                write!(f, "{}; {copied}; {}", enter(&pid.to_string()), enter("self"))
+            }
             DetachedMountCall::OpenOwn { of, path, .. } => {
                 let path = c_string(path);
                 write!(
@@ -368,6 +385,10 @@ impl DetachedMountCall {
                 let below = if *below { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | below;
                 let mount = rustix::mount::open_tree(CWD, path, flags).map_err(errno)?;
+                keep(slots, *to, mount)
+            }
+            DetachedMountCall::CloneJoined { pid, path, to } => {
+                let mount = clone_joined(*pid, path)?;
                 keep(slots, *to, mount)
             }
             DetachedMountCall::OpenOwn { of, path, to } => {

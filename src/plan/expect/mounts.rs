@@ -69,7 +69,9 @@ fn follow(
         DetachedMountCall::Make { kind, attributes, to, .. } => {
             slots.insert(*to, fresh(to, Some(kind), *attributes));
         }
-        DetachedMountCall::Clone { to, .. } | DetachedMountCall::CloneOwn { to, .. } => {
+        DetachedMountCall::Clone { to, .. }
+        | DetachedMountCall::CloneJoined { to, .. }
+        | DetachedMountCall::CloneOwn { to, .. } => {
             slots.insert(*to, fresh(to, None, Attributes::NONE));
         }
         DetachedMountCall::Restrict { mount, attributes, .. } => {

@@ -63,6 +63,11 @@ impl Root {
                 self.is_from_host |= actor == Actor::Host;
                 self.hold(*to, Source::Bind { path: path.clone(), below: *below }, Attributes::NONE);
             }
+            // mount(8) cannot copy a mount of another mount namespace. A new filesystem stands for it.
+            DetachedMountCall::CloneJoined { to, .. } => {
+                let kind = "tmpfs".to_owned();
+                self.hold(*to, Source::New { kind, options: Vec::new() }, Attributes::NONE);
+            }
             DetachedMountCall::OpenOwn { of, path, to } => {
                 let path = self.place_in(*of, path);
                 self.hold(*to, Source::Bind { path, below: false }, Attributes::NONE);

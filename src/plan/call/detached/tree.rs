@@ -9,6 +9,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
+use nix::sched::CloneFlags;
 use nix::sys::stat::{FchmodatFlags, Mode};
 use rustix::fs::{OFlags, ResolveFlags, openat2};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
@@ -57,6 +58,45 @@ pub(super) fn clone_of(what: BorrowedFd<'_>, below: bool) -> Result<OwnedFd, Err
     let below = if below { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     rustix::mount::open_tree(what, "", flags | OpenTreeFlags::AT_EMPTY_PATH | below).map_err(errno)
+}
+
+/// A detached copy of a mount in the mount namespace of a process.
+///
+/// # Errors
+/// ESRCH: the process is not in the IPC namespace of this one, so another process may have got its PID.
+pub(super) fn clone_joined(pid: i32, path: &Path) -> Result<OwnedFd, Errno> {
+    let open = |path: &str, flags| {
+        rustix::fs::open(path, flags | OFlags::CLOEXEC, rustix::fs::Mode::empty()).map_err(errno)
+    };
+    let namespace = |process: &str, kind: &str| open(&format!("/proc/{process}/ns/{kind}"), OFlags::RDONLY);
+    let which =
+        |namespace: OwnedFd| nix::sys::stat::fstat(&namespace).map(|found| (found.st_dev, found.st_ino));
+    let process = pid.to_string();
+    let other = namespace(&process, "mnt")?;
+    if which(namespace(&process, "ipc")?)? != which(namespace("self", "ipc")?)? {
+        return Err(Errno::ESRCH);
+    }
+    // setns(2) changes the root directory and the working directory too.
+    let (own, root, directory) =
+        (namespace("self", "mnt")?, open("/", OFlags::PATH)?, open(".", OFlags::PATH)?);
+    nix::sched::setns(&other, CloneFlags::CLONE_NEWNS)?;
+    let copied = copy_here(path);
+    nix::sched::setns(&own, CloneFlags::CLONE_NEWNS)?;
+    nix::unistd::fchdir(&root)?;
+    nix::unistd::chroot(".")?;
+    nix::unistd::fchdir(&directory)?;
+    copied
+}
+
+/// A detached copy of the mount on a path of this mount namespace. The path may be hostile: no link is followed.
+fn copy_here(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = openat2(rustix::fs::CWD, path, flags, rustix::fs::Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let found = found.map_err(errno)?;
+    match nix::sys::statfs::fstatfs(&found)?.filesystem_type() {
+        nix::sys::statfs::TMPFS_MAGIC => clone_of(found.as_fd(), false),
+        _ => Err(Errno::ENODEV),
+    }
 }
 
 /// The call of [`clone_of`] as text.
