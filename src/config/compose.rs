@@ -245,7 +245,7 @@ fn memory_of(host: &Host) -> Option<i32> {
     let joined = host.joined(Feature::Ipc).filter(|joined| !joined.is_own)?;
     let pid = joined.pid?;
     let table = mountinfo::read(&format!("/proc/{pid}")).ok()?;
-    let is_shm = |mount: Mount<'_>| mount.is_on(SHARED_MEMORY) && mount.filesystem == "tmpfs";
+    let is_shm = |mount: Mount<'_>| mount.is_on(SHARED_MEMORY) && *mount.filesystem == *"tmpfs";
     mountinfo::mounts(&table).any(is_shm).then_some(pid)
 }
 
