@@ -343,7 +343,7 @@ impl fmt::Display for DetachedMountCall {
                 // As strace(1) prints numbers: 0 has no prefix.
                 let hex = |number: u64| if number == 0 { "0".to_owned() } else { format!("{number:#x}") };
                 let (major, minor) = (hex(*major), hex(*minor));
-                write!(f, "mknodat({entry}, {kind}|{mode:#05o}, makedev({major}, {minor}))")
+                write!(f, "mknodat({entry}, {kind}|0{mode:03o}, makedev({major}, {minor}))")
             }
             DetachedMountCall::Enter => f.write_str("fchdir(<root>)"),
         }
