@@ -179,6 +179,7 @@ impl Extras {
             ("create", _) => notes.push(text("container.create.help")),
             ("start", _) => notes.push(text("container.start.help")),
             ("stop", _) => notes.push(text("container.stop.help")),
+            ("kill", _) => notes.push(text("container.kill.help")),
             ("stats", _) => notes.push(text("container.stats.help")),
             ("update", _) => notes.push(text("container.update.help")),
             ("events", _) => notes.push(text("container.events.help")),
