@@ -195,12 +195,13 @@ impl<R: Read> ArchiveEntries<R> {
         Ok(())
     }
 
-    /// Skips what is left of the last entry.
+    /// Skips what is left of the last entry. An archive may end right after its content: so does the context that Docker's client
+    /// sends with a Dockerfile from outside.
     fn skip(&mut self) -> Result<(), Unreadable> {
-        let rest = self.left + self.padding;
+        let (left, rest) = (self.left, self.left + self.padding);
         let skipped = io::copy(&mut (&mut self.input).take(rest), &mut io::sink())?;
         (self.left, self.padding) = (0, 0);
-        if skipped < rest { Err(Unreadable(text("image.tar.end"))) } else { Ok(()) }
+        if skipped < left { Err(Unreadable(text("image.tar.end"))) } else { Ok(()) }
     }
 
     /// The next header. None: a block of zeros, or the end.
