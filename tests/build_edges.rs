@@ -169,7 +169,7 @@ fn a_platform_that_the_image_does_not_have_is_refused() {
         .unwrap();
     let output = home.run(&["build", "--network", "none", place.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let wanted = "the image localhost:1/other:1 is for linux/s390x, and linux/riscv64 was asked for";
+    let wanted = "image with reference localhost:1/other:1 was found but does not match the specified platform: wanted linux/riscv64, actual: linux/s390x";
     let message = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(message.contains(wanted), "{message}");
 }

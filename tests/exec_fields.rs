@@ -210,6 +210,7 @@ fn fields() -> Vec<(&'static str, Shown)> {
         ("process.noNewPrivileges", part("NoNewPrivs", "1")),
         ("process.inherited", part("Umask", "0022")),
         ("process.terminal", Asked("-t")),
+        ("process.consoleSize", Asked("-t; the size is that of the caller's terminal")),
         ("process.timeout", Asked("the timer of sandbox; exec ends with the container")),
     ]
 }

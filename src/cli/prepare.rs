@@ -62,6 +62,8 @@ pub(super) struct Layered {
     pub(super) image_id: Option<String>,
     /// How many words of its command are the entrypoint.
     pub(super) entrypoint: usize,
+    /// The names of the variables of the image, in its order.
+    pub(super) variables: Vec<String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) stop_signal: Option<String>,
     pub(super) exposed: Vec<String>,
@@ -145,6 +147,8 @@ pub(super) struct Adjustments {
     pub(super) is_unmasked: bool,
     /// Whether the filesystem in memory on /dev/shm is left out.
     pub(super) has_no_shm: bool,
+    /// Whether TERM is left out. As in Docker, only a command with a terminal has it.
+    pub(super) has_no_term: bool,
     /// Further lines of /etc/hosts.
     pub(super) hosts: Vec<(String, String)>,
     /// The DNS servers in place of the host's.
@@ -154,6 +158,10 @@ pub(super) struct Adjustments {
 impl Adjustments {
     fn apply(&self, config: &mut Config) {
         config.process.additional_gids.extend(&self.groups);
+        if self.has_no_term {
+            let env = config.process.env.iter_mut();
+            env.for_each(|env| env.retain(|entry| !entry.as_bytes().starts_with(b"TERM=")));
+        }
         let environment = &mut config.environment;
         if let Some(root) = environment.root.as_mut().filter(|_| self.is_privileged) {
             root.devices = true;

@@ -48,6 +48,8 @@ pub(super) struct SourceFlags<'a> {
 pub(super) struct MadeSpec {
     pub(super) spec: Spec,
     pub(super) wanted: Wanted,
+    /// The names of the variables that the spec and the flags set, in their order.
+    pub(super) variables: Vec<String>,
     pub(super) wishes: Wishes,
     /// The image, if it is not a spec that names it.
     pub(super) image: Option<String>,
@@ -76,7 +78,10 @@ impl MadeSpec {
             }
         };
         wanted.shares_memory = flags.namespaces.joins_ipc();
+        // Those of the spec come first. A map has no order but that of the names.
+        let mut variables: Vec<String> = spec.env.keys().cloned().collect();
         spec = wanted.apply(spec)?;
+        variables.append(&mut wanted.names);
         flags.namespaces.apply(&mut spec);
         if let Some(mounts) = &mut spec.mnt {
             allow_mount_points(mounts, &wanted.targets(), spec.workdir.as_deref(), Path::to_owned);
@@ -97,7 +102,7 @@ impl MadeSpec {
         }
         let has_default_network = image.is_some() && !flags.namespaces.has_network();
         let has_no_shm = flags.namespaces.has_no_shm();
-        Ok(MadeSpec { spec, wanted, wishes, image, has_default_network, has_no_shm, text })
+        Ok(MadeSpec { spec, wanted, variables, wishes, image, has_default_network, has_no_shm, text })
     }
 
     /// The spec that stands for the command line, and the flags that no key stands for. The command of an image that is here has its
@@ -346,6 +351,7 @@ impl MadeSpec {
             // What the command line mounts there is in place of it.
             has_no_shm: self.has_no_shm
                 && !self.wanted.targets().iter().any(|target| target == Path::new(SHARED_MEMORY)),
+            has_no_term: false,
             hosts: self.wanted.hosts.clone(),
             nameservers: self.wanted.nameservers.clone(),
         }
@@ -363,6 +369,8 @@ impl MadeSpec {
         ending: impl Fn(&Completed) -> Result<Ending>,
         view: bool,
     ) -> Result<Prepared> {
+        let has_no_term = self.image.is_some() && !spec.tty && !spec.env.contains_key("TERM");
+        let adjustments = &Adjustments { has_no_term, ..adjustments.clone() };
         if !self.has_default_network {
             return prepare::plan_adjusted(spec, adjustments, ending, view);
         }

@@ -274,6 +274,7 @@ fn process(spec: &Spec, host: &Host, purpose: Purpose, draft: &mut Draft) -> Pro
         rlimits: spec.rlimits.clone().unwrap_or_default(),
         no_new_privileges: spec.no_new_privileges,
         terminal: spec.tty,
+        console_size: None,
         timeout: spec.timeout,
         inherited: if purpose == Purpose::Container { Inherited::gather() } else { None },
     }

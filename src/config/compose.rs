@@ -147,7 +147,7 @@ pub(super) fn plan_process(
     match draft.around().streams {
         Streams::Terminal => {
             let owner = owner_of_terminal(process, maps, host, place != TerminalPlace::Host);
-            plan_terminal(draft, place, owner, vec![0, 1, 2]);
+            plan_terminal(draft, place, owner, process.console_size, vec![0, 1, 2]);
         }
         Streams::Pipes => plan_pipes(draft, &[0, 1, 2], owner),
         Streams::Output => {

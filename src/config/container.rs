@@ -32,6 +32,7 @@ use crate::namespaces::sysctls::Sysctls;
 use crate::namespaces::time::Time;
 use crate::namespaces::uts::Uts;
 use crate::observe::hierarchy::Controller;
+use crate::plan::call::terminal::TerminalSize;
 use crate::plan::call::user::IdMaps;
 use crate::rootfs::RootFilesystem;
 use crate::rootfs::dev::DeviceFile;
@@ -308,6 +309,9 @@ pub struct Process {
     pub no_new_privileges: bool,
     /// Whether it has a new terminal.
     pub terminal: bool,
+    /// The size of that terminal at the start. None: that of the terminal of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<TerminalSize>,
     /// Its maximum running time. None: there is no limit.
     pub timeout: Option<Length>,
     /// What it has from the process that starts it. None: it is not known.

@@ -302,7 +302,8 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
     }
     if is_command && !entry.terminals.is_empty() {
         let is_root = nix::unistd::geteuid().is_root();
-        plan_terminal(&mut draft, TerminalPlace::Host, is_root.then_some(entered.owner), entry.terminals);
+        let owner = is_root.then_some(entered.owner);
+        plan_terminal(&mut draft, TerminalPlace::Host, owner, None, entry.terminals);
     } else if is_command {
         // Without a controlling terminal, the command cannot open /dev/tty.
         let call = TerminalCall::NewSession;

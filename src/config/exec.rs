@@ -220,6 +220,10 @@ fn further(
             false => all.remove(name),
         };
     }
+    if request.streams == Streams::Terminal {
+        // A container without a terminal has no type of one.
+        all.entry(b"TERM".to_vec()).or_insert_with(|| "TERM=xterm".into());
+    }
     Process {
         args: request.arguments.clone(),
         env: Some(all.into_values().collect()),
@@ -231,6 +235,8 @@ fn further(
         rlimits,
         no_new_privileges: own.no_new_privileges
             || own.inherited.as_ref().is_some_and(|inherited| inherited.no_new_privileges),
+        // It has the size of the caller's terminal.
+        console_size: None,
         timeout: None,
         ..own
     }

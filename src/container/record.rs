@@ -54,6 +54,10 @@ pub struct ContainerRecord {
     /// How many words of its command are the entrypoint. The others are what Docker calls the command.
     #[serde(default)]
     pub entrypoint: usize,
+    /// The names of the variables that its image and its maker have set, in their order. All others are added to each container. None: a
+    /// version before this one has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Vec<String>>,
     /// Its user, as the command line or its image named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -83,6 +87,9 @@ pub struct ContainerRecord {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub log_written: BTreeMap<String, String>,
 }
+
+/// How many seconds a container may take to stop: Docker's.
+pub const STOP_TIMEOUT: u64 = 10;
 
 /// A volume of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

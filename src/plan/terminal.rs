@@ -1,7 +1,7 @@
 //! A terminal for the command: which steps are necessary, and which process performs them. The calls are in
 //! `call/terminal.rs`.
 
-use super::call::terminal::TerminalCall;
+use super::call::terminal::{TerminalCall, TerminalSize};
 use super::order::Phase;
 use super::{Actor, Draft};
 
@@ -18,7 +18,13 @@ pub enum TerminalPlace {
 
 /// Gives the command its own terminal. `owner` is the user who gets the slave, as an ID of the user namespace in which it
 /// is made. `descriptors` are those of 0 to 2 that become the slave.
-pub fn plan_terminal(draft: &mut Draft, place: TerminalPlace, owner: Option<u32>, descriptors: Vec<i32>) {
+pub fn plan_terminal(
+    draft: &mut Draft,
+    place: TerminalPlace,
+    owner: Option<u32>,
+    size: Option<TerminalSize>,
+    descriptors: Vec<i32>,
+) {
     let inside = place != TerminalPlace::Host;
     // Inside, the devpts must be mounted first.
     let (phase, actor) = if inside { (Phase::Terminal, Actor::Child) } else { (Phase::Prepare, Actor::Host) };
@@ -35,7 +41,7 @@ pub fn plan_terminal(draft: &mut Draft, place: TerminalPlace, owner: Option<u32>
         draft.common(phase, actor, TerminalCall::Send, "terminal.send.why");
     }
     // The child of `exec` no longer has the user's terminal.
-    draft.common(phase, Actor::Host, TerminalCall::Resize, "terminal.resize.why");
+    draft.common(phase, Actor::Host, TerminalCall::Resize(size), "terminal.resize.why");
     draft.common(Phase::Session, Actor::Command, TerminalCall::NewSession, "terminal.session.why");
     draft.common(Phase::Session, Actor::Command, TerminalCall::Control, "terminal.control.why");
     let stdio = TerminalCall::Stdio { descriptors };

@@ -53,6 +53,8 @@ pub(crate) struct Wanted {
     pub(super) keys: Vec<FlagKeys>,
     env: Vec<OsString>,
     env_files: Vec<PathBuf>,
+    /// The names of these variables, in the order of the flags. Known when they are applied.
+    pub(crate) names: Vec<String>,
     /// The variables that the command shall not have, also where the image has them.
     pub(crate) unset: BTreeSet<String>,
     mounts: Vec<WantedMount>,
@@ -543,6 +545,7 @@ impl Wanted {
                     .why(text("docker.env.name"))
             })?;
             self.unset.remove(name);
+            self.names.push(name.to_owned());
             match value {
                 Some(value) => spec.env.insert(name.to_owned(), value.to_owned()),
                 None => {

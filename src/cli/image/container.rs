@@ -179,7 +179,8 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
         let top = ingest.staged(blob);
         let now = Timestamp::now().to_string();
         let arguments = &container.record.config.process.args;
-        let command: Vec<String> = arguments.iter().map(quote).collect();
+        // As Docker: the words are only joined, so the history is no line for a shell.
+        let command: Vec<String> = arguments.iter().map(printed).collect();
         let step = json!({ "created": now, "created_by": command.join(" "), "comment": args.message });
         config["created"] = now.into();
         if let Some(author) = &args.author {

@@ -104,6 +104,7 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
         spec,
         image_id: Some(image.id.to_string()),
         entrypoint,
+        variables: run.env.iter().filter_map(|one| Some(one.split_once('=')?.0.to_owned())).collect(),
         labels: run.labels,
         stop_signal: Some(run.stop_signal).filter(|signal| !signal.is_empty()),
         exposed: run.exposed_ports.into_keys().collect(),

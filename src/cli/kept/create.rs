@@ -19,12 +19,13 @@ use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::container::id::Id;
-use crate::container::record::{ContainerRecord, LogOptions, VERSION, VolumeMount};
+use crate::container::record::{ContainerRecord, LogOptions, STOP_TIMEOUT, VERSION, VolumeMount};
 use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
 use crate::container::upper;
 use crate::error::{Error, Result};
 use crate::host::run_lock::RunLock;
+use crate::plan::call::terminal::TerminalSize;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::rootfs::Rootfs;
@@ -32,9 +33,6 @@ use crate::sys::signal;
 use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 use crate::value::timestamp::Timestamp;
-
-/// How long a container may take to stop: Docker's.
-const STOP_TIMEOUT: u64 = 10;
 
 /// The flags of `create`.
 #[derive(Debug, Args)]
@@ -164,6 +162,24 @@ fn client_settings(path: &PathBuf) -> Result<Value> {
     serde_json::from_reader(file).map_err(|error| unread(path, &error.into()))
 }
 
+/// The names of the variables of the image, and then those of the command line. One that was there already keeps its place.
+fn ordered(of_image: Vec<String>, own: &[String]) -> Vec<String> {
+    let mut all = of_image;
+    for name in own {
+        if !all.contains(name) {
+            all.push(name.clone());
+        }
+    }
+    all
+}
+
+/// The size of the client's terminal: its lines and columns. Zeros mean that it has none.
+fn console_size(client: &Value) -> Option<TerminalSize> {
+    let size = &client["HostConfig"]["ConsoleSize"];
+    let of = |index: usize| u16::try_from(size[index].as_u64()?).ok().filter(|length| *length > 0);
+    Some(TerminalSize { height: of(0)?, width: of(1)? })
+}
+
 fn unread(path: &PathBuf, error: &std::io::Error) -> Error {
     Error::failed(text_with("exec.with.file", &[("path", &printed(path))])).why(crate::error::io_text(error))
 }
@@ -254,6 +270,10 @@ fn create_layered(
     let stop_signal = args.stop_signal.filter(|signal| *signal != USUAL_SIGNAL).or(image_signal);
     let mut labels = std::mem::take(&mut layered.labels);
     labels.extend(made.wanted.labels.clone());
+    let mut config = independent(config);
+    if config.process.terminal {
+        config.process.console_size = keeping.client.as_ref().and_then(console_size);
+    }
     let mut record = ContainerRecord {
         version: VERSION,
         id,
@@ -264,8 +284,9 @@ fn create_layered(
         exposed: made.exposed(&layered),
         volumes,
         mount_flags,
-        config: independent(config),
+        config,
         entrypoint: layered.entrypoint,
+        variables: Some(ordered(layered.variables, &made.variables)),
         user: layered.user,
         open_stdin: keeping.open_stdin,
         stop_signal: stop_signal.unwrap_or(libc::SIGTERM),

@@ -35,8 +35,8 @@ pub enum TerminalCall {
     /// fchown(2) of the slave, by its descriptor. Otherwise a command that is not root could not open its own
     /// /dev/pts/0.
     Own(u32),
-    /// TIOCSWINSZ: the size of the user's own terminal.
-    Resize,
+    /// TIOCSWINSZ: the size of the user's own terminal, or this one.
+    Resize(Option<TerminalSize>),
     /// sendmsg(2): sends the master to the host, if the child made the terminal.
     Send,
     /// setsid(2): a new session. A session has at most one controlling terminal, and the old session has the user's.
@@ -51,6 +51,21 @@ pub enum TerminalCall {
     },
 }
 
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TerminalSize {
+    /// The number of lines.
+    pub height: u16,
+    /// The number of columns.
+    pub width: u16,
+}
+
+impl TerminalSize {
+    fn for_kernel(self) -> Winsize {
+        Winsize { ws_row: self.height, ws_col: self.width, ws_xpixel: 0, ws_ypixel: 0 }
+    }
+}
+
 impl fmt::Display for TerminalCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -62,7 +77,10 @@ impl fmt::Display for TerminalCall {
             }
             TerminalCall::Unlock => "ioctl(<terminal>, TIOCSPTLCK, [0])",
             TerminalCall::Peer => "ioctl(<terminal>, TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC)",
-            TerminalCall::Resize => "ioctl(<terminal>, TIOCSWINSZ, <the size of the user's terminal>)",
+            TerminalCall::Resize(None) => "ioctl(<terminal>, TIOCSWINSZ, <the size of the user's terminal>)",
+            TerminalCall::Resize(Some(TerminalSize { height, width })) => {
+                return write!(f, "ioctl(<terminal>, TIOCSWINSZ, {{ws_row={height}, ws_col={width}, ws_xpixel=0, ws_ypixel=0}})");
+            }
             TerminalCall::Send => "sendmsg(<gate>, <terminal>)",
             TerminalCall::NewSession => "setsid()",
             TerminalCall::Control => "ioctl(<pts>, TIOCSCTTY, 0)",
@@ -98,7 +116,10 @@ impl TerminalCall {
                 slots.pts = Some(pty::ioctl_tiocgptpeer(filled(&slots.terminal)?, flags)?);
             }
             TerminalCall::Own(user) => fs::fchown(filled(&slots.pts)?, Some(Uid::from_raw(*user)), None)?,
-            TerminalCall::Resize => resize(filled(&slots.terminal)?)?,
+            TerminalCall::Resize(None) => resize(filled(&slots.terminal)?)?,
+            TerminalCall::Resize(Some(size)) => {
+                termios::tcsetwinsize(filled(&slots.terminal)?, size.for_kernel())?;
+            }
             // The child keeps no copy: with a master inside, the terminal would outlive the host.
             TerminalCall::Send => {
                 let master = slots.terminal.take().ok_or(BADF)?;
@@ -137,6 +158,6 @@ fn filled(slot: &Option<OwnedFd>) -> rustix::io::Result<&OwnedFd> {
 pub(crate) fn resize(terminal: impl AsFd) -> rustix::io::Result<()> {
     let ours = [stdio::stdin(), stdio::stdout(), stdio::stderr()];
     let size = ours.into_iter().find_map(|descriptor| termios::tcgetwinsize(descriptor).ok());
-    let usual = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    termios::tcsetwinsize(terminal, size.unwrap_or(usual))
+    let usual = TerminalSize { height: 24, width: 80 };
+    termios::tcsetwinsize(terminal, size.unwrap_or(usual.for_kernel()))
 }
