@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use serde_json::{Map, Value, json};
 
 use super::network::network_settings;
-use super::record::ContainerStatus;
+use super::record::{ContainerStatus, STOP_TIMEOUT};
 use super::store::KeptContainer;
 use crate::sys::signal;
 use crate::text::printed;
@@ -17,9 +17,13 @@ use crate::value::timestamp::Timestamp;
 
 pub use mounts::mounts;
 
+/// The key of what Docker's description does not have.
+pub const OWN: &str = "Sandbox";
+
 /// Everything about a container.
 pub fn described(container: &KeptContainer) -> Value {
     let mut value = whole(container);
+    complete(&mut value["Config"], unusual_config(container));
     if let Some(client) = &container.record.client {
         // A client finds its own settings again, as it has written them. What is known from the container itself, stays.
         complete(&mut value["Config"], set_ones(&client["Config"]));
@@ -63,8 +67,14 @@ fn set_ones(settings: &Value) -> Value {
         Value::Object(all) => !all.is_empty(),
         _ => true,
     };
+    // As Docker: these numbers mean that nothing is set.
+    let is_usual = |name: &str, value: &Value| match name {
+        "ShmSize" => *value == json!(0),
+        "PidsLimit" => value.as_i64().is_some_and(|most| most <= 0),
+        _ => false,
+    };
     Value::Object(
-        all.filter(|(name, value)| is_set(value) && !(*name == "ShmSize" && **value == json!(0)))
+        all.filter(|(name, value)| is_set(value) && !is_usual(name, value))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
     )
@@ -122,7 +132,7 @@ fn whole(container: &KeptContainer) -> Value {
         "HostConfig": host_config::known(container),
         "Config": known_config(container),
         "NetworkSettings": network_settings(container),
-        "Sandbox": {"Config": record.config, "Supervisor": state.supervisor, "Place": state.place},
+        (OWN): {"Config": record.config, "Supervisor": state.supervisor, "Place": state.place},
     })
 }
 
@@ -149,15 +159,33 @@ fn known_config(container: &KeptContainer) -> Value {
         "User": user,
         "Tty": process.terminal,
         "OpenStdin": record.open_stdin,
-        "Env": words(process.env.as_deref().unwrap_or_default()),
+        "Env": match &record.variables {
+            None => words(process.env.as_deref().unwrap_or_default()),
+            Some(names) => {
+                let value = |name: &String| Some(format!("{name}={}", printed(process.variable(name)?)));
+                names.iter().filter_map(value).collect()
+            }
+        },
         "Cmd": Some(words(command)).filter(|words| !words.is_empty()),
         "Entrypoint": Some(words(entrypoint)).filter(|words| !words.is_empty()),
         "Image": record.image,
         "Labels": record.labels,
-        "WorkingDir": process.cwd.as_ref().map(printed).unwrap_or_default(),
-        "StopSignal": signal::name(record.stop_signal),
-        "StopTimeout": record.stop_timeout.cast_signed(),
+        // A command without another one begins in the root directory.
+        "WorkingDir": process.cwd.as_ref().filter(|cwd| cwd.as_os_str() != "/").map(printed),
     })
+}
+
+/// What Docker shows only if it is not the usual.
+fn unusual_config(container: &KeptContainer) -> Value {
+    let record = &container.record;
+    let mut keys = Map::new();
+    if record.stop_signal != libc::SIGTERM {
+        keys.insert("StopSignal".to_owned(), json!(signal::name(record.stop_signal)));
+    }
+    if record.stop_timeout != STOP_TIMEOUT {
+        keys.insert("StopTimeout".to_owned(), json!(record.stop_timeout.cast_signed()));
+    }
+    Value::Object(keys)
 }
 
 /// The rest of `Config`, where a client has not written it.
@@ -175,6 +203,7 @@ fn usual_config(container: &KeptContainer) -> Value {
         // A new UTS namespace begins with the hostname of the host.
         "Hostname": rustix::system::uname().nodename().to_string_lossy(),
         "Domainname": domain.map(printed).unwrap_or_default(),
+        "WorkingDir": "",
         "AttachStdin": record.open_stdin && attaches,
         "AttachStdout": attaches,
         "AttachStderr": attaches,

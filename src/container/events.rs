@@ -314,6 +314,19 @@ impl EventReader {
         }
     }
 
+    /// The exit status of a container, which may be removed by now: that of its last end. None: there is none.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn exit_status_of(&mut self, id: &str) -> io::Result<Option<i32>> {
+        let all = self.read()?.into_iter().filter_map(|reading| match reading {
+            EventReading::Event(event) if event.id == id => Some(event),
+            _ => None,
+        });
+        let ends = all.filter(|event| event.kind == "container" && event.word() == EventAction::Die.word());
+        Ok(ends.filter_map(|event| event.actor.attributes.get("exitCode")?.parse().ok()).last())
+    }
+
     fn take_lines(&mut self, found: &mut Vec<EventReading>) {
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return };
         for line in self.rest[..end].split(|byte| *byte == b'\n') {

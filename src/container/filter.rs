@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 use regex_lite::Regex;
 
 use super::listing::bound;
-use super::network::network_mode;
+use super::network::network_name;
 use super::record::ContainerStatus;
 use super::store::{ContainerStore, KeptContainer};
 use crate::error::Result;
 use crate::network::ports::{Port, PortRange};
-use crate::plan::call::publish::{Protocol, PublishedPort};
+use crate::plan::call::publish::Protocol;
 use crate::text::printed;
 use crate::value::timestamp::Timestamp;
 
@@ -103,12 +103,9 @@ pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool>
             record.volumes.iter().any(|volume| volume.name == value || is_it(&volume.target))
                 || bound(container).any(|mount| is_it(&mount.source) || is_it(&mount.destination))
         }
-        "network" => network_mode(container) == value,
-        "publish" => {
-            has_port(container, value, |port| port.at.port())
-                || asked_for(container)
-                    .any(|port| port.host.is_some_and(|host| is_port(value, host, port.protocol)))
-        }
+        "network" => network_name(container) == value,
+        // As in Docker, the port in the container, also where it is published at another one.
+        "publish" => asked_for(container).any(|port| is_port(value, port.inside, port.protocol)),
         "expose" => {
             let exposed = record.exposed.iter().filter_map(|port| port.parse::<Port>().ok());
             let mut all = exposed.chain(asked_for(container).copied());
@@ -156,11 +153,6 @@ fn is_port(value: &str, of: PortRange, protocol: Protocol) -> bool {
     ports(value).is_some_and(|(range, wanted)| {
         wanted == Some(protocol) && *range.start() <= of.last && of.first <= *range.end()
     })
-}
-
-fn has_port(container: &KeptContainer, value: &str, number: impl Fn(&PublishedPort) -> u16) -> bool {
-    let Some((range, protocol)) = ports(value) else { return false };
-    container.state.ports.iter().any(|port| Some(port.protocol) == protocol && range.contains(&number(port)))
 }
 
 #[cfg(test)]

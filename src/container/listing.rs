@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use super::network::network_mode;
+use super::network::{network_mode, network_name};
 use super::record::{ContainerRecord, ContainerState, ContainerStatus};
 use super::store::KeptContainer;
 use crate::host::zone;
@@ -82,7 +82,7 @@ impl ContainerRow {
             local_volumes: record.volumes.len().to_string(),
             mounts: mounts(container, is_whole),
             names: name.clone(),
-            networks: match network_mode(container) {
+            networks: match network_name(container) {
                 "container" => String::new(),
                 mode => mode.to_owned(),
             },

@@ -38,4 +38,5 @@ pub mod stream;
 pub mod supervisor;
 pub mod upper;
 pub mod usage;
+pub mod usage_details;
 pub mod volumes;

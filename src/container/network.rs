@@ -24,6 +24,16 @@ pub fn network_mode(container: &KeptContainer) -> &'static str {
     }
 }
 
+/// The same as a client of the daemon sees it: an ordinary user's containers have another network in place of the bridge.
+pub fn network_name(container: &KeptContainer) -> &'static str {
+    let client = container.record.client.as_ref();
+    let asked = client.and_then(|client| client["HostConfig"]["NetworkMode"].as_str());
+    match network_mode(container) {
+        "user" | "none" if asked.is_some_and(|asked| ["bridge", "default"].contains(&asked)) => "bridge",
+        mode => mode,
+    }
+}
+
 /// The ID of a network. There is no file of it, so it is made of its name.
 pub fn network_id(name: &str) -> String {
     let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -61,11 +71,14 @@ pub fn network_settings(container: &KeptContainer) -> Value {
         ports.insert(port.to_owned(), Value::Null);
     }
     let networks = networks(container);
+    let running = container.state.command.filter(|_| container.state.status.is_active());
+    let running = running.map(|command| command.pid);
     let of = |name: &str| networks.pointer(&format!("/bridge/{name}")).cloned().unwrap_or_else(|| "".into());
     json!({
         "Bridge": "",
         "SandboxID": "",
-        "SandboxKey": "",
+        // The file of its network, which nsenter(1) can join.
+        "SandboxKey": running.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default(),
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
@@ -86,7 +99,7 @@ pub fn network_settings(container: &KeptContainer) -> Value {
 
 /// Its networks, each with the address that it has there.
 pub fn networks(container: &KeptContainer) -> Value {
-    let mode = network_mode(container);
+    let mode = network_name(container);
     if mode == "container" {
         return json!({});
     }

@@ -9,7 +9,7 @@ use super::mounts::{self, SHM, size};
 use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::devices::Rule;
 use crate::config::container::Namespace;
-use crate::container::network::{add_binding, network_mode};
+use crate::container::network::{add_binding, network_name};
 use crate::container::store::KeptContainer;
 use crate::security::capabilities::DEFAULT;
 use crate::text::printed;
@@ -27,7 +27,7 @@ pub(super) fn known(container: &KeptContainer) -> Value {
     json!({
         "NetworkMode": match &record.config.environment.namespaces.net {
             Namespace::Join { target, .. } => printed(target.written()),
-            _ => network_mode(container).to_owned(),
+            _ => network_name(container).to_owned(),
         },
         "Memory": memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.0),
         "MemorySwap": swap.unwrap_or(0),
@@ -105,7 +105,7 @@ fn isolation(container: &KeptContainer) -> Value {
         "Privileged": is_privileged,
         "SecurityOpt": Some(options).filter(|options| !options.is_empty()),
         "Sysctls": sysctls.collect::<Map<String, Value>>(),
-        "Init": namespaces.pid.options().is_some_and(|pid| pid.init),
+        "Init": namespaces.pid.options().is_some_and(|pid| pid.init).then_some(true),
     })
 }
 
@@ -138,7 +138,7 @@ fn limits(container: &KeptContainer) -> Value {
     });
     json!({
         "Devices": devices,
-        "DeviceCgroupRules": rules,
+        "DeviceCgroupRules": Some(rules).filter(|rules| !rules.is_empty()),
         "Ulimits": ulimits.collect::<Vec<_>>(),
         "BlkioDeviceReadBps": throttles(&blkio.read_bps),
         "BlkioDeviceWriteBps": throttles(&blkio.write_bps),
@@ -222,6 +222,13 @@ fn devices(container: &KeptContainer) -> (Vec<Value>, Vec<String>) {
             })),
             rule => rules.push(rule.to_string()),
         }
+    }
+    for (mount, device) in mounts::renamed_devices(container) {
+        rules.retain(|rule| *rule != device.to_string());
+        devices.push(json!({
+            "PathOnHost": printed(&mount.source), "PathInContainer": printed(&mount.destination),
+            "CgroupPermissions": device.access.to_string(),
+        }));
     }
     (devices, rules)
 }
