@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::daemon_service::{self, InstallArgs, ServiceArgs};
 use super::explain::ExplainArg;
 use crate::container::explain::Explainer;
-use crate::daemon::query::ApiQuery;
-use crate::daemon::service::{DaemonAddress, RunningDaemon};
+use crate::daemon::query::{ApiQuery, encoded};
+use crate::daemon::service::{DaemonAddress, RunningDaemon, check_addresses};
 use crate::daemon::tls::TlsFiles;
 use crate::daemon::{self, DaemonOptions};
 use crate::error::{Error, ExitKind, Result, io_text};
@@ -236,7 +236,10 @@ fn foreground(listen: &ListenArgs, trace: bool, background: bool, explain: Expla
 
 /// Starts a daemon that stays when this command has ended.
 fn start(hosts: &[DaemonAddress], tls: Option<&TlsFiles>, explain: Explainer) -> Result<u8> {
-    if let Some(found) = find(explain)? {
+    // Here it is an error of the command line. The child would report it as one of its own.
+    check_addresses(hosts, tls)?;
+    explain_find(explain);
+    if let Some(found) = RunningDaemon::find_working()? {
         let pid = found.process.pid.to_string();
         return Err(Error::new(ExitKind::Refused, text("daemon.runs"))
             .why(text_with("daemon.runs.pid", &[("pid", &pid)]))
@@ -272,7 +275,9 @@ fn start(hosts: &[DaemonAddress], tls: Option<&TlsFiles>, explain: Explainer) ->
             });
             return Err(match said.as_deref().map(str::trim) {
                 Ok(said) if !said.is_empty() => {
-                    said.lines().fold(error, |error, line| error.why(line.trim()))
+                    // Its lines were wrapped already.
+                    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+                    error.why(words.trim_start_matches("sandbox: "))
                 }
                 _ => error,
             });
@@ -291,11 +296,15 @@ fn start(hosts: &[DaemonAddress], tls: Option<&TlsFiles>, explain: Explainer) ->
 
 /// Finds the daemon.
 fn find(explain: Explainer) -> Result<Option<RunningDaemon>> {
+    explain_find(explain);
+    RunningDaemon::find()
+}
+
+fn explain_find(explain: Explainer) {
     explain.step(
         "read(<daemon-HASH.json>); read(</proc/PID/stat>); flock(<daemon-HASH.lock>)",
         "daemon.explain.find",
     );
-    RunningDaemon::find()
 }
 
 /// Ends the daemon. None: none runs.
@@ -343,17 +352,18 @@ pub(super) fn api(color: Color, args: &ApiArgs) -> Result<u8> {
     if !METHODS.contains(&method.as_str()) {
         return Err(Error::usage(text_with("daemon.api.method", &[("method", &printed(&args.method))])));
     }
-    let is_plain = |byte: u8| byte.is_ascii_graphic();
-    if !args.path.starts_with('/') || !args.path.bytes().all(is_plain) {
+    if !args.path.starts_with('/') {
         return Err(Error::usage(text_with("daemon.api.path", &[("path", &printed(&args.path))])));
     }
+    let files = args.tls.files();
     let address = match &args.host {
         Some(address) => address.clone(),
-        None => {
-            let running = RunningDaemon::find()?;
-            running.and_then(|found| found.addresses.first().cloned()).unwrap_or_else(DaemonAddress::usual)
-        }
+        None => match RunningDaemon::find()? {
+            Some(found) => found.address_for(files.as_ref())?,
+            None => DaemonAddress::usual(),
+        },
     };
+    let path = encoded(&args.path);
     let mut body = Vec::new();
     match args.body.as_deref() {
         Some("-") => {
@@ -363,13 +373,13 @@ pub(super) fn api(color: Color, args: &ApiArgs) -> Result<u8> {
         Some(written) => body.extend_from_slice(written.as_bytes()),
         None => {}
     }
-    let query = ApiQuery { method: &method, path: &args.path, body: &body };
+    let query = ApiQuery { method: &method, path: &path, body: &body };
     explain.step(format!("connect(<socket>, {address})"), "daemon.explain.connect");
     let head = query.written();
     explain.step(format!("write(<socket>, {head:?})"), "daemon.explain.request");
     // An answer that goes on is printed as it comes. Another one is printed whole, with its JSON in a readable form.
     let mut printer = AnswerPrinter { whole: Vec::new(), streams: streams(&args.path) };
-    let status = query.send(&address, args.tls.files().as_ref(), |part| printer.take(part))?;
+    let status = query.send(&address, files.as_ref(), |part| printer.take(part))?;
     printer.end();
     if status >= 400 {
         return Ok(1);

@@ -147,7 +147,11 @@ impl<'a> Service<'a> {
         let output = ran.map_err(|error| cannot(io_text(&error)))?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(cannot(printed(String::from_utf8_lossy(&output.stderr).trim()))),
+            false => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+                Err(cannot(lines.map(printed).collect::<Vec<_>>().join(" ")))
+            }
         }
     }
 }
@@ -227,10 +231,20 @@ pub(super) fn install(args: &InstallArgs) -> Result<u8> {
             fs::rename(&new, &file.path)
         };
         write().map_err(|error| cannot("write", error))?;
+    }
+    let enabled = service
+        .systemctl(&["daemon-reload"], explain)
+        .and_then(|()| service.systemctl(&["enable", "--now", "sandbox.socket"], explain));
+    if let Err(error) = enabled {
+        // A unit that systemd could not read stays in nobody's way.
+        for file in &files {
+            let _ = fs::remove_file(&file.path);
+        }
+        return Err(error);
+    }
+    for file in &files {
         render::out(&(text_with("daemon.install.wrote", &[("path", &printed(&file.path))]) + "\n"));
     }
-    service.systemctl(&["daemon-reload"], explain)?;
-    service.systemctl(&["enable", "--now", "sandbox.socket"], explain)?;
     let key = match (service.root.is_some(), service.kind) {
         (true, _) => return Ok(0),
         (false, ServiceKind::Systemd) => "daemon.install.systemd",
@@ -254,7 +268,8 @@ pub(super) fn uninstall(args: &ServiceArgs) -> Result<u8> {
             Error::new(ExitKind::Refused, text("daemon.uninstall.none")).paste("sandbox daemon install")
         );
     }
-    service.systemctl(&["disable", "--now", "sandbox.socket", "sandbox.service"], explain)?;
+    // Where systemd does not run, the files are removed all the same.
+    let disabled = service.systemctl(&["disable", "--now", "sandbox.socket", "sandbox.service"], explain);
     for file in &files {
         explain.step(format!("unlink({:?})", printed(&file.path)), "daemon.explain.unlink");
         fs::remove_file(&file.path).map_err(|error| {
@@ -263,7 +278,11 @@ pub(super) fn uninstall(args: &ServiceArgs) -> Result<u8> {
         })?;
         render::out(&(text_with("daemon.uninstall.removed", &[("path", &printed(&file.path))]) + "\n"));
     }
-    service.systemctl(&["daemon-reload"], explain)?;
+    if disabled.is_ok() {
+        service.systemctl(&["daemon-reload"], explain)?;
+    } else if Path::new("/run/systemd/system").is_dir() {
+        disabled?;
+    }
     Ok(0)
 }
 

@@ -68,7 +68,18 @@ pub(super) struct ExecArgs {
 }
 
 /// Runs the command.
-pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
+pub(super) fn run(color: Color, args: ExecArgs) -> Result<u8> {
+    // For a client of the daemon, 125 is an error of the client itself. That of a command that cannot begin is Docker's.
+    let is_of_daemon = args.exec_id.is_some();
+    perform(color, args).map_err(|error| match error.kind {
+        ExitKind::Failed | ExitKind::Refused if is_of_daemon => {
+            Error { kind: ExitKind::NotExecutable, ..error }
+        }
+        _ => error,
+    })
+}
+
+fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
     // The container runs already, and was announced when it started.
     args.output.be_quiet();
     let output = &args.output;

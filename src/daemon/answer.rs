@@ -23,7 +23,7 @@ pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 pub(super) type Answer = Response<AnswerBody>;
 
 /// How many parts of a stream are kept for a client that does not read. Then the source waits.
-const PARTS: usize = 8;
+const PARTS: usize = 2;
 
 /// An error as the client gets it.
 #[derive(Debug, Clone)]
@@ -89,6 +89,9 @@ impl From<Error> for ApiError {
     }
 }
 
+/// The words of the error for an image of another platform. The client pulls the image then.
+pub(super) const OTHER_PLATFORM: &str = "does not match the specified platform";
+
 /// The status for an error of a command. Its words are Docker's where Docker has an error of that kind.
 fn status_of(kind: ExitKind, message: &str) -> StatusCode {
     let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
@@ -99,6 +102,7 @@ fn status_of(kind: ExitKind, message: &str) -> StatusCode {
         "the volume driver",
         "There is no such file",
         "Could not find the file",
+        OTHER_PLATFORM,
     ]) {
         return StatusCode::NOT_FOUND;
     }
@@ -111,6 +115,7 @@ fn status_of(kind: ExitKind, message: &str) -> StatusCode {
         "already paused",
         "is not paused",
         "is restarting",
+        "a paused container",
     ];
     if has(&conflicts) {
         return StatusCode::CONFLICT;
@@ -123,6 +128,9 @@ fn status_of(kind: ExitKind, message: &str) -> StatusCode {
             "Invalid container name",
             "invalid reference format",
             "expected an ID, a decimal number",
+            "with the same name as its current name",
+            "no command specified",
+            "expected OS/ARCH",
         ]) =>
         {
             StatusCode::BAD_REQUEST
@@ -166,7 +174,7 @@ pub(super) fn stream(kind: &'static str) -> (mpsc::Sender<Bytes>, Answer) {
     (sender, with_type(StatusCode::OK, kind, ChannelBody { receiver, part: Ok, place: None }.boxed_unsync()))
 }
 
-/// The same for many clients that may not read for long, such as those of logs: only one part is kept for each.
+/// The same for many clients that may not read for long, such as those of logs and counters: only one part is kept for each.
 /// The connection takes the next one when it has sent the one before.
 pub(super) fn slow_stream(kind: &'static str, place: Option<StreamPlace>) -> (mpsc::Sender<Bytes>, Answer) {
     let (sender, receiver) = mpsc::channel(1);
@@ -175,9 +183,12 @@ pub(super) fn slow_stream(kind: &'static str, place: Option<StreamPlace>) -> (mp
 
 /// The same for what is of use only as a whole, such as an archive. After an error the connection ends without the end of the
 /// body, so that the client knows that something is missing.
-pub(super) fn whole_stream(kind: &'static str) -> (mpsc::Sender<io::Result<Bytes>>, Answer) {
-    let (sender, receiver) = mpsc::channel(PARTS);
-    let body = ChannelBody { receiver, part: |part| part, place: None };
+pub(super) fn whole_stream(
+    kind: &'static str,
+    place: Option<StreamPlace>,
+) -> (mpsc::Sender<io::Result<Bytes>>, Answer) {
+    let (sender, receiver) = mpsc::channel(1);
+    let body = ChannelBody { receiver, part: |part| part, place };
     (sender, with_type(StatusCode::OK, kind, body.boxed_unsync()))
 }
 

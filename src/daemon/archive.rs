@@ -14,7 +14,8 @@ use super::answer::{Answer, Answered, ApiError, empty, line, stream, whole_strea
 use super::command::{Streaming, Words, words};
 use super::containers::find;
 use super::request::ApiRequest;
-use crate::text::text;
+use super::served::StreamPlace;
+use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
 
 /// The header with what is known about a path.
@@ -31,13 +32,13 @@ const DIRECTORY: u32 = 1 << 31;
 const LINK: u32 = 1 << 27;
 
 /// Sends the output of a command as an archive.
-async fn sent(daemon: &Daemon, number: u64, line: Words) -> Answered {
-    let streaming = Streaming::start(daemon, number, line, None).await?;
-    Ok(forward(streaming))
+async fn sent(daemon: &Daemon, request: ApiRequest, line: Words) -> Answered {
+    let streaming = Streaming::start(daemon, request.number, line, None).await?;
+    Ok(forward(streaming, request.stream))
 }
 
-fn forward(mut streaming: Streaming) -> Answer {
-    let (sender, answer) = whole_stream("application/x-tar");
+fn forward(mut streaming: Streaming, place: Option<StreamPlace>) -> Answer {
+    let (sender, answer) = whole_stream("application/x-tar", place);
     tokio::spawn(async move {
         while let Some(part) = streaming.next().await {
             let part = part.map_err(|error| std::io::Error::other(error.message));
@@ -53,7 +54,7 @@ fn forward(mut streaming: Streaming) -> Answer {
 pub(super) async fn export(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     let container = find(request.name()).await?;
     let line = words(&["export", container.record.id.as_str()]);
-    sent(&daemon, request.number, line).await
+    sent(&daemon, request, line).await
 }
 
 /// Images.
@@ -67,7 +68,7 @@ pub(super) async fn save(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     }
     let mut line = words(&["save", "--"]);
     line.extend(names.into_iter().map(OsString::from));
-    sent(&daemon, request.number, line).await
+    sent(&daemon, request, line).await
 }
 
 /// Images from an archive.
@@ -192,7 +193,17 @@ pub(super) async fn stat(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
 /// Copies a path out of a container.
 pub(super) async fn get(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     let (streaming, about) = copy_out(&daemon, &request).await?;
-    Ok(with_header(forward(streaming), hyper::header::HeaderName::from_static(STAT), &about))
+    Ok(with_header(forward(streaming, request.stream), hyper::header::HeaderName::from_static(STAT), &about))
+}
+
+/// The error for a directory that is not there, or is none, in Docker's words.
+async fn of_target(daemon: &Daemon, request: &ApiRequest) -> ApiError {
+    if copy_out(daemon, request).await.is_ok() {
+        return ApiError::bad("extraction point is not a directory");
+    }
+    let path = printed(request.query.get("path").unwrap_or_default());
+    let values = [("path", &*path), ("name", &printed(request.name()))];
+    ApiError::new(StatusCode::NOT_FOUND, text_with("image.copy.none", &values))
 }
 
 /// Copies an archive into a directory of a container.
@@ -219,6 +230,11 @@ pub(super) async fn put(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answere
         copied = copied.and(part.map(|_| ()));
     }
     copying.drained().await;
-    copied?;
-    Ok(empty(StatusCode::OK))
+    match copied {
+        Ok(()) => Ok(empty(StatusCode::OK)),
+        Err(error) if error.message.contains(&text_with("image.copy.nodirectory", &[("path", "")])) => {
+            Err(of_target(&daemon, &request).await)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -143,7 +143,22 @@ fn in_dockers_words(message: String) -> String {
         let line: u64 = place.rsplit(':').nth(1)?.parse().ok()?;
         Some(format!("dockerfile parse error line {line}: unknown instruction: {name}"))
     });
-    found.unwrap_or(message)
+    found.unwrap_or_else(|| without_picture(&message).to_owned())
+}
+
+/// A message about a line of a Dockerfile, without the picture of that line: `NUMBER | LINE`, and marks below it. In one line it is
+/// not one any more.
+fn without_picture(message: &str) -> &str {
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let mut ends = message.match_indices(" | ").map(|(at, _)| at);
+    let picture = ends.find_map(|at| {
+        let begin = message[..at].rfind(' ')?;
+        is_number(&message[begin + 1..at]).then_some(begin)
+    });
+    match picture {
+        Some(begin) if message.contains('^') => message[..begin].trim_end(),
+        _ => message,
+    }
 }
 
 /// Removes the cache of builds.
@@ -189,7 +204,9 @@ async fn built(named: Option<String>) -> Option<String> {
 /// A command that failed: what it has printed to standard error, and Docker's sentence.
 fn of_failure(error: &ApiError) -> Vec<Value> {
     let message = &error.message;
-    let Some(at) = message.rfind("The command '") else { return vec![error_line(error)] };
+    let Some(at) = message.rfind("The command '") else {
+        return vec![error_line(&ApiError::new(error.status, without_picture(message)))];
+    };
     let (printed, sentence) = message.split_at(at);
     let code = sentence.split_once("returned a non-zero code: ").map(|(_, rest)| rest);
     let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
@@ -235,6 +252,9 @@ mod tests {
         );
         assert_eq!(words, "dockerfile parse error line 2: unknown instruction: FOO");
         assert_eq!(in_dockers_words("x:1:1: other".into()), "x:1:1: other");
+        let shown = "D: one mistake D:2:1: COPY failed: no file: nof 2 | COPY nof / | ^^^^^";
+        assert_eq!(in_dockers_words(shown.into()), "D: one mistake D:2:1: COPY failed: no file: nof");
+        assert_eq!(in_dockers_words("x | y".into()), "x | y");
     }
 
     #[test]

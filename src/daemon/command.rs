@@ -35,9 +35,10 @@ pub(super) fn words<S: Into<OsString> + Clone>(words: &[S]) -> Words {
     words.iter().cloned().map(Into::into).collect()
 }
 
-/// A command line as a user would type it.
+/// A command line as a user would type it: without the file of a password, which is gone when the command has ended.
 pub(super) fn typed(words: &Words) -> String {
-    let quoted = words.iter().map(|word| quote(word).to_string());
+    let words = words.iter().filter(|word| !word.as_encoded_bytes().starts_with(b"--authfile="));
+    let quoted = words.map(|word| quote(word).to_string());
     std::iter::once("sandbox".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
@@ -51,7 +52,13 @@ pub(super) fn sandbox_of(home: &Path, words: &Words) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sandbox").args(["--lang", "en", "--color", "never", "--home"]).arg(home).args(words);
     // Messages are not wrapped at the width of a terminal that the daemon does not have.
-    command.env_remove("COLUMNS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A terminal of a client is of the type that Docker gives each one.
+    command
+        .env_remove("COLUMNS")
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     // The daemon has SIGTERM, SIGINT and SIGHUP blocked. A command of a container must not inherit that.
     restore_before(&mut command);
     command
@@ -181,7 +188,7 @@ impl Streaming {
             command.stdin(Stdio::piped());
         }
         let mut child = command.spawn().map_err(unstarted)?;
-        let (sender, parts) = mpsc::channel(8);
+        let (sender, parts) = mpsc::channel(1);
         let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         let process = process.map_err(|errno| unstarted(errno.into()))?;
         let fed = input.zip(child.stdin.take()).map(|(input, stdin)| feed(input, stdin, process));
@@ -293,6 +300,8 @@ fn ended(mut child: Child, complaint: Option<thread::JoinHandle<String>>) -> Ans
     };
     let kinds = [ExitKind::Usage, ExitKind::NotFound, ExitKind::NotExecutable, ExitKind::Refused];
     let kind = kinds.into_iter().find(|kind| status.code() == Some(kind.status().into()));
+    // `run` and `create` have the status of any other error for a flag with a wrong value.
+    let kind = if is_usage(&complaint) { Some(ExitKind::Usage) } else { kind };
     Err(ApiError::of(kind.unwrap_or(ExitKind::Failed), message))
 }
 
@@ -312,6 +321,11 @@ fn notes_of(complaint: &str) -> Vec<String> {
     }
     notes.retain(|note| !note.is_empty());
     notes
+}
+
+/// Whether a command has found a mistake in its command line.
+fn is_usage(complaint: &str) -> bool {
+    complaint.lines().any(|line| line.starts_with("error: "))
 }
 
 /// What a command says on standard error, in one line: what failed, the call, and why. What to do is left out: it is about
@@ -363,7 +377,11 @@ pub(super) fn message_of(complaint: &str) -> String {
 }
 
 fn unstarted(error: std::io::Error) -> ApiError {
-    ApiError::failed(format!("{}: {}", text("daemon.command.unstarted"), crate::error::io_text(&error)))
+    // A value with a zero byte, and one that is too long for a command line.
+    let is_of_request =
+        error.kind() == std::io::ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::E2BIG);
+    let new = if is_of_request { ApiError::bad } else { ApiError::failed };
+    new(format!("{}: {}", text("daemon.command.unstarted"), crate::error::io_text(&error)))
 }
 
 fn unread(error: std::io::Error) -> ApiError {

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{Answer, empty, stream, with_header};
 use super::frames::kind;
+use super::http_stream::HttpStream;
 use super::request::{ApiVersion, Permit};
 use super::served::{ClientEnd, ClientStream, ServedStream, StreamPlace, left};
 
@@ -52,8 +53,8 @@ pub(super) struct HandedConnection {
 
 impl TakenConnection {
     fn of(upgraded: Upgraded, permit: Permit) -> Option<TakenConnection> {
-        let connection = match upgraded.downcast::<TokioIo<ServedStream>>() {
-            Ok(parts) => match parts.io.into_inner().place().take() {
+        let connection = match upgraded.downcast::<TokioIo<HttpStream<ServedStream>>>() {
+            Ok(parts) => match parts.io.into_inner().into_inner().place().take() {
                 Some(stream) => ClientConnection::Plain(stream, parts.read_buf),
                 None => return None,
             },

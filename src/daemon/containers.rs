@@ -15,7 +15,7 @@ use crate::container::explain::Explainer;
 use crate::container::filter;
 use crate::container::life::{self, StopRequest};
 use crate::container::listing::{self, ContainerRow};
-use crate::container::network::{network_mode, networks};
+use crate::container::network::{network_name, networks};
 use crate::container::record::ContainerStatus;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::sys::signal;
@@ -95,7 +95,7 @@ fn row(container: &KeptContainer, now: Timestamp, with_size: bool) -> Value {
         "Labels": record.labels,
         "State": state.status.word(),
         "Status": shown.status,
-        "HostConfig": { "NetworkMode": network_mode(container) },
+        "HostConfig": { "NetworkMode": network_name(container) },
         "NetworkSettings": { "Networks": networks(container) },
         "Mounts": mounts(container),
     });
@@ -123,7 +123,7 @@ pub(super) async fn start(_: Arc<Daemon>, request: ApiRequest) -> Answered {
 }
 
 /// Reads a signal as kill(1) does: `TERM`, `SIGTERM`, `15`.
-fn signal_of(written: &str) -> Answered<i32> {
+pub(super) fn signal_of(written: &str) -> Answered<i32> {
     signal::of_word(written)
         .ok_or_else(|| ApiError::bad(text_with("container.signal", &[("signal", &printed(written))])))
 }
@@ -219,7 +219,7 @@ pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
 pub(super) async fn update(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
     let body = request.json().await?;
     let mut line = words(&["update"]);
-    line.extend(settings::limits(&body)?);
+    line.extend(super::limit_settings::limits(&body)?);
     // `update` refuses it by name.
     let nodes = settings::string(&body, "CpusetMems")?;
     line.extend(nodes.map(|nodes| settings::flag("cpuset-mems", nodes)));

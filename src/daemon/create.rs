@@ -7,20 +7,23 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::Daemon;
-use super::answer::{Answered, ApiError};
+use super::answer::{Answered, ApiError, OTHER_PLATFORM};
 use super::command::{blocking, run_noted, typed, words};
-use super::containers::created;
+use super::containers::{created, signal_of};
 use super::mount_settings::targets;
 use super::private_file::PrivateFile;
-use super::request::ApiRequest;
+use super::request::{ApiRequest, ApiVersion};
 use super::settings::{endpoints, flag, host, keys, list, pairs, part, string, truth};
 use crate::container::store::ContainerStore;
 use crate::image::store::ImageStore;
-use crate::text::text_with;
+use crate::text::{printed, text, text_with};
 
 /// Makes a container.
 pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
     let body = request.json().await?;
+    if body.is_null() {
+        return Err(ApiError::bad("config cannot be empty in order to create a container"));
+    }
     if !body.is_object() {
         return Err(ApiError::bad(text_with("daemon.setting", &[("name", "body")])));
     }
@@ -42,23 +45,44 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     shown.splice(1..1, variables.iter().map(|one| flag("env", one)));
     daemon.trace.command(request.number, &typed(&shown));
     let variables = PrivateFile::of_variables(&variables)?;
-    let settings = PrivateFile::of(settings(&body).to_string().as_bytes())?;
+    let settings = PrivateFile::of(settings(&body, request.version).to_string().as_bytes())?;
     line.splice(1..1, variables.iter().map(|file| file.flag("env-file")));
     line.insert(1, settings.flag("client-settings"));
-    // The image is there. Of anything else that is not found, 404 would make the client pull the image.
-    let (printed, warnings) = run_noted(&daemon, line, None).await.map_err(|error| match error.status {
-        StatusCode::NOT_FOUND => ApiError::bad(error.message),
+    // The image is there, or one for another platform is. Of anything else that is not found, 404 would make the client pull the image.
+    let (output, warnings) = run_noted(&daemon, line, None).await.map_err(|error| match error.status {
+        StatusCode::INTERNAL_SERVER_ERROR => of_request(error, &body),
+        StatusCode::NOT_FOUND if !error.message.contains(OTHER_PLATFORM) => ApiError::bad(error.message),
         _ => error,
     })?;
     drop((variables, settings));
-    let printed = String::from_utf8_lossy(&printed);
-    let mut lines: Vec<&str> = printed.lines().collect();
+    let output = String::from_utf8_lossy(&output);
+    let mut lines: Vec<&str> = output.lines().collect();
     let id = lines.pop().unwrap_or_default().trim().to_owned();
     created(&id, &warnings)
 }
 
+/// An error for which the request is the reason, with Docker's status and words. Docker finds some of them only at the start.
+fn of_request(error: ApiError, body: &Value) -> ApiError {
+    let mounts = body["HostConfig"]["Mounts"].as_array().into_iter().flatten();
+    let sources = mounts.filter_map(|mount| mount["Source"].as_str());
+    let missing = text("mnt.bind.nosource");
+    for source in sources.filter(|_| error.message.contains(&missing)) {
+        if error.message.contains(&format!("{} does not exist", printed(source))) {
+            let source = printed(source);
+            return ApiError::bad(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+            ));
+        }
+    }
+    let of_words = ["unable to find user", "unable to find group", "no running container of yours"];
+    match of_words.iter().any(|words| error.message.contains(words)) {
+        true => ApiError::bad(error.message),
+        false => error,
+    }
+}
+
 /// What the client finds again in the answer of `inspect`.
-fn settings(body: &Value) -> Value {
+fn settings(body: &Value, version: ApiVersion) -> Value {
     let mut config = body.clone();
     if let Some(config) = config.as_object_mut() {
         // These are known from the container itself.
@@ -66,7 +90,14 @@ fn settings(body: &Value) -> Value {
             config.remove(*name);
         });
     }
-    json!({ "HostConfig": body["HostConfig"], "Config": config })
+    let mut host = body["HostConfig"].clone();
+    // Before this version, the size of the terminal meant nothing on Linux.
+    if version < ApiVersion(1, 42)
+        && let Some(host) = host.as_object_mut()
+    {
+        host.remove("ConsoleSize");
+    }
+    json!({ "HostConfig": host, "Config": config })
 }
 
 /// A name as the client expects it in a message.
@@ -94,10 +125,12 @@ fn command_line(
         ("Domainname", "domainname"),
         ("User", "user"),
         ("WorkingDir", "workdir"),
-        ("StopSignal", "stop-signal"),
         ("MacAddress", "mac-address"),
     ] {
         line.extend(string(body, name)?.map(|value| flag(own, value)));
+    }
+    if let Some(signal) = string(body, "StopSignal")? {
+        line.push(flag("stop-signal", &signal_of(signal)?.to_string()));
     }
     for (name, own) in [("OpenStdin", "interactive"), ("Tty", "tty")] {
         if truth(body, name)? {
@@ -120,7 +153,9 @@ fn command_line(
     // Something else is mounted there.
     let taken = targets(&body["HostConfig"])?;
     volumes.retain(|path| !taken.contains(path));
-    without(&volumes, ':', "Volumes")?;
+    if let Some(wrong) = volumes.iter().find(|path| path.contains(':')) {
+        return Err(ApiError::bad(format!("invalid volume specification: '{}'", printed(wrong))));
+    }
     line.extend(volumes.iter().map(|path| flag("volume", path)));
     named_networks(body)?;
     let test = list(part(body, "Healthcheck")?, "Test")?;
@@ -138,10 +173,7 @@ fn command_line(
     let is_spec = |name: &str| [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
     let image = if is_spec(image) { with_tag(image) } else { image.to_owned() };
     if is_spec(&image) {
-        return Err(ApiError::bad(text_with(
-            "daemon.image.spec",
-            &[("name", &crate::text::printed(&image))],
-        )));
+        return Err(ApiError::bad(text_with("daemon.image.spec", &[("name", &printed(&image))])));
     }
     line.push(image.into());
     line.extend(command.into_iter().map(OsString::from));
@@ -164,7 +196,7 @@ pub(super) fn without<'v>(
 fn named_networks(body: &Value) -> Answered<()> {
     for name in keys(&body["NetworkingConfig"], "EndpointsConfig")? {
         if !["default", "bridge", "host", "none"].contains(&name.as_str()) {
-            let message = text_with("daemon.network.named", &[("name", &crate::text::printed(&name))]);
+            let message = text_with("daemon.network.named", &[("name", &printed(&name))]);
             return Err(ApiError::new(hyper::StatusCode::NOT_IMPLEMENTED, message));
         }
     }

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
 use super::Daemon;
-use super::answer::{Answered, ApiError, line, stream};
+use super::answer::{Answered, ApiError, line, slow_stream};
 use super::command::blocking;
 use super::logs::moment;
 use super::request::{ApiRequest, Filters, known_filters};
@@ -58,7 +58,7 @@ pub(super) async fn events(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         Ok((reader, store.path().to_owned()))
     };
     let (mut reader, home) = blocking(open).await?;
-    let (sender, answer) = stream("application/json");
+    let (sender, answer) = slow_stream("application/json", request.stream.clone());
     let place = request.stream;
     let is_left = move |sender: &mpsc::Sender<Bytes>| {
         sender.is_closed() || place.as_ref().is_some_and(|place| place.has_left(ClientEnd::Sending))

@@ -58,6 +58,7 @@ pub(super) async fn create(_: Arc<Daemon>, mut request: ApiRequest) -> Answered 
             let message = text_with("container.exec.paused", &values);
             return Err(ApiError::new(StatusCode::CONFLICT, message));
         }
+        ContainerStatus::Restarting => return Err(refusal::restarting(&container).into()),
         _ => return Err(refusal::not_running(&container).into()),
     }
     let command = list(&body, "Cmd")?;

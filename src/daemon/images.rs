@@ -269,14 +269,11 @@ pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered 
     line.extend(more.flat_map(|(name, all)| {
         all.iter().map(move |value| super::settings::flag("filter", &format!("{name}={value}")))
     }));
-    let before = blocking(|| Ok(ImageStore::open()?.all()?)).await?;
+    // A layer is removed with the last image that has it.
+    let size = |version| blocking(move || rows(version).map(|(_, size)| size));
+    let before = size(request.version).await?;
     let printed = run(&daemon, request.number, line).await?;
-    let after = blocking(|| Ok(ImageStore::open()?.all()?)).await?;
-    let space: u64 = before
-        .iter()
-        .filter(|image| !after.iter().any(|other| other.id == image.id))
-        .map(|image| image.size)
-        .sum();
+    let space = before.saturating_sub(size(request.version).await?);
     ok(&json!({ "ImagesDeleted": removed(&printed), "SpaceReclaimed": space }))
 }
 

@@ -9,7 +9,7 @@ use super::Daemon;
 use super::answer::{Answered, ApiError, ok};
 use super::command::blocking;
 use super::request::{ApiRequest, known_filters};
-use crate::container::network::{network_id, network_mode};
+use crate::container::network::{network_id, network_name};
 use crate::container::store::ContainerStore;
 use crate::text::{printed, text, text_with};
 
@@ -61,7 +61,7 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let (name, driver) = find(&request.name())?;
     let containers = blocking(move || {
         let mut all = ContainerStore::open()?.all()?.0;
-        all.retain(|container| container.state.status.is_active() && network_mode(container) == name);
+        all.retain(|container| container.state.status.is_active() && network_name(container) == name);
         let of = |container: &crate::container::store::KeptContainer| {
             let about = json!({
                 "Name": container.name, "EndpointID": "", "MacAddress": "", "IPv4Address": "", "IPv6Address": "",

@@ -10,6 +10,20 @@ use crate::host::run_directory::{self, DAEMON_PASSWORDS};
 use crate::host::token::token;
 use crate::text::text;
 
+/// Removes the files of daemons that were killed, and of one that had the PID of this one. This daemon has made none yet.
+pub(super) fn remove_left() {
+    let Ok(Some(run)) = run_directory::find() else { return };
+    let (names, _) = run.names().unwrap_or_default();
+    for name in names {
+        let rest = name.to_str().and_then(|name| name.strip_prefix(DAEMON_PASSWORDS));
+        let pid = rest.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        let is_left = |pid| pid == std::process::id() || !run_directory::may_be_of_daemon(pid);
+        if pid.is_some_and(is_left) {
+            let _ = run.remove_file(name);
+        }
+    }
+}
+
 /// A file of mode 0600. It is removed when the command has ended. If the daemon is killed before, the next command removes it.
 pub(super) struct PrivateFile {
     path: PathBuf,

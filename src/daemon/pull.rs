@@ -232,7 +232,10 @@ pub(super) async fn login(daemon: &Daemon, request: &mut ApiRequest) -> Answered
     let done = super::command::run_with(daemon, request.number, words, Some(password.into_bytes())).await;
     drop(file);
     done.map_err(|mut error| {
-        error.status = hyper::StatusCode::UNAUTHORIZED;
+        // If the registry was not reached, nobody knows whether the password is wrong.
+        if error.message.contains(&text("registry.password")) {
+            error.status = hyper::StatusCode::UNAUTHORIZED;
+        }
         error
     })?;
     super::answer::ok(&json!({ "Status": "Login Succeeded", "IdentityToken": "" }))

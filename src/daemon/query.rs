@@ -4,10 +4,32 @@ use std::io::{BufRead, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use super::service::DaemonAddress;
 use super::tls::{self, TlsFiles};
 use crate::error::{Error, Result};
 use crate::text::{text, text_with};
+
+/// What a path of a request may not have as it is: blanks, quotes and brackets. A `%` is left as it is: the user may have encoded a
+/// part.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'|')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'#');
+
+/// A path as a request has it.
+pub fn encoded(path: &str) -> String {
+    utf8_percent_encode(path, ENCODED).to_string()
+}
 
 /// A request of `sandbox api`.
 #[derive(Debug)]

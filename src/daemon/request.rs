@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -107,6 +107,17 @@ impl ApiRequest {
     /// The body as JSON. An empty one is null.
     pub(super) async fn json(&mut self) -> Answered<Value> {
         let bytes = self.whole.clone()?;
+        let kind = self.headers.get(CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+        let kind = kind.unwrap_or_default();
+        // Another type, as that of a form, is what a web page can send to any address.
+        let is_json =
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        if !is_json && !(kind.is_empty() && bytes.is_empty()) {
+            let kind = printed(&*kind);
+            return Err(ApiError::bad(format!(
+                "unsupported Content-Type header ({kind}): must be 'application/json'"
+            )));
+        }
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }

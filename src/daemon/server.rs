@@ -1,11 +1,12 @@
 //! Serves the connections: one task for each, in one thread. Work that blocks is done by other threads.
 
 use std::io;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{IpAddr, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
@@ -17,17 +18,18 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{Answer, ApiError};
+use super::http_stream::{HttpStream, Turn};
 use super::request::{ApiRequest, ApiVersion, Permit, RequestQuery};
 use super::routes::{self, FoundRoute};
 use super::served::{ClientStream, ServedStream, StreamPlace};
 use super::service::{DaemonAddress, OwnDaemon, check_addresses};
 use super::trace::Trace;
-use super::{Daemon, DaemonOptions, passed, tls};
+use super::{Daemon, DaemonOptions, passed, private_file, tls};
 use crate::container::client;
 use crate::error::{Error, Result, io_text};
 use crate::host::home::{self, HomePlace};
-use crate::sys::descriptors;
 use crate::sys::signal::{self, SignalSet};
+use crate::sys::{descriptors, heap};
 use crate::text::{text, text_with};
 
 /// How many threads do work that blocks for a short time. Longer work has threads of its own.
@@ -55,6 +57,9 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// The interval at which supervisors that have ended are reaped.
 const REAP: Duration = Duration::from_secs(2);
 
+/// After so many of these intervals, free memory is given back to the kernel.
+const GIVE_BACK: u64 = 5;
+
 /// A socket on which clients connect.
 pub(super) enum Listening {
     Unix(StdUnixListener),
@@ -66,6 +71,7 @@ pub(super) enum Listening {
 /// # Errors
 /// Another daemon runs for this HOME; an address cannot be used.
 pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Result<()> {
+    heap::share();
     let ends = SignalSet::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
     let cannot = |call: &str, error: io::Error| Error::failed(text("daemon.cannot")).call(call, error);
     signal::block(ends).map_err(|errno| cannot("rt_sigprocmask(SIG_BLOCK)", errno.into()))?;
@@ -89,20 +95,30 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
         hosts => hosts.to_vec(),
     };
     let is_activated = !addresses.is_empty();
-    addresses.extend(own_addresses.iter().cloned());
-    check_addresses(&addresses, options.tls.as_ref())?;
+    check_addresses(addresses.iter().chain(&own_addresses), options.tls.as_ref())?;
     let acceptor = options.tls.as_ref().map(tls::acceptor).transpose()?;
-    let own = OwnDaemon::claim(&addresses, options.tls.clone(), is_activated)?;
-    for address in &own_addresses {
-        listening.push(match address {
-            DaemonAddress::Unix(path) => Listening::Unix(own.bind(path)?),
+    let own = OwnDaemon::claim()?;
+    for address in own_addresses {
+        let (address, listener) = match address {
+            DaemonAddress::Unix(path) => {
+                let listener = own.bind(&path)?;
+                (DaemonAddress::Unix(path), Listening::Unix(listener))
+            }
             DaemonAddress::Tcp(at) => {
                 let bound = StdTcpListener::bind(at);
+                // For port 0, the kernel has chosen one.
+                let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
                 let call = format!("bind(<socket>, {at})");
-                Listening::Tcp(bound.map_err(|error| Error::failed(text("daemon.listen")).call(call, error))?)
+                let (at, listener) =
+                    bound.map_err(|error| Error::failed(text("daemon.listen")).call(call, error))?;
+                (DaemonAddress::Tcp(at), Listening::Tcp(listener))
             }
-        });
+        };
+        addresses.push(address);
+        listening.push(listener);
     }
+    own.note(&addresses, options.tls.clone(), is_activated)?;
+    private_file::remove_left();
     let daemon = Arc::new(Daemon { home, trace: Trace::new(options.trace) });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -134,9 +150,12 @@ pub fn run(options: &DaemonOptions, ready: impl FnOnce(&[DaemonAddress])) -> Res
             }
         }
         tokio::spawn(async {
-            loop {
+            for round in 1_u64.. {
                 tokio::time::sleep(REAP).await;
                 client::reap();
+                if round.is_multiple_of(GIVE_BACK) {
+                    heap::give_back();
+                }
             }
         });
         ready(&addresses);
@@ -170,7 +189,10 @@ impl Connections {
     /// Serves a connection, or answers that there are too many.
     fn take(&self, daemon: &Arc<Daemon>, stream: ClientStream) {
         if let Ok(permit) = self.free.clone().try_acquire_owned() {
-            let is_tcp = matches!(stream, ClientStream::Tcp(_));
+            let came = match &stream {
+                ClientStream::Unix(_) => CameOver::Socket,
+                ClientStream::Tcp(stream) => CameOver::Tcp(stream.local_addr().ok().map(|at| at.ip())),
+            };
             let daemon = daemon.clone();
             tokio::spawn(async move {
                 // A connection on which nothing comes takes no buffers.
@@ -178,7 +200,7 @@ impl Connections {
                     return;
                 }
                 let stream = ServedStream::of(stream);
-                let origin = Origin { is_tcp, stream: Some(stream.place()), permit: Arc::new(permit) };
+                let origin = Origin { came, stream: Some(stream.place()), permit: Arc::new(permit) };
                 Box::pin(serve(daemon, stream, origin)).await;
             });
         } else if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
@@ -194,13 +216,14 @@ impl Connections {
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
 impl Connections {
-    /// Serves a connection over TLS. A browser has no certificate for it, so no request is one of a web page.
+    /// Serves a connection over TLS.
     fn take_encrypted(&self, daemon: &Arc<Daemon>, accepting: tokio_rustls::Accept<tokio::net::TcpStream>) {
         let Ok(permit) = self.free.clone().try_acquire_owned() else { return };
         let daemon = daemon.clone();
         tokio::spawn(async move {
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, accepting).await {
-                serve(daemon, stream, Origin { is_tcp: false, stream: None, permit: Arc::new(permit) }).await;
+                let origin = Origin { came: CameOver::Tls, stream: None, permit: Arc::new(permit) };
+                serve(daemon, stream, origin).await;
             }
         });
     }
@@ -247,11 +270,22 @@ async fn accept_tcp(
     }
 }
 
+/// What a connection came over.
+#[derive(Clone, Copy)]
+enum CameOver {
+    /// A socket of the file system, which no browser can reach.
+    Socket,
+    /// TCP, at this address of the daemon.
+    Tcp(Option<IpAddr>),
+    /// TLS over TCP. The user may have given the certificate to a browser too.
+    Tls,
+}
+
 /// Where the requests of a connection come from.
 #[derive(Clone)]
 struct Origin {
     /// Whether a web page may have sent them.
-    is_tcp: bool,
+    came: CameOver,
     /// The connection itself. None: it is over TLS.
     stream: Option<StreamPlace>,
     permit: Permit,
@@ -263,10 +297,22 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     origin: Origin,
 ) {
     let is_plain = origin.stream.is_some();
+    let turn = Arc::new(Turn::default());
+    let stream = HttpStream::of(stream, daemon.clone(), turn.clone());
     let service = service_fn(move |request| {
         let (daemon, origin) = (daemon.clone(), origin.clone());
+        let answered = turn.begin();
         // hyper keeps the room for it as long as the connection. In a box, it takes memory only until there is an answer.
-        Box::pin(async move { Ok::<Answer, std::convert::Infallible>(answer(daemon, request, origin).await) })
+        Box::pin(async move {
+            let answer = answer(daemon, request, origin).await;
+            Ok::<Answer, std::convert::Infallible>(answer.map(|body| {
+                let noted = move |error| {
+                    let _ = &answered;
+                    error
+                };
+                body.map_err(noted).boxed_unsync()
+            }))
+        })
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     // A client may send its request, and close its writing side before it reads the answer. Of TLS, the end is that of both.
@@ -283,7 +329,7 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, origin: Ori
     let upgrade = wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let written = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let refused = if origin.is_tcp { foreign(&head.headers) } else { None };
+    let refused = foreign(&head.headers, origin.came);
     let found = match refused {
         Some(refused) => Err(refused),
         None => ApiVersion::of_path(head.uri.path())
@@ -349,10 +395,13 @@ fn wants_upgrade(headers: &HeaderMap) -> bool {
 
 /// Why a request over TCP is refused that a web page may have sent: a browser sends requests to 127.0.0.1 for any page, and
 /// names the page in these headers.
-fn foreign(headers: &HeaderMap) -> Option<ApiError> {
+fn foreign(headers: &HeaderMap, came: CameOver) -> Option<ApiError> {
     let refuse = |name: &str| {
         Some(ApiError::new(StatusCode::FORBIDDEN, text_with("daemon.foreign", &[("header", name)])))
     };
+    if matches!(came, CameOver::Socket) {
+        return None;
+    }
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| site != b"none" && site != b"same-origin") {
         return refuse("Sec-Fetch-Site");
@@ -360,12 +409,16 @@ fn foreign(headers: &HeaderMap) -> Option<ApiError> {
     if headers.contains_key(ORIGIN) {
         return refuse("Origin");
     }
+    // A certificate has names of its own, and a web page with a name of its own cannot show one for it.
+    let CameOver::Tcp(own) = came else { return None };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     // `docker` sends this name where the address is one of a socket. No name server has it.
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let is_own = ["127.0.0.1", "localhost", "[::1]", "api.moby.localhost"].contains(&name);
-    if is_own { None } else { refuse("Host") }
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    let is_address = address.is_some_and(|address| address.is_loopback() || own == Some(address));
+    let is_name = ["localhost", "api.moby.localhost"].iter().any(|own| name.eq_ignore_ascii_case(own));
+    if is_address || is_name { None } else { refuse("Host") }
 }

@@ -5,7 +5,7 @@
 //!     RUN/daemon-HASH.json   its PID, the start time of that process, and its addresses
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -33,6 +33,9 @@ const END: Duration = Duration::from_secs(20);
 
 /// The time between two looks at it.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a process may take to go that was killed.
+const DYING: Duration = Duration::from_secs(1);
 
 /// The group whose members may connect to the socket of root.
 const GROUP: &[u8] = b"docker";
@@ -122,8 +125,11 @@ impl DaemonAddress {
 ///
 /// # Errors
 /// There is one.
-pub fn check_addresses(addresses: &[DaemonAddress], tls: Option<&TlsFiles>) -> Result<()> {
-    match addresses.iter().find(|address| tls.is_none() && !address.is_local()) {
+pub fn check_addresses<'a>(
+    addresses: impl IntoIterator<Item = &'a DaemonAddress>,
+    tls: Option<&TlsFiles>,
+) -> Result<()> {
+    match addresses.into_iter().find(|address| tls.is_none() && !address.is_local()) {
         None => Ok(()),
         Some(address) => {
             let what = text_with("daemon.address.open", &[("address", &address.to_string())]);
@@ -146,6 +152,12 @@ pub struct RunningDaemon {
     /// Whether systemd has made a socket for it, and starts it when a client connects.
     #[serde(default)]
     pub is_activated: bool,
+}
+
+/// Sends a request, and reads the beginning of its answer.
+fn ping(mut stream: impl io::Read + io::Write) -> io::Result<()> {
+    stream.write_all(b"HEAD /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    stream.read_exact(&mut [0])
 }
 
 fn lock_name() -> String {
@@ -178,6 +190,27 @@ impl RunningDaemon {
         Ok(Some(found).filter(|found| found.process.lives() && is_locked()))
     }
 
+    /// The address for a client that has these certificates. Without any, a socket is the only one if TCP has TLS.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn address_for(&self, files: Option<&TlsFiles>) -> Result<DaemonAddress> {
+        let is_socket = |address: &&DaemonAddress| matches!(address, DaemonAddress::Unix(_));
+        let is_usable = |address: &&DaemonAddress| match files {
+            Some(_) => !is_socket(address),
+            None => self.tls.is_none() || is_socket(address),
+        };
+        let found = self.addresses.iter().find(is_usable).or_else(|| self.addresses.first()).cloned();
+        let address = found.unwrap_or_else(DaemonAddress::usual);
+        match (&address, &self.tls, files) {
+            (DaemonAddress::Tcp(_), Some(_), None) => {
+                let what = text_with("daemon.api.encrypted", &[("address", &address.to_string())]);
+                Err(Error::usage(what).why(text("daemon.api.encrypted.reason")))
+            }
+            _ => Ok(address),
+        }
+    }
+
     /// Sends it SIGTERM, and waits for its end.
     ///
     /// # Errors
@@ -203,11 +236,44 @@ impl RunningDaemon {
         Ok(())
     }
 
+    /// The daemon for this HOME, if it answers. One that was just killed may have its process and its sockets for a moment.
+    ///
+    /// # Errors
+    /// RUN cannot be trusted.
+    pub fn find_working() -> Result<Option<RunningDaemon>> {
+        let deadline = Instant::now() + DYING;
+        loop {
+            match RunningDaemon::find()? {
+                Some(found) if !found.serves() && Instant::now() < deadline => std::thread::sleep(PAUSE),
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// Whether it answers a request. Over TLS, only whether it can be connected to.
+    fn serves(&self) -> bool {
+        let pinged = |address: &DaemonAddress| match (address, &self.tls) {
+            (DaemonAddress::Unix(path), _) => {
+                let stream = UnixStream::connect(path);
+                stream.and_then(|stream| {
+                    stream.set_read_timeout(Some(DYING))?;
+                    ping(stream)
+                })
+            }
+            (DaemonAddress::Tcp(at), None) => TcpStream::connect(at).and_then(|stream| {
+                stream.set_read_timeout(Some(DYING))?;
+                ping(stream)
+            }),
+            (DaemonAddress::Tcp(at), Some(_)) => TcpStream::connect(at).map(|_| ()),
+        };
+        self.addresses.first().is_none_or(|address| pinged(address).is_ok())
+    }
+
     /// Whether a client can connect to it.
     pub fn answers(&self) -> bool {
         self.addresses.iter().all(|address| match address {
             DaemonAddress::Unix(path) => UnixStream::connect(path).is_ok(),
-            DaemonAddress::Tcp(at) => std::net::TcpStream::connect(at).is_ok(),
+            DaemonAddress::Tcp(at) => TcpStream::connect(at).is_ok(),
         })
     }
 }
@@ -225,26 +291,35 @@ impl OwnDaemon {
     ///
     /// # Errors
     /// Another daemon has it.
-    pub(super) fn claim(
-        addresses: &[DaemonAddress],
-        tls: Option<TlsFiles>,
-        is_activated: bool,
-    ) -> Result<OwnDaemon> {
-        let run = run_directory::make()?;
+    pub(super) fn claim() -> Result<OwnDaemon> {
+        run_directory::make()?;
         let lock = RunLock::exclusive(&lock_name(), Duration::from_secs(1), || true).map_err(|error| {
             let pid = RunningDaemon::find().ok().flatten().map(|found| found.process.pid.to_string());
             let error = Error::failed(text("daemon.runs")).call(format!("flock(<{}>)", lock_name()), error);
             pid.into_iter()
                 .fold(error, |error, pid| error.why(text_with("daemon.runs.pid", &[("pid", &pid)])))
         })?;
+        Ok(OwnDaemon { lock, sockets: Default::default() })
+    }
+
+    /// Writes where it listens, for those that look for it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn note(
+        &self,
+        addresses: &[DaemonAddress],
+        tls: Option<TlsFiles>,
+        is_activated: bool,
+    ) -> Result<()> {
+        let run = run_directory::make()?;
         let process = RecordedProcess::of(std::process::id().cast_signed());
         let process = process.ok_or_else(|| Error::failed(text("daemon.cannot")))?;
         let about = RunningDaemon { process, addresses: addresses.to_vec(), tls, is_activated };
         let json = serde_json::to_vec(&about).unwrap_or_default();
         let call = || format!("write(<{}>)", file_name());
         run.replace(&file_name(), &json, false)
-            .map_err(|error| Error::failed(text("daemon.cannot")).call(call(), error))?;
-        Ok(OwnDaemon { lock, sockets: Default::default() })
+            .map_err(|error| Error::failed(text("daemon.cannot")).call(call(), error))
     }
 
     /// Makes a socket. One that a daemon has left that was killed is replaced.

@@ -8,28 +8,12 @@ use std::ffi::OsString;
 use serde_json::Value;
 
 use super::answer::{Answered, ApiError};
+use super::limit_settings::limits;
 use super::mount_settings::{mounts, system_paths};
 use crate::text::text_with;
 
 /// The flags for some settings.
 pub(super) type Flags = Vec<OsString>;
-
-/// The settings that are numbers, each with its flag.
-const NUMBERS: [(&str, &str); 13] = [
-    ("Memory", "memory"),
-    ("MemoryReservation", "memory-reservation"),
-    ("MemorySwap", "memory-swap"),
-    ("CpuShares", "cpu-shares"),
-    ("CpuPeriod", "cpu-period"),
-    ("CpuQuota", "cpu-quota"),
-    ("CpuRealtimePeriod", "cpu-rt-period"),
-    ("CpuRealtimeRuntime", "cpu-rt-runtime"),
-    ("PidsLimit", "pids-limit"),
-    ("BlkioWeight", "blkio-weight"),
-    ("KernelMemory", "kernel-memory"),
-    ("OomScoreAdj", "oom-score-adj"),
-    ("ShmSize", "shm-size"),
-];
 
 /// The settings that are texts.
 const TEXTS: [(&str, &str); 10] = [
@@ -100,8 +84,8 @@ pub(super) fn number(value: &Value, name: &str) -> Answered<Option<i64>> {
     match field(value, name)? {
         Value::Null => Ok(None),
         Value::Number(number) => {
-            let number = number.as_i64().or_else(|| number.as_f64().map(|number| number as i64));
-            Ok(Some(number.ok_or_else(|| wrong(name))?).filter(|number| *number != 0))
+            // One with a fraction or an exponent is none, as for Go, and neither is one that is too large.
+            Ok(Some(number.as_i64().ok_or_else(|| wrong(name))?).filter(|number| *number != 0))
         }
         _ => Err(wrong(name)),
     }
@@ -160,38 +144,6 @@ pub(super) fn keys(value: &Value, name: &str) -> Answered<Vec<String>> {
         Value::Object(all) => Ok(all.keys().cloned().collect()),
         _ => Err(wrong(name)),
     }
-}
-
-/// The limits and the restart policy: what `update` can change.
-pub(super) fn limits(value: &Value) -> Answered<Flags> {
-    let mut flags = Flags::new();
-    for (name, own) in &NUMBERS[..NUMBERS.len() - 1] {
-        // Without a limit of memory, docker sends -1 for the one of swap too.
-        if let Some(number) = number(value, name)? {
-            flags.push(flag(own, &number.to_string()));
-        }
-    }
-    if let Some(billionths) = number(value, "NanoCpus")? {
-        flags.push(flag("cpus", &(billionths as f64 / 1e9).to_string()));
-    }
-    if let Some(cpus) = string(value, "CpusetCpus")? {
-        flags.push(flag("cpuset-cpus", cpus));
-    }
-    let policy = part(value, "RestartPolicy")?;
-    if let Some(name) = string(policy, "Name")? {
-        let most = number(policy, "MaximumRetryCount")?;
-        let refused =
-            |why: &str| Err(ApiError::bad(format!("invalid restart policy: maximum retry count {why}")));
-        flags.push(match (name, most) {
-            ("on-failure", Some(..0)) => return refused("cannot be negative"),
-            ("on-failure", Some(most)) => flag("restart", &format!("on-failure:{most}")),
-            ("no" | "always" | "unless-stopped", Some(_)) => {
-                return refused("can only be used with 'on-failure'");
-            }
-            (name, _) => flag("restart", name),
-        });
-    }
-    Ok(flags)
 }
 
 /// What HostConfig says.
@@ -257,6 +209,8 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
 fn network(value: &Value) -> Answered<Flags> {
     Ok(match string(value, "NetworkMode")? {
         None | Some("default") => Vec::new(),
+        // As with rootless Docker, the network of this name is the default one: only root can make a bridge.
+        Some("bridge") if !nix::unistd::geteuid().is_root() => Vec::new(),
         Some(mode @ ("none" | "bridge" | "user" | "host")) => vec![flag("network", mode)],
         Some(mode) if mode.starts_with("container:") => vec![flag("network", mode)],
         Some(other) => {
@@ -419,6 +373,8 @@ mod tests {
         for wrong in [
             json!(5),
             json!({"Memory": "much"}),
+            json!({"Memory": 1e30}),
+            json!({"ShmSize": 67108864.7}),
             json!({"RestartPolicy": "always"}),
             json!({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}}),
             json!({"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -3}}),

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Daemon;
-use super::answer::{Answered, line, ok, stream};
+use super::answer::{Answered, line, ok, slow_stream};
 use super::command::blocking;
 use super::containers::find;
 use super::request::ApiRequest;
 use super::served::ClientEnd;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::container::usage::Usage;
+use crate::container::usage_details::{DeviceCounters, UsageDetails};
 use crate::value::timestamp::Timestamp;
 
 /// The time between two readings.
@@ -25,6 +26,7 @@ const TICK: u64 = 10_000_000;
 struct Counters {
     at: Timestamp,
     usage: Usage,
+    details: UsageDetails,
     /// The CPU time of the whole machine, in nanoseconds.
     system: u64,
 }
@@ -35,51 +37,58 @@ impl Counters {
         let line = stat.lines().next().unwrap_or_default();
         // guest and guest_nice are in user and nice already. proc_stat(5)
         let ticks = line.split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse::<u64>().ok());
-        Counters { at: Timestamp::now(), usage: Usage::of(container), system: ticks.sum::<u64>() * TICK }
+        let system = ticks.sum::<u64>() * TICK;
+        let details = UsageDetails::of(container);
+        Counters { at: Timestamp::now(), usage: Usage::of(container), details, system }
     }
 
     fn cpu(&self, cpus: usize) -> Value {
+        let (kernel, user) = self.details.cpu_modes;
+        let (periods, throttled, time) = self.details.throttling;
         json!({
-            "cpu_usage": { "total_usage": self.usage.cpu.unwrap_or_default(), "usage_in_kernelmode": 0, "usage_in_usermode": 0 },
+            "cpu_usage": {
+                "total_usage": self.usage.cpu.unwrap_or_default(),
+                "usage_in_kernelmode": kernel,
+                "usage_in_usermode": user,
+            },
             "system_cpu_usage": self.system,
             "online_cpus": cpus,
-            "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
+            "throttling_data": { "periods": periods, "throttled_periods": throttled, "throttled_time": time },
         })
     }
 }
 
 fn value(container: &KeptContainer, before: Option<&Counters>, now: &Counters) -> Value {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let usage = &now.usage;
-    let disk = usage.disk.map(|(read, written)| {
-        json!([
-            { "major": 0, "minor": 0, "op": "read", "value": read },
-            { "major": 0, "minor": 0, "op": "write", "value": written },
-        ])
+    let (usage, details) = (&now.usage, &now.details);
+    let disks = details.disks.iter().map(|disk| {
+        let (major, minor) = disk.device;
+        json!({ "major": major, "minor": minor, "op": disk.operation, "value": disk.bytes })
     });
+    let disks: Option<Vec<Value>> = usage.disk.map(|_| disks.collect());
     let mut value = json!({
         "id": container.record.id,
         "name": format!("/{}", container.name),
         "read": now.at,
-        "preread": before.map_or(Timestamp::default(), |before| before.at),
+        "preread": before.map_or(json!("0001-01-01T00:00:00Z"), |before| json!(before.at)),
         "pids_stats": { "current": usage.pids.unwrap_or_default() },
         "num_procs": 0,
         "cpu_stats": now.cpu(cpus),
         "precpu_stats": before.map_or_else(|| json!({}), |before| before.cpu(cpus)),
-        // The number is without what the kernel can drop at once, so there is nothing to subtract.
+        // The client subtracts the files that the kernel can drop at once, as it finds them in `stats`.
         "memory_stats": {
-            "usage": usage.memory.unwrap_or_default(),
+            "usage": details.memory.or(usage.memory).unwrap_or_default(),
             "limit": usage.memory_limit.unwrap_or_default(),
-            "stats": {},
+            "stats": details.memory_stat,
         },
-        "blkio_stats": { "io_service_bytes_recursive": disk },
+        "blkio_stats": { "io_service_bytes_recursive": disks },
         "storage_stats": {},
     });
-    if let Some((received, sent)) = usage.network {
-        value["networks"] = json!({ "eth0": {
-            "rx_bytes": received, "tx_bytes": sent, "rx_packets": 0, "tx_packets": 0, "rx_errors": 0, "tx_errors": 0,
-            "rx_dropped": 0, "tx_dropped": 0,
-        }});
+    for (name, DeviceCounters { received, sent }) in &details.devices {
+        value["networks"][name] = json!({
+            "rx_bytes": received[0], "rx_packets": received[1], "rx_errors": received[2], "rx_dropped": received[3],
+            "tx_bytes": sent[0], "tx_packets": sent[1], "tx_errors": sent[2], "tx_dropped": sent[3],
+        });
     }
     value
 }
@@ -106,7 +115,7 @@ pub(super) async fn stats(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         }
         return ok(&value(&container, before.as_ref(), &now));
     }
-    let (sender, answer) = stream("application/json");
+    let (sender, answer) = slow_stream("application/json", request.stream.clone());
     let place = request.stream;
     tokio::spawn(async move {
         let mut before: Option<Counters> = None;

@@ -10,8 +10,9 @@ use super::answer::{Answered, ApiError, ok, typed, with_header};
 use super::command::blocking;
 use super::request::{ApiRequest, ApiVersion};
 use super::{Daemon, containers, images, pull, volumes};
+use crate::container::usage_details::PossibleLimits;
 use crate::host::home::HomePlace;
-use crate::text::text;
+use crate::text::{printed, text};
 use crate::value::timestamp::Timestamp;
 
 /// Docker's word for this processor.
@@ -79,6 +80,19 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: ApiRequest) -> Answered {
     if !is_root {
         security.push("name=rootless");
     }
+    let limits = blocking(|| Ok(PossibleLimits::here())).await?;
+    let warnings: Vec<String> = [
+        (limits.memory, "memory limit"),
+        (limits.swap || !limits.memory, "swap limit"),
+        (limits.cpu, "cpu cfs quota"),
+        (limits.cpu, "cpu cfs period"),
+        (limits.cpu, "cpu shares"),
+        (limits.cpuset, "cpuset"),
+    ]
+    .into_iter()
+    .filter(|(is_possible, _)| !is_possible)
+    .map(|(_, what)| format!("WARNING: No {what} support"))
+    .collect();
     let mut about = json!({
         "ID": HomePlace::find().hash(),
         "Containers": running + paused + stopped,
@@ -89,14 +103,14 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: ApiRequest) -> Answered {
         "Driver": "overlay2",
         "DriverStatus": [],
         "Plugins": { "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file"] },
-        "MemoryLimit": true,
-        "SwapLimit": true,
-        "CpuCfsPeriod": true,
-        "CpuCfsQuota": true,
-        "CPUShares": true,
-        "CPUSet": true,
-        "PidsLimit": true,
-        "IPv4Forwarding": true,
+        "MemoryLimit": limits.memory,
+        "SwapLimit": limits.swap,
+        "CpuCfsPeriod": limits.cpu,
+        "CpuCfsQuota": limits.cpu,
+        "CPUShares": limits.cpu,
+        "CPUSet": limits.cpuset,
+        "PidsLimit": limits.pids,
+        "IPv4Forwarding": read("/proc/sys/net/ipv4/ip_forward").trim() == "1",
         "OomKillDisable": false,
         "Debug": false,
         "NFd": std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
@@ -105,7 +119,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: ApiRequest) -> Answered {
     });
     let more = json!({
         "LoggingDriver": "json-file",
-        "CgroupDriver": "cgroupfs",
+        "CgroupDriver": if limits.any() { "cgroupfs" } else { "none" },
         "CgroupVersion": if is_v2 { "2" } else { "1" },
         "NEventsListener": 0,
         "KernelVersion": kernel(),
@@ -133,7 +147,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: ApiRequest) -> Answered {
         "Isolation": "",
         "InitBinary": "sandbox",
         "SecurityOptions": security,
-        "Warnings": [],
+        "Warnings": warnings,
     });
     if let (Some(about), Value::Object(more)) = (about.as_object_mut(), more) {
         about.extend(more);
@@ -148,18 +162,31 @@ pub(super) async fn auth(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answer
 
 /// How much space everything takes.
 pub(super) async fn disk_usage(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
+    // Of several types, these alone.
+    let types = request.query.all("type");
+    let known = ["container", "image", "volume", "build-cache"];
+    if let Some(other) = types.iter().find(|one| !known.contains(&one.as_str())) {
+        return Err(ApiError::bad(format!("unknown object type: {}", printed(other))));
+    }
+    let is_asked = |name: &str| types.is_empty() || types.iter().any(|one| one == name);
     request.query = super::request::RequestQuery::parse("all=1&size=1");
     let version = request.version;
-    let rows = blocking(move || Ok((images::rows(version)?, volumes::rows()?)));
-    let ((images, size), volumes) = rows.await?;
-    let containers = containers::rows(&daemon, &request).await?;
-    ok(&json!({
-        "LayersSize": size,
-        "Images": images,
-        "Containers": containers,
-        "Volumes": volumes,
-        "BuildCache": [],
-    }))
+    let mut answer =
+        json!({ "LayersSize": 0, "Images": null, "Containers": null, "Volumes": null, "BuildCache": null });
+    if is_asked("image") {
+        let (images, size) = blocking(move || images::rows(version)).await?;
+        (answer["Images"], answer["LayersSize"]) = (images.into(), size.into());
+    }
+    if is_asked("volume") {
+        answer["Volumes"] = json!(blocking(volumes::rows).await?);
+    }
+    if is_asked("container") {
+        answer["Containers"] = json!(containers::rows(&daemon, &request).await?);
+    }
+    if is_asked("build-cache") {
+        answer["BuildCache"] = json!([]);
+    }
+    ok(&answer)
 }
 
 /// A build by BuildKit.
@@ -174,7 +201,7 @@ pub(super) async fn no_plugins(_: Arc<Daemon>, _: ApiRequest) -> Answered {
 
 /// There are none.
 pub(super) async fn no_plugin(_: Arc<Daemon>, request: ApiRequest) -> Answered {
-    let message = format!("plugin \"{}\" not found", crate::text::printed(request.name()));
+    let message = format!("plugin \"{}\" not found", printed(request.name()));
     Err(ApiError::new(StatusCode::NOT_FOUND, message))
 }
 

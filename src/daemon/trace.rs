@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_with, wrap};
 
 /// The number of hexadecimal digits of a whole ID, and of a short one.
 const WHOLE_ID: usize = 64;
 const SHORT_ID: usize = 12;
+
+/// The minimum width of a sentence.
+const MIN_WIDTH: usize = 20;
 
 /// How many lines are kept for a terminal that does not take them. Further ones are dropped: no request waits for a reader.
 const LINES: usize = 4096;
@@ -21,6 +24,8 @@ const LINES: usize = 4096;
 pub(super) struct Trace {
     /// The thread that prints. None: nothing is printed.
     lines: Option<SyncSender<String>>,
+    /// The width of the terminal. None: it is none, and no line is wrapped.
+    width: Option<usize>,
     dropped: AtomicU64,
     last: AtomicU64,
 }
@@ -41,7 +46,9 @@ impl Trace {
             let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(move || print(&lines));
             thread.ok().map(|_| sender)
         });
-        Trace { lines: lines.flatten(), dropped: AtomicU64::new(0), last: AtomicU64::new(0) }
+        let width = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+        let width = width.ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        Trace { lines: lines.flatten(), width, dropped: AtomicU64::new(0), last: AtomicU64::new(0) }
     }
 
     /// The number of a new request. It is printed with each of its lines: several requests are answered at the same time.
@@ -53,7 +60,7 @@ impl Trace {
     pub(super) fn request(&self, number: u64, method: &str, path: &str, means: Option<&str>) {
         self.print(number, &format!("{} {}", printed(method), printed(path)));
         if let Some(means) = means {
-            self.print(number, &format!("  {}", text(means)));
+            self.print_text(number, &text(means));
         }
     }
 
@@ -69,7 +76,20 @@ impl Trace {
 
     /// Why a request was refused.
     pub(super) fn refusal(&self, number: u64, message: &str) {
-        self.print(number, &format!("  {}", printed(message)));
+        self.print_text(number, &printed(message));
+    }
+
+    /// Sentences, wrapped at the width of the terminal. A command line is not: it can be pasted as it is.
+    fn print_text(&self, number: u64, text: &str) {
+        if self.lines.is_none() {
+            return;
+        }
+        let width = self
+            .width
+            .map_or(usize::MAX, |width| width.saturating_sub(format!("#{number}   ").len()).max(MIN_WIDTH));
+        for line in wrap(text, width) {
+            self.print(number, &format!("  {line}"));
+        }
     }
 
     fn print(&self, number: u64, line: &str) {

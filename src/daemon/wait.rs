@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Daemon;
 use super::answer::{Answered, ApiError, empty, ok, stream};
@@ -24,7 +24,9 @@ use crate::container::explain::Explainer;
 use crate::container::id::Id;
 use crate::container::message::{ClientMessage, SupervisorMessage};
 use crate::container::record::ContainerStatus;
+use crate::container::refusal;
 use crate::container::store::ContainerStore;
+use crate::error::io_text;
 use crate::text::{printed, text, text_with};
 
 /// The interval at which a container is looked for that is being removed.
@@ -55,7 +57,7 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let code = container.state.exit_code;
     let is_active = container.state.status.is_active();
     if condition == Condition::NotRunning && !is_active {
-        return ok(&json!({ "StatusCode": code, "Error": null }));
+        return ok(&status_answer(code));
     }
     container.is_here()?;
     let id = container.record.id.clone();
@@ -75,8 +77,15 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         true => None,
         false => supervisor(&id, is_active).await?,
     };
-    if let Some(channel) = &channel {
-        let _ = channel.send(&ClientMessage::Wait).await;
+    match &channel {
+        Some(channel) => drop(channel.send(&ClientMessage::Wait).await),
+        // It has just ended, and may be removed already.
+        None if condition != Condition::Removed => {
+            let name = id.as_str().to_owned();
+            let status = settled(&id, None, condition).await;
+            return ok(&status_answer(status.ok_or_else(|| refusal::none(&name))?));
+        }
+        None => {}
     }
     let (sender, answer) = stream("application/json");
     tokio::spawn(async move {
@@ -97,8 +106,8 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
                     }
                 }
             }
-            let answer = match settled(id.as_str().to_owned(), status, condition).await {
-                Some(status) => json!({ "StatusCode": status, "Error": null }),
+            let answer = match settled(&id, status, condition).await {
+                Some(status) => status_answer(status),
                 None => json!({ "StatusCode": 125, "Error": { "Message": text("daemon.wait.unknown") } }),
             };
             let _ = sender.send(Bytes::from(format!("{answer}\n"))).await;
@@ -113,16 +122,34 @@ pub(super) async fn wait(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     Ok(answer)
 }
 
+/// The exit status of a container that was removed, from its events.
+fn noted_end(id: &Id) -> Answered<Option<i32>> {
+    let failed = |error: std::io::Error| ApiError::failed(io_text(&error));
+    let Some(mut events) = ContainerStore::open()?.events(false).map_err(failed)? else { return Ok(None) };
+    events.exit_status_of(id.as_str()).map_err(failed)
+}
+
+fn status_answer(status: i32) -> Value {
+    json!({ "StatusCode": status, "Error": null })
+}
+
 /// Connects to the supervisor. One that does not run has none, and gets one, which waits for its start.
 async fn supervisor(id: &Id, is_active: bool) -> Answered<Option<SupervisorChannel>> {
-    let id = id.clone();
+    let (id, own) = (id.clone(), id.clone());
     let client = blocking(move || {
         Ok(match is_active {
             true => SupervisorClient::connect(&id, Explainer::default())?,
             false => Some(SupervisorClient::summon(&id, Explainer::default())?),
         })
     });
-    client.await?.map(SupervisorChannel::of).transpose()
+    match client.await {
+        Ok(client) => client.map(SupervisorChannel::of).transpose(),
+        // A container with `--rm` that has just ended cannot be started: it is gone.
+        Err(error) => {
+            let find = blocking(move || Ok(ContainerStore::open()?.find(own.as_str())?));
+            if find.await.is_ok() { Err(error) } else { Ok(None) }
+        }
+    }
 }
 
 /// Gives the connection to the supervisor, which sends the answer: its head at once, and the rest when the command ends: then the end of the daemon
@@ -142,16 +169,20 @@ async fn hand_over(place: &StreamPlace, channel: SupervisorChannel) -> bool {
 
 /// The exit status of a container whose supervisor has reported it, or has ended. It may have to be removed first. None: nothing
 /// says it any more.
-async fn settled(id: String, status: Option<i32>, condition: Condition) -> Option<i32> {
+async fn settled(id: &Id, status: Option<i32>, condition: Condition) -> Option<i32> {
     if status.is_some() && condition != Condition::Removed {
         return status;
     }
     let mut last = status;
     loop {
-        let id = id.clone();
-        let found = blocking(move || Ok(ContainerStore::open()?.find(&id)?)).await;
+        let own = id.clone();
+        let found = blocking(move || Ok(ContainerStore::open()?.find(own.as_str())?)).await;
         match found {
-            Err(_) => return last,
+            Err(_) if last.is_some() => return last,
+            Err(_) => {
+                let id = id.clone();
+                return blocking(move || noted_end(&id)).await.ok().flatten();
+            }
             Ok(container) => {
                 let is_active = container.state.status.is_active();
                 last = status.or(Some(container.state.exit_code));

@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::journal::{Entry, EntryOutcome, Line, run_backwards};
@@ -146,7 +146,7 @@ pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept)
         return sweep_new_content(run, &name.to_string_lossy());
     }
     if run_directory::is_of_daemon(name) {
-        return sweep_daemon(run, &name.to_string_lossy());
+        return sweep_daemon(run, &name.to_string_lossy(), swept);
     }
     let result = match name.to_str().filter(|name| name.ends_with(".lock")) {
         Some(lock) => sweep_lock(run, lock),
@@ -172,11 +172,11 @@ fn sweep_new_content(run: &PrivateDirectory, name: &str) {
 
 /// Removes a file of a daemon that is dead. The file with its PID and the socket of a HOME have the name of its lock, which no
 /// process has then. The passwords of a request have its PID.
-fn sweep_daemon(run: &PrivateDirectory, name: &str) {
+fn sweep_daemon(run: &PrivateDirectory, name: &str, swept: &mut Swept) {
     if let Some(rest) = name.strip_prefix(run_directory::DAEMON_PASSWORDS) {
-        let pid = rest.split('-').next().unwrap_or_default();
-        if !Path::new("/proc").join(pid).exists() {
-            let _ = run.remove_file(name);
+        let pid = rest.split('-').next().and_then(|pid| pid.parse().ok());
+        if !pid.is_some_and(run_directory::may_be_of_daemon) && run.remove_file(name).is_ok() {
+            swept.removed.push(Undo::RemoveFile { path: run.path().join(name) });
         }
         return;
     }

@@ -46,6 +46,17 @@ pub fn is_of_daemon(name: &OsStr) -> bool {
     is_socket || is_file
 }
 
+/// Whether the process with this PID may be a daemon: it exists and has not ended. One that was killed stays a zombie until its parent
+/// has waited for it.
+pub fn may_be_of_daemon(pid: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat"));
+    // After the name, which may contain anything, comes the state: Z or X for one that has ended. proc_pid_stat(5)
+    stat.is_ok_and(|stat| {
+        let end = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
+        !matches!(stat.get(end + 2), Some(b'Z' | b'X'))
+    })
+}
+
 /// Whether a name in RUN is that of the ledger.
 pub fn is_ledger(name: &OsStr) -> bool {
     name == LEDGER
