@@ -298,7 +298,9 @@ fn a_client_that_has_sent_all_gets_its_answer() {
     let asked = |request: &str, body: &str| {
         let mut stream = daemon.connect();
         let length = body.len();
-        let head = format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let mut answer = Vec::new();
@@ -319,7 +321,9 @@ fn a_client_that_has_sent_all_gets_its_answer() {
     let exec = json!({ "AttachStdout": true, "Cmd": ["sleep", "600"] });
     let id = daemon.ask("POST", "/containers/web/exec", &exec).1["Id"].as_str().unwrap().to_owned();
     let mut quiet = daemon.connect();
-    let start = format!("POST /exec/{id}/start HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}");
+    let start = format!(
+        "POST /exec/{id}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
     quiet.write_all(start.as_bytes()).unwrap();
     assert_eq!(read_head(&mut quiet).0, 200);
     drop(quiet);
@@ -360,7 +364,7 @@ fn clients_that_vanish_do_no_harm() {
         "GET /events HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /containers/web/stats HTTP/1.1\r\nHost: x\r\n\r\n",
         "POST /containers/web/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
-        "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
         "GET /containers/json HTTP/1.1\r\nHo",
     ];
     for request in requests {
@@ -405,7 +409,10 @@ fn over_tcp_no_web_page_is_answered() {
     let own = format!("Host: 127.0.0.1:{port}");
     assert_eq!(ask(&[&own]), 200);
     assert_eq!(ask(&["Host: localhost"]), 200);
-    for foreign in ["Host: example.com", "Host: 127.0.0.1.example.com:80"] {
+    for own in ["Host: LOCALHOST", "Host: 127.0.0.2:80", "Host: [::1]:80", "Host: [::1]"] {
+        assert_eq!(ask(&[own]), 200, "{own}");
+    }
+    for foreign in ["Host: example.com", "Host: 127.0.0.1.example.com:80", "Host: 192.0.2.1", "Host:"] {
         assert_eq!(ask(&[foreign]), 403, "{foreign}");
     }
     for foreign in ["Origin: http://example.com", "Origin: null", "Sec-Fetch-Site: cross-site"] {

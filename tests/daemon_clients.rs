@@ -328,7 +328,9 @@ fn many_idle_slow_and_half_closed_connections_take_little() {
             3 => "GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n",
             // Slow writers: half of a head, half of a body.
             4 => "POST /containers/create HTTP/1.1\r\nHo",
-            5 => "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{\"Image\":",
+            5 => {
+                "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{\"Image\":"
+            }
             // A slow reader.
             6 => "GET /containers/loud/logs?stdout=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n",
             7 => "GET /events HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -408,14 +410,16 @@ fn a_daemon_that_is_killed_loses_nothing() {
         let name = format!("c{round}");
         let mut client = daemon.connect();
         let head = format!(
-            "POST /containers/create?name={name} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /containers/create?name={name} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         client.write_all(head.as_bytes()).unwrap();
         let send = |path: &str, body: &[u8]| {
             let mut client = daemon.connect();
             let length = body.len();
-            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            );
             client.write_all(&[head.as_bytes(), body].concat()).unwrap();
             client
         };

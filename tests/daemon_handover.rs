@@ -35,7 +35,7 @@ fn take_over(daemon: &RunningDaemon, path: &str, body: &str, typed: &str) -> Uni
     let mut stream = daemon.connect();
     let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {length}\r\n\r\n{body}{typed}"
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}{typed}"
     );
     stream.write_all(head.as_bytes()).unwrap();
     let (status, head) = read_head(&mut stream);

@@ -153,25 +153,30 @@ fn only_a_client_with_a_certificate_is_answered() {
     let file = |name: &str| home.around().join(name).display().to_string();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let host = format!("tcp://0.0.0.0:{port}");
-    let refused = home.refused(&["daemon", "start", "--host", &host], 125);
+    let refused = home.refused(&["daemon", "start", "--host", &host], 2);
     assert!(refused.contains("127.0.0.1"), "{refused}");
     let (ca, certificate, key) = (file("ca.pem"), file("server.pem"), file("server-key.pem"));
     let tls = ["--tlsverify", "--tlscacert", &ca, "--tlscert", &certificate, "--tlskey", &key];
     home.out(&[&["daemon", "start", "--host", &host], &tls[..]].concat());
     // As the daemon was started, it is started again.
     home.out(&["daemon", "restart"]);
-    let answered = |client: Option<&str>| {
+    let answered_with = |client: Option<&str>, more: &str| {
         let mut command = Command::new("openssl");
         command.args(["s_client", "-quiet", "-verify_return_error", "-CAfile", &ca]);
         command.arg("-connect").arg(format!("127.0.0.1:{port}"));
         if let Some(name) = client {
             command.args(["-cert", &file(&format!("{name}.pem")), "-key", &file(&format!("{name}-key.pem"))]);
         }
-        let request = b"GET /version HTTP/1.1\r\nHost: daemon.example\r\nConnection: close\r\n\r\n";
-        let output = support::feed(&mut command, request);
+        let head = "GET /version HTTP/1.1\r\nHost: daemon.example\r\nConnection: close\r\n";
+        let output = support::feed(&mut command, format!("{head}{more}\r\n"));
         text(&output.stdout).contains("\"ApiVersion\":\"1.44\"")
     };
+    let answered = |client: Option<&str>| answered_with(client, "");
     assert!(answered(Some("client")));
+    // The user may have given the certificate to a browser, which sends it for each page.
+    for foreign in ["Origin: http://example.com\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        assert!(!answered_with(Some("client"), foreign), "{foreign}");
+    }
     assert!(!answered(None) && !answered(Some("stranger")));
     // The client of one request has a certificate too.
     let api = |name: &str| {
@@ -184,6 +189,8 @@ fn only_a_client_with_a_certificate_is_answered() {
     let output = api("client");
     assert!(text(&output.stdout).contains("\"ApiVersion\": \"1.44\""), "{}", text(&output.stderr));
     assert!(!api("stranger").status.success());
+    let without = home.refused(&["api", "GET", "/version"], 2);
+    assert!(without.contains("--tlscacert"), "{without}");
     // Docker's client gets the status of what it has run, and what it has printed.
     if Command::new("docker").arg("--version").output().is_ok() {
         let image = support::image::Image::of(&[support::image::programs(&["sh", "echo"])]);
@@ -224,4 +231,9 @@ fn only_a_client_with_a_certificate_is_answered() {
     assert!(!text(&received).contains("ApiVersion"));
     home.out(&["daemon", "stop"]);
     home.refused(&["daemon", "run", "--tlsverify"], 2);
+    // A socket needs no certificate, wherever it is in the list.
+    let socket = format!("unix://{}", file("d.sock"));
+    home.out(&[&["daemon", "start", "--host", &host, "--host", &socket], &tls[..]].concat());
+    assert!(home.out(&["api", "GET", "/version"]).contains("\"ApiVersion\": \"1.44\""));
+    home.out(&["daemon", "stop"]);
 }

@@ -549,11 +549,11 @@ fn ports_are_shown_as_docker_does() {
         serde_json::from_str(&daemon.out(&["inspect", "-f", "{{json .Config.ExposedPorts}}", "web"]))
             .unwrap();
     assert_eq!(exposed, json!({ "80/tcp": {}, "99/tcp": {}, "7000/udp": {}, "7001/udp": {} }));
-    for filter in ["expose=99", "expose=80", "expose=7001/udp", &format!("publish={port}")] {
+    for filter in ["expose=99", "expose=80", "expose=7001/udp", "publish=80", "publish=70-90/tcp"] {
         assert_eq!(daemon.out(&["ps", "-aq", "--filter", filter]).lines().count(), 1, "{filter}");
         assert_eq!(daemon.home.out(&["ps", "-aq", "--filter", filter]).lines().count(), 1, "{filter}");
     }
-    for filter in ["expose=98", "expose=99/udp", "publish=99"] {
+    for filter in ["expose=98", "expose=99/udp", "publish=99", &format!("publish={port}")] {
         assert_eq!(daemon.out(&["ps", "-aq", "--filter", filter]), "", "{filter}");
     }
     let said = daemon.refused(&["start", "web"], 1);

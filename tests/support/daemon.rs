@@ -194,7 +194,10 @@ pub fn exchange(
     let host = if more.contains("Host:") { "" } else { "Host: localhost\r\n" };
     let close = if more.contains("Connection:") { "" } else { "Connection: close\r\n" };
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\n{host}{close}{more}Content-Length: {length}\r\n\r\n");
+    let is_json = !body.is_empty() && !more.contains("Content-Type:");
+    let kind = if is_json { "Content-Type: application/json\r\n" } else { "" };
+    let head =
+        format!("{method} {path} HTTP/1.1\r\n{host}{close}{kind}{more}Content-Length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     // The server may answer and close before it has read all.
     let _ = stream.write_all(body);
