@@ -21,7 +21,7 @@ const MAX_REFUSAL: usize = 256;
 
 /// Where a connection is between two requests.
 #[derive(Default)]
-pub(super) struct Turn {
+pub(super) struct RequestTurn {
     /// A request is being answered.
     is_answering: AtomicBool,
     /// An answer has ended: the next byte begins a request.
@@ -29,11 +29,11 @@ pub(super) struct Turn {
 }
 
 /// A request that is being answered. Dropped with the last part of its answer.
-pub(super) struct AnsweredRequest(Arc<Turn>);
+pub(super) struct AnsweredRequest(Arc<RequestTurn>);
 
-impl Turn {
+impl RequestTurn {
     /// A request is answered from now on.
-    pub(super) fn begin(self: &Arc<Turn>) -> AnsweredRequest {
+    pub(super) fn begin(self: &Arc<RequestTurn>) -> AnsweredRequest {
         self.is_answering.store(true, Ordering::Relaxed);
         AnsweredRequest(self.clone())
     }
@@ -50,13 +50,13 @@ impl Drop for AnsweredRequest {
 pub(super) struct HttpStream<S> {
     stream: S,
     daemon: Arc<Daemon>,
-    turn: Arc<Turn>,
+    turn: Arc<RequestTurn>,
     /// The next byte belongs to the first line of a request.
     in_line: bool,
 }
 
 impl<S> HttpStream<S> {
-    pub(super) fn of(stream: S, daemon: Arc<Daemon>, turn: Arc<Turn>) -> HttpStream<S> {
+    pub(super) fn of(stream: S, daemon: Arc<Daemon>, turn: Arc<RequestTurn>) -> HttpStream<S> {
         HttpStream { stream, daemon, turn, in_line: true }
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{Answer, ApiError};
-use super::http_stream::{HttpStream, Turn};
+use super::http_stream::{HttpStream, RequestTurn};
 use super::request::{ApiRequest, ApiVersion, Permit, RequestQuery};
 use super::routes::{self, FoundRoute};
 use super::served::{ClientStream, ServedStream, StreamPlace};
@@ -297,7 +297,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     origin: Origin,
 ) {
     let is_plain = origin.stream.is_some();
-    let turn = Arc::new(Turn::default());
+    let turn = Arc::new(RequestTurn::default());
     let stream = HttpStream::of(stream, daemon.clone(), turn.clone());
     let service = service_fn(move |request| {
         let (daemon, origin) = (daemon.clone(), origin.clone());
