@@ -324,7 +324,7 @@ impl EventReader {
             _ => None,
         });
         let ends = all.filter(|event| event.kind == "container" && event.word() == EventAction::Die.word());
-        Ok(ends.filter_map(|event| event.actor.attributes.get("exitCode")?.parse().ok()).last())
+        Ok(ends.filter_map(|event| event.actor.attributes.get("exitCode")?.parse().ok()).next_back())
     }
 
     fn take_lines(&mut self, found: &mut Vec<EventReading>) {

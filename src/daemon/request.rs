@@ -112,7 +112,8 @@ impl ApiRequest {
         // Another type, as that of a form, is what a web page can send to any address.
         let is_json =
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-        if !is_json && !(kind.is_empty() && bytes.is_empty()) {
+        let is_nothing = kind.is_empty() && bytes.is_empty();
+        if !is_json && !is_nothing {
             let kind = printed(&*kind);
             return Err(ApiError::bad(format!(
                 "unsupported Content-Type header ({kind}): must be 'application/json'"
