@@ -41,7 +41,7 @@ fn read_json<T: serde::de::DeserializeOwned>(directory: &PrivateDirectory, name:
 impl Kept {
     /// The container whose supervisor is among the starters of a process.
     fn of(process: &str) -> Option<Kept> {
-        relatives::starters_of(process).into_iter().find_map(|pid| Kept::supervised_by(pid))
+        relatives::starters_of(process).into_iter().find_map(Kept::supervised_by)
     }
 
     /// The container of `sandbox __supervise ID --home HOME`.

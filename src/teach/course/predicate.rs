@@ -62,7 +62,7 @@ fn contains(text: &str, part: &str) -> bool {
 /// Whether no digit follows a digit at either end of `part`, which is in `text` at this byte.
 fn is_whole(text: &str, at: usize, part: &str) -> bool {
     let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
-    let (before, after) = (text[..at].as_bytes(), text[at + part.len()..].as_bytes());
+    let (before, after) = (&text.as_bytes()[..at], &text.as_bytes()[at + part.len()..]);
     let part = part.as_bytes();
     !(is_digit(before.last()) && is_digit(part.first()) || is_digit(part.last()) && is_digit(after.first()))
 }
