@@ -27,7 +27,7 @@ const LAYERS: &str = "layers";
 const SHORT: usize = 12;
 
 /// A container that stays, and runs.
-struct Kept {
+struct Supervised {
     home: PrivateDirectory,
     id: Id,
     record: ContainerRecord,
@@ -38,14 +38,14 @@ fn read_json<T: serde::de::DeserializeOwned>(directory: &PrivateDirectory, name:
     serde_json::from_slice(&content).ok()
 }
 
-impl Kept {
+impl Supervised {
     /// The container whose supervisor is among the starters of a process.
-    fn of(process: &str) -> Option<Kept> {
-        relatives::starters_of(process).into_iter().find_map(Kept::supervised_by)
+    fn of(process: &str) -> Option<Supervised> {
+        relatives::starters_of(process).into_iter().find_map(Supervised::supervised_by)
     }
 
     /// The container of `sandbox __supervise ID --home HOME`.
-    fn supervised_by(pid: i32) -> Option<Kept> {
+    fn supervised_by(pid: i32) -> Option<Supervised> {
         let line = file::read_text(format!("/proc/{pid}/cmdline")).ok()?;
         let words: Vec<&str> = line.split('\0').collect();
         let ["__supervise", id, "--home", home, ..] = words.get(1..)? else { return None };
@@ -55,7 +55,7 @@ impl Kept {
             home.directory("containers".as_ref()).ok()??.directory(id.as_str().as_ref()).ok()??;
         let state: ContainerState = read_json(&directory, STATE)?;
         let record = read_json(&directory, CONFIG)?;
-        (state.supervisor == RecordedProcess::of(pid)).then_some(Kept { home, id, record })
+        (state.supervisor == RecordedProcess::of(pid)).then_some(Supervised { home, id, record })
     }
 
     /// Its name, which can have changed since its start.
@@ -84,7 +84,7 @@ impl Kept {
 
 /// What is recorded about the container of a process. Without one, the reason names its starters.
 pub(super) fn about(process: &str, part: ContainerPart) -> FactValue {
-    let Some(kept) = Kept::of(process) else {
+    let Some(kept) = Supervised::of(process) else {
         return FactValue::refused(relatives::file_of_starters(process, "cmdline").text());
     };
     match part {
@@ -137,7 +137,7 @@ fn stored(process: &str, part: ImagePart, (home, top): (&Path, &str)) -> FactVal
     use crate::image::history;
     use crate::image::store::{ImageStore, StoredImage};
 
-    let recorded = Kept::of(process).and_then(|kept| kept.record.image_id);
+    let recorded = Supervised::of(process).and_then(|kept| kept.record.image_id);
     let read = || -> crate::error::Result<Option<Vec<String>>> {
         let store = ImageStore::in_home(home)?;
         // Several images can have the same layers. The record of a container that stays has the right one.
