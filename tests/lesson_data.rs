@@ -24,8 +24,12 @@ fn pack(name: &str, from: &str, to: &str) -> tempfile::TempDir {
         let content = fs::read_to_string(repository().join("lessons").join(file)).unwrap();
         fs::write(target, change(content)).unwrap();
     };
-    // Its parts begin with lessons that are not in this pack.
-    copy("pack.yaml", &|content| content.split_once("parts:").unwrap().0.to_owned());
+    // Its parts begin with lessons that are not in this pack. Its title is in English, as the lesson.
+    let is_english = |line: &&str| !line.starts_with("  zh: ");
+    copy("pack.yaml", &|content| {
+        let head = content.split_once("parts:").unwrap().0;
+        head.lines().filter(is_english).map(|line| line.to_owned() + "\n").collect()
+    });
     copy("pictures/look.svg", &|content| content);
     copy(&format!("en/{name}.md"), &|content| content);
     copy(&format!("exercises/{name}.yaml"), &|content| {
@@ -57,6 +61,23 @@ fn a_test_of_a_lesson_names_what_it_leaves() {
         printed.contains("ok    look find: solution") && printed.contains("FAIL  look: it left this"),
         "{printed}"
     );
+}
+
+/// A title in Chinese promises that the lessons are in Chinese too, also if the pack has only one lesson.
+#[test]
+fn a_pack_has_its_lessons_in_the_languages_of_its_title() {
+    let pack = pack("01-look", "solution: |", "solution: |");
+    let lint = || {
+        let output = lesson(pack.path(), &["lint"]);
+        (output.status.success(), text(&output.stderr))
+    };
+    let first = lint();
+    assert!(first.0, "{}", first.1);
+    let head = pack.path().join("pack.yaml");
+    let content = fs::read_to_string(&head).unwrap();
+    fs::write(&head, content.replace("title:\n", "title:\n  zh: 容器\n")).unwrap();
+    let (is_right, error) = lint();
+    assert!(!is_right && error.contains("zh/01-look.md:1:1: this file is missing"), "{error}");
 }
 
 #[test]

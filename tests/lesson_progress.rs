@@ -51,6 +51,59 @@ fn turn_to_exercise(reader: &mut Terminal) {
     reader.wait_for("1.1 find: not yet");
 }
 
+/// Audited: the answer was replaced by the one with a wrong form, so a check of all exercises took the pass away.
+#[test]
+fn an_answer_that_does_not_count_replaces_none() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    lesson(home, &["start", "look", "--seed", "one"]);
+    let right = right_answer();
+    let all =
+        || text(&lesson(home, &["check", "--all", "--live", "--lesson", "look", "--report", "csv"]).stdout);
+    let passed = lesson(home, &["check", "count", "--answer", &right]);
+    assert!(passed.status.success(), "{}", text(&passed.stdout));
+    let before = all();
+    for form in ["six", &format!("{right} and more")] {
+        let output = text(&lesson(home, &["check", "count", "--answer", form]).stdout);
+        assert!(output.contains("does not count as a try"), "{output}");
+        assert_eq!(all(), before);
+    }
+    assert!(before.lines().any(|line| line.contains("count") && line.contains("true")), "{before}");
+}
+
+#[test]
+fn a_lesson_in_a_pipe_asks_before_it_explains() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let read = || text(&lesson(home.path(), &["start", "06-uts"]).stdout);
+    let first = read();
+    assert!(first.contains("sandbox lesson answer ping LETTER"), "{first}");
+    assert!(!first.contains("The right answer is"), "{first}");
+    lesson(home.path(), &["answer", "ping", "a"]);
+    let second = read();
+    assert!(second.contains("a is wrong. The right answer is b."), "{second}");
+    // No lesson is called `foo`, and none nearly so.
+    let error = text(&lesson(home.path(), &["check", "foo"]).stderr);
+    assert!(error.contains("sandbox lesson list"), "{error}");
+}
+
+/// Audited: where limits are only for root, a heading had nothing below it, and an exercise that cannot be done said what to do when
+/// it is done.
+#[test]
+fn what_cannot_be_done_here_is_shown_as_recorded_and_has_no_check() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let read = text(&lesson(home.path(), &["start", "pids"]).stdout);
+    let section =
+        |from: &str| read.split(from).nth(1).unwrap().lines().skip(1).take(6).collect::<Vec<_>>().join("\n");
+    assert!(section("Break it: only ulimit").contains("sandbox pids --break ulimit"), "{read}");
+    for exercise in read.split("Exercise: ").skip(1) {
+        let cannot = exercise.contains("This exercise cannot be done here");
+        assert_eq!(cannot, !exercise.contains("sandbox lesson check 14."), "{exercise}");
+    }
+}
+
 #[test]
 fn what_is_checked_in_another_terminal_is_kept() {
     let _alone = alone();

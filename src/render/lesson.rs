@@ -81,7 +81,18 @@ pub fn passage(passage: &Passage, values: &StudentValues, view: LessonView<'_>) 
 }
 
 /// The text without the blocks for another user. Blocks that cannot be done here get the label "recorded".
+///
+/// If nothing but the heading would be left, the blocks for the other user are shown with that label.
 fn fitting(markdown: &str, view: LessonView<'_>) -> String {
+    let fitting = blocks_for(markdown, view, false);
+    let is_text = |line: &str| !line.trim().is_empty() && !line.starts_with('#');
+    match fitting.lines().any(is_text) {
+        true => fitting,
+        false => blocks_for(markdown, view, true),
+    }
+}
+
+fn blocks_for(markdown: &str, view: LessonView<'_>, shows_all: bool) -> String {
     let other = if view.is_root { "user" } else { "root" };
     let (mut out, mut is_code, mut is_hidden) = (String::new(), false, false);
     for line in markdown.lines() {
@@ -90,9 +101,11 @@ fn fitting(markdown: &str, view: LessonView<'_>) -> String {
         if let Some(words) = fence {
             is_code = !is_code;
             if is_code {
-                is_hidden = words.split_whitespace().any(|word| word == other);
+                let is_of_other = words.split_whitespace().any(|word| word == other);
+                is_hidden = is_of_other && !shows_all;
                 let mut needs = needs_of(words.split_whitespace());
-                let works = view.works && !needs.any(|feature| view.lacking.contains(&feature));
+                let works =
+                    view.works && !is_of_other && !needs.any(|feature| view.lacking.contains(&feature));
                 if words.starts_with("console") && !works && !words.contains("recorded") {
                     line.push_str(" recorded");
                 }
@@ -164,6 +177,7 @@ pub fn exercise(
     if let Some(obstacle) = obstacle {
         lines
             .extend(markdown::lines(&text_with("lesson.exercise.obstacle", &[("why", obstacle)]), view.look));
+        return lines;
     }
     if !data.files.is_empty() {
         let files = [("directory", directory), ("files", &*data.files.join(", "))];
@@ -217,13 +231,17 @@ pub fn list(
             pad(&minutes, 8),
             front.title
         );
-        // A lesson has one line. The last lesson of those to do first names the others.
+        // The last lesson of those to do first names the others. If there is no room for it either, it has a line of its own.
         let aside = [needs.as_slice(), needs.last().map_or(&[], std::slice::from_ref)]
             .into_iter()
             .filter(|names| !names.is_empty())
             .map(|names| text_with("lesson.list.aside", &[("needs", &first(names))]))
             .find(|aside| line.width() + 2 + aside.width() <= LIST_WIDTH);
         line.extend(aside.iter().flat_map(|aside| ["  ", aside]));
+        if let (None, Some(last)) = (&aside, needs.last()) {
+            let aside = text_with("lesson.list.aside", &[("needs", &first(std::slice::from_ref(last)))]);
+            line.push_str(&format!("\n{:1$}{aside}", "", column + 24));
+        }
         out.push_str(&(line + "\n"));
     }
     out

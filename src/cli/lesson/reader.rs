@@ -178,8 +178,14 @@ impl Course {
             if let Section::Quiz(quiz) = section {
                 let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or(' ');
                 let given = self.learner.seen(lesson).answers.get(&quiz.name).copied();
-                print(&[text_with("lesson.question.how", &[("name", &quiz.name)]), String::new()]);
-                print(&text_of::answer(quiz, right, given, &values, view));
+                // Without an answer, the explanation would follow the question at once.
+                match given {
+                    None => print(&[text_with("lesson.question.how", &[("name", &quiz.name)])]),
+                    given => {
+                        print(&[String::new()]);
+                        print(&text_of::answer(quiz, right, given, &values, view));
+                    }
+                }
             }
         }
         Ok(0)

@@ -64,9 +64,10 @@ pub(super) fn pack(pack: &Pack, content: &dyn Fn(&str) -> String, mistakes: &mut
     }
 }
 
-/// Whether a pack is in a language: it has a lesson in it.
+/// Whether a pack is in a language: its title is, or a lesson.
 fn is_in(pack: &Pack, language: &str) -> bool {
-    pack.lessons.iter().any(|lesson| lesson.texts.contains_key(language))
+    pack.head.title.contains_key(language)
+        || pack.lessons.iter().any(|lesson| lesson.texts.contains_key(language))
 }
 
 /// The mistakes of one lesson in one language.

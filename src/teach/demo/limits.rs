@@ -95,7 +95,7 @@ pub fn own(feature: Feature) -> OwnCgroup {
         let directory = cgroup.directory();
         let seen = |source: String, value: String| Evidence { side: "OUTSIDE", source, value };
         evidence.push(seen(format!("<{name}>, the directory"), printed(directory)));
-        lines.push(format!("cat /proc/self/cgroup; cd {}", quote(directory)));
+        lines.extend(["cat /proc/self/cgroup".to_owned(), format!("cd {}", quote(directory))]);
         for (v1, v2) in files {
             let file = cgroup.name(v1, v2);
             if let Some(content) = cgroup.read(v1, v2) {
