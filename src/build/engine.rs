@@ -403,7 +403,7 @@ impl<'b> ImageBuilder<'b> {
         let top = match top {
             TopLayer::New(top) => Some(top),
             TopLayer::Stored(descriptor, _) => {
-                layers.push(descriptor);
+                layers.push(*descriptor);
                 None
             }
             TopLayer::None => None,

@@ -16,7 +16,7 @@ pub(super) enum TopLayer {
     /// A new one.
     New(StagedBlob),
     /// One of another image in the store: its descriptor, and the digest of its content.
-    Stored(Descriptor, Value),
+    Stored(Box<Descriptor>, Value),
 }
 
 impl From<Option<StagedBlob>> for TopLayer {
@@ -31,7 +31,7 @@ impl ImageBuilder<'_> {
         let image = self.inputs.store.cached(key).filter(|_| !self.inputs.options.no_cache)?;
         let image = self.opened(image).ok()?;
         let content = image.config["rootfs"]["diff_ids"].as_array()?.last()?.clone();
-        Some(TopLayer::Stored(image.layers.last()?.clone(), content))
+        Some(TopLayer::Stored(Box::new(image.layers.last()?.clone()), content))
     }
 
     /// The end of an instruction whose layer is written already. A layer of `--link` depends on nothing below, so that of an earlier
