@@ -37,6 +37,29 @@ fn a_context_can_come_from_standard_input() {
     home.refused(&["build", "-f", "-", "-"], 2);
 }
 
+/// The end of a tar file may lack its blocks of zeros and the padding of the last file, as the context of Docker's client does whose
+/// Dockerfile is elsewhere. What ends in a file or in a header is cut.
+#[test]
+fn an_archive_may_end_without_padding() {
+    let home = KeptHome::new();
+    base(&home, "base", |layer| layer, json!({ "Env": [PATH] }));
+    let archive = Layer::new().file("Dockerfile", "FROM base\nCOPY x /x\n").file("x", "the last file").tar();
+    let end = archive.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let built = |length: usize| {
+        let output = feed(&mut home.command(&["build", "-q", "-t", "app", "-"]), &archive[..length]);
+        (output.status.success(), text(&output.stderr))
+    };
+    for length in [end, end + 1, end + 100, end.next_multiple_of(512), archive.len() - 512] {
+        let (is_built, message) = built(length);
+        assert!(is_built, "{length} of {end}: {message}");
+        assert_eq!(run(&home, &["app", "cat", "/x"]), "the last file", "{length}");
+    }
+    for length in [end - 1, end - 13, end - 100] {
+        let (is_built, message) = built(length);
+        assert!(!is_built && message.contains("It ends in the middle"), "{length}: {message}");
+    }
+}
+
 #[test]
 fn the_name_of_the_dockerfile_can_have_small_letters() {
     let home = KeptHome::new();
