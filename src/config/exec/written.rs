@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(user("bob:7"), Ok((1001, 7)));
         // A group alone is one of root, as for Docker.
         assert_eq!(user(":staff"), Ok((0, 50)));
-        assert_eq!(user(":"), Ok((0, 1)));
+        assert_eq!(user(":"), Ok((0, 0)));
         assert_eq!(user("bob:"), Ok((1001, 1002)));
         assert_eq!(groups("bob:"), groups("bob"));
         for wrong in ["", ":none", "alice", "bob:none", "bob:staff:7", "1:0x1", "bob:-1"] {
