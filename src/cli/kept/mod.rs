@@ -154,7 +154,7 @@ pub(in crate::cli) fn read_time(written: &str) -> std::result::Result<Timestamp,
     let seconds = || written.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
     let now = Timestamp::now();
     // Docker takes the present offset, also for a time at which the zone has another one.
-    if let Ok(moment) = Timestamp::read_in(written, zone::local(now).offset) {
+    if let Some(moment) = Timestamp::read_in(written, zone::local(now).offset) {
         return Ok(moment);
     }
     if let Some(seconds) = seconds() {
