@@ -164,8 +164,8 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
                 return Err(text_with("docker.mount.key", &[("key", other), ("field", &printed(field))]));
             }
         }
-        let known = ["volume", "tmpfs", "bind"].into_iter();
-        of_type = known.filter(|kind| key.starts_with(&format!("{kind}-"))).last().or(of_type);
+        let mut known = ["volume", "tmpfs", "bind"].into_iter();
+        of_type = known.rfind(|kind| key.starts_with(&format!("{kind}-"))).or(of_type);
     }
     if let Some(other) = of_type.filter(|of| *of != kind) {
         return Err(text_with("docker.mount.mix", &[("options", other), ("type", &kind)]));

@@ -214,9 +214,9 @@ fn busy(answer: RegistryAnswer) -> Tried<RegistryAnswer> {
     if !matches!(answer.status, 408 | 425 | 429 | 500..=599) {
         return Ok(answer);
     }
-    let asked = answer.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+    let asked = answer.header("retry-after").and_then(|seconds| seconds.trim().parse::<u32>().ok());
     let least = asked.unwrap_or_default();
-    Err(HttpFailure { again: Some(least), ..unexpected(answer) })
+    Err(HttpFailure { again: Some(u16::try_from(least).unwrap_or(u16::MAX)), ..unexpected(answer) })
 }
 
 /// The error of an answer with a status that is none of success. The registry's own words are the reason.

@@ -32,7 +32,7 @@ const MIN_BYTES: u64 = 1 << 10;
 pub(super) struct HttpFailure {
     pub(super) error: Error,
     /// The least number of seconds before another attempt, which may succeed. None: it would fail too.
-    pub(super) again: Option<u32>,
+    pub(super) again: Option<u16>,
     /// Whether it is a failure of this machine, which would be the same with another server: a full disk, a layer that cannot be
     /// unpacked.
     pub(super) is_own: bool,
