@@ -179,9 +179,14 @@ fn a_daemon_can_be_started_at_once_after_another_was_killed() {
     kill(pid);
     wait_until("the daemon has ended", || !lives(pid));
     let left = in_run(&format!("daemon-auth-{pid}-01234567"));
-    std::fs::write(&left, "SECRET=xyz").unwrap();
-    let cleaned = home.out(&["gc"]);
-    assert!(cleaned.contains("daemon-auth-") && !left.exists(), "{cleaned}");
+    // A daemon of another test may remove it first.
+    let is_reported = (0..10).any(|_| {
+        std::fs::write(&left, "SECRET=xyz").unwrap();
+        let cleaned = home.out(&["gc"]);
+        assert!(!left.exists(), "{cleaned}");
+        cleaned.contains("daemon-auth-")
+    });
+    assert!(is_reported, "gc reports what it removes");
 }
 
 #[test]

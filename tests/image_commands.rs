@@ -180,8 +180,8 @@ fn images_and_history_take_templates_and_filters() {
     }
     for (arguments, status, words) in [
         (&["images", "--format", "{{.Nothing}}"][..], 1, "Nothing"),
-        (&["images", "--format", "{{"], 2, "--format"),
-        (&["history", "--format", "{{", "old:1"], 2, "--format"),
+        (&["images", "--format", "{{"], 1, "--format"),
+        (&["history", "--format", "{{", "old:1"], 1, "--format"),
         (&["images", "--filter", "label"], 1, "label=KEY"),
     ] {
         let message = home.refused(arguments, status);

@@ -160,7 +160,7 @@ fn inspect_has_dockers_fields() {
         ("{{.HostConfig.Binds}} {{.HostConfig.PortBindings}}", "[data:/mnt:ro] map[]"),
         (
             "{{.HostConfig.Privileged}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Init}}",
-            "false false false",
+            "false false <nil>",
         ),
         ("{{.HostConfig.IpcMode}} {{.HostConfig.PidMode}}|{{len .HostConfig.CapAdd}}", "private |0"),
         (
@@ -210,7 +210,7 @@ fn inspect_has_the_values_of_host_config() {
         serde_json::from_str(&home.out(&["inspect", "-f", "{{json .HostConfig}}", "web"])).unwrap();
     for (key, expected) in [
         ("/Ulimits", json!([{ "Name": "nofile", "Soft": 64, "Hard": 128 }])),
-        ("/Tmpfs/~1mnt", json!("nosuid,nodev,size=1048576,mode=1777,noexec")),
+        ("/Tmpfs/~1mnt", json!("nosuid,nodev,size=1048576,noexec")),
         ("/Sysctls", json!({ "net.ipv4.ip_forward": "1" })),
         ("/Dns", json!(["192.0.2.1"])),
         ("/ExtraHosts", json!(["db:192.0.2.2"])),

@@ -97,6 +97,10 @@ fn a_lesson_that_a_language_lacks_is_a_mistake() {
     assert!(!refused.status.success());
     assert!(flat(&refused.stderr).contains("zh/02-second.md"), "{}", text(&refused.stderr));
     fs::remove_dir_all(pack.join("zh")).unwrap();
+    assert!(!lint().status.success(), "the pack has a Chinese title");
+    let about = fs::read_to_string(pack.join("pack.yaml")).unwrap();
+    let lines = about.split_inclusive('\n').filter(|line| !line.starts_with("  zh:"));
+    fs::write(pack.join("pack.yaml"), lines.collect::<String>()).unwrap();
     assert!(lint().status.success());
 }
 

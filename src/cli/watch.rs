@@ -253,7 +253,7 @@ impl Watch for Narrator {
     fn published(&mut self, ports: &[PublishedPort]) {
         for port in ports.iter().filter(|port| self.announces || port.is_chosen) {
             let values = [("at", &*written(port.at, port.protocol)), ("inside", &port.inside.to_string())];
-            render::note(&text_with("net.published", &values));
+            render::note_of_run(&text_with("net.published", &values));
         }
     }
 
@@ -270,12 +270,12 @@ impl Watch for Narrator {
             ("server", &server.unwrap_or_default()),
             ("all", if port.on_loopback.is_some_and(|own| own.is_ipv6()) { "::" } else { "0.0.0.0" }),
         ];
-        render::note(&text_with(key, &values));
+        render::note_of_run(&text_with(key, &values));
     }
 
     fn timed_out(&mut self, seconds: u64, killed: bool) {
         let key = if killed { "run.timeout.killed" } else { "run.timeout" };
-        render::note(&text_with(key, &[("seconds", &seconds.to_string())]));
+        render::note_of_run(&text_with(key, &[("seconds", &seconds.to_string())]));
     }
 
     fn out_of_memory(&mut self, kills: u64, limit: Option<u64>, ended: Ended) {
@@ -292,13 +292,13 @@ impl Watch for Narrator {
     fn left_running(&mut self, processes: &[String]) {
         if self.announces {
             let values = [("processes", &*first_of(processes, MAX_NAMED))];
-            render::note(&text_with("run.leftovers", &values));
+            render::note_of_run(&text_with("run.leftovers", &values));
         }
     }
 
     fn still_running(&mut self, processes: &[String]) {
         let values = [("processes", &*first_of(processes, MAX_NAMED))];
-        render::note(&text_with("run.leftovers.running", &values));
+        render::note_of_run(&text_with("run.leftovers.running", &values));
     }
 
     fn full(&mut self, space: &FullSpace) {
@@ -314,7 +314,7 @@ impl Watch for Narrator {
     }
 
     fn container_ended(&mut self) {
-        render::note(&text("exec.with.ended"));
+        render::note_of_run(&text("exec.with.ended"));
     }
 
     fn filtered(&mut self) {

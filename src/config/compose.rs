@@ -21,6 +21,7 @@ use crate::namespaces::net::Mode;
 use crate::namespaces::user;
 use crate::network;
 use crate::observe::mountinfo::{self, Mount};
+use crate::observe::proc::namespace_link;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
@@ -240,10 +241,20 @@ fn opens_devices(environment: &Environment) -> bool {
     denies_others || environment.root.as_ref().is_some_and(|root| root.devices)
 }
 
-/// The process whose IPC namespace is joined, if a filesystem in memory is mounted on its /dev/shm.
-fn memory_of(host: &Host) -> Option<i32> {
+/// The process whose IPC namespace is joined, if it has a mount namespace of its own, with a filesystem in memory on
+/// /dev/shm. Its mounts can be copied by a process that has the capabilities in its user namespace, or in one above.
+fn memory_of(namespaces: &ContainerNamespaces, host: &Host) -> Option<i32> {
     let joined = host.joined(Feature::Ipc).filter(|joined| !joined.is_own)?;
     let pid = joined.pid?;
+    let may_copy = match &namespaces.user {
+        Namespace::Host => true,
+        Namespace::New(_) => false,
+        Namespace::Join { .. } => host.joined(Feature::User).is_some_and(|user| user.pid == Some(pid)),
+    };
+    let mounts = |process: &str| namespace_link(process, Feature::Mnt).ok();
+    if !may_copy || mounts(&format!("/proc/{pid}")) == mounts("/proc/self") {
+        return None;
+    }
     let table = mountinfo::read(&format!("/proc/{pid}")).ok()?;
     let is_shm = |mount: Mount<'_>| mount.is_on(SHARED_MEMORY) && *mount.filesystem == *"tmpfs";
     mountinfo::mounts(&table).any(is_shm).then_some(pid)
@@ -271,7 +282,7 @@ fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> 
         leads_out: net.options().is_some_and(|net| matches!(net.mode, Mode::Bridge | Mode::User)),
         on_bridge: net.is_new() && net.options().is_some_and(|net| net.mode == Mode::Bridge),
         opens_devices: opens_devices(environment),
-        memory_of: memory_of(host),
+        memory_of: memory_of(&environment.namespaces, host),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),
         hosts,

@@ -30,7 +30,7 @@ mod versions;
 pub mod view;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -91,7 +91,16 @@ pub fn err(text: &str) {
 
 /// Writes a note to standard error. A line of it that begins with a blank is a command to paste.
 pub fn note(message: &str) {
-    let lines = plan::note_lines(&format!("sandbox: {message}"), paint::width() - 9);
+    note_in(message, paint::width() - 9);
+}
+
+/// Writes a note about a command that runs. In a pipe, it is one line among those of the command: a script looks for it.
+pub fn note_of_run(message: &str) {
+    note_in(message, if io::stderr().is_terminal() { paint::width() - 9 } else { usize::MAX });
+}
+
+fn note_in(message: &str, width: usize) {
+    let lines = plan::note_lines(&format!("sandbox: {message}"), width);
     err(&(lines.join("\n         ") + "\n"));
 }
 

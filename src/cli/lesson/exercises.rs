@@ -264,10 +264,8 @@ impl Course {
         }
         let name = &chosen.text.name;
         let mut answer = answer.map(str::to_owned);
-        if chosen.data.kind == ExerciseKind::Predict {
-            if answer.is_none() && is_interactive() {
-                answer = ask(&text("lesson.answer.ask")).filter(|answer| !answer.is_empty());
-            }
+        if chosen.data.kind == ExerciseKind::Predict && answer.is_none() && is_interactive() {
+            answer = ask(&text("lesson.answer.ask")).filter(|answer| !answer.is_empty());
         }
         if answer.is_some() && is_interactive() {
             print(&[text("lesson.answer.measuring")]);

@@ -70,6 +70,7 @@ impl Survey {
         about.is_of_others = detail.owner.is_some_and(is_another_user);
         about.ours = detail.ours && !about.is_of_others;
         let (raw, path) = (detail.raw.as_os_str(), Path::new(&detail.raw));
+        let ours = |words: &str| with_name(&format!("sandbox {words}"), raw);
         match kind {
             ThingKind::Namespaces => self.describe_namespace(key, &mut about),
             ThingKind::Processes => {
@@ -152,16 +153,16 @@ impl Survey {
                     self.supervisors.iter().find(|(_, one)| one.id.as_str().starts_with(&about.value));
                 about.is_alive = supervisor.is_some();
                 about.holder = supervisor.map(|(pid, _)| self.process(*pid));
-                about.look = with_name("sandbox inspect", raw);
-                about.remove = with_name("sandbox rm -f", raw);
+                about.look = ours("inspect");
+                about.remove = ours("rm -f");
             }
             ThingKind::Volumes => {
-                about.look = with_name("sandbox volume inspect", raw);
-                about.remove = with_name("sandbox volume rm", raw);
+                about.look = ours("volume inspect");
+                about.remove = ours("volume rm");
             }
             ThingKind::Images => {
-                about.look = with_name("sandbox image inspect", raw);
-                about.remove = with_name("sandbox rmi", raw);
+                about.look = ours("image inspect");
+                about.remove = ours("rmi");
             }
         }
         about
