@@ -26,7 +26,8 @@ const FUNCTIONS: &str = r#"
     hide_cgroups() { mount -t tmpfs none /sys/fs/cgroup; }
     wait_for() { for i in $(seq 500); do eval "$1" && return; sleep 0.02; done; echo "never: $1"; exit 1; }
     differs() { [ "$(readlink /proc/$1/ns/$2)" != "$(readlink /proc/self/ns/$2)" ]; }
-    advised() { grep -a "^    remove" | head -n 1 | sed 's/^    remove *//'; }
+    # A long line is continued as a shell does it.
+    advised() { sed -n '/^    remove/{:more;/\\$/{N;bmore};s/^    remove *//;p;q}'; }
     ended() { kill -KILL "$1"; wait "$1" 2> /dev/null; }
 "#;
 

@@ -190,11 +190,11 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
         file = Path::new(".").join(file).into();
     }
     let (purpose, file) = (known.unwrap_or("shell"), quote(file));
-    let command = match &*TypedCommand::of_this_process().subcommand() {
-        "create" => "create",
-        _ => "run",
+    let then = match &*TypedCommand::of_this_process().subcommand() {
+        "create" => format!("sandbox create {file}"),
+        _ => format!("sandbox run {file}"),
     };
-    failed.paste(format!("sandbox spec init --for {purpose} > {file}; sandbox {command} {file}"))
+    failed.paste(format!("sandbox spec init --for {purpose} > {file}; {then}"))
 }
 
 /// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, disk or command, and
