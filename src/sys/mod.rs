@@ -5,6 +5,7 @@ pub(crate) mod bpf;
 pub(crate) mod capability;
 pub(crate) mod clone;
 pub(crate) mod descriptors;
+#[cfg(feature = "daemon")]
 pub(crate) mod heap;
 pub(crate) mod image;
 pub(crate) mod in_root;
