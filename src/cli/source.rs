@@ -105,7 +105,7 @@ impl MadeSpec {
         Ok(MadeSpec { spec, wanted, variables, wishes, image, has_default_network, has_no_shm, text })
     }
 
-    /// The spec that stands for the command line, and the flags that no key stands for. The command of an image that is here has its
+    /// The spec that means the same as the command line, and the flags that have no key in it. The command of an image that is here has its
     /// entrypoint, and its user has an ID.
     pub(super) fn as_spec(&self, mut spec: Spec, kept: &KeptArgs) -> (Spec, Vec<String>) {
         let mut flags = [self.wanted.without_key.clone(), kept.without_key()].concat();

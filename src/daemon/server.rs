@@ -57,7 +57,7 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// The interval at which supervisors that have ended are reaped.
 const REAP: Duration = Duration::from_secs(2);
 
-/// After so many of these intervals, free memory is given back to the kernel.
+/// After this number of intervals, free memory is given back to the kernel.
 const GIVE_BACK: u64 = 5;
 
 /// A socket on which clients connect.

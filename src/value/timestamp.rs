@@ -58,7 +58,7 @@ impl Timestamp {
         }
     }
 
-    /// Reads a time as [`Timestamp::from_str`] does. One that names no zone is in a zone that is so many seconds ahead of UTC.
+    /// Reads a time as [`Timestamp::from_str`] does. One that names no zone is in the zone that is this number of seconds ahead of UTC.
     /// None: it is no time.
     pub fn read_in(written: &str, ahead: i128) -> Option<Timestamp> {
         read(written, ahead).ok()

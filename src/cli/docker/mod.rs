@@ -113,7 +113,7 @@ impl DockerArgs {
     }
 }
 
-/// The flags that no key of a spec stands for.
+/// The flags that have no key in a spec.
 const WITHOUT_KEY: [&str; 13] = [
     "add-host",
     "detach-keys",
@@ -130,7 +130,7 @@ const WITHOUT_KEY: [&str; 13] = [
     "volumes-from",
 ];
 
-/// Whether no key of a spec stands for a flag that was noted just now.
+/// Whether a flag that was noted just now has no key in a spec.
 fn has_no_key(flag: &str, value: &OsStr, wanted: &Wanted) -> bool {
     match flag {
         "volume" | "mount" => wanted.ends_with_volume(),

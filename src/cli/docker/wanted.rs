@@ -66,7 +66,7 @@ pub(crate) struct Wanted {
     pub(crate) detach_keys: Option<Vec<u8>>,
     /// The containers whose volumes are mounted too.
     pub(crate) volumes_from: Vec<String>,
-    /// The flags that no key of a spec stands for, as they are written.
+    /// The flags that have no key in a spec, as they are written.
     pub(crate) without_key: Vec<String>,
     /// The user, and further groups.
     pub(crate) user: Option<OsString>,

@@ -96,7 +96,7 @@ pub(crate) struct KeptArgs {
 }
 
 impl KeptArgs {
-    /// The flags that no key of a spec stands for, as they are written.
+    /// The flags that have no key in a spec, as they are written.
     pub(crate) fn without_key(&self) -> Vec<String> {
         let KeptArgs { name: _, cidfile, stop_signal, stop_timeout, restart, log_opt } = self;
         let restart = restart.map(|policy| match policy.maximum_retry_count {

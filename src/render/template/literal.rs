@@ -27,7 +27,7 @@ pub(super) fn rune(quoted: &str) -> Option<Value> {
     }
 }
 
-/// What one escape stands for.
+/// The character that one escape means.
 enum Unit {
     Character(char),
     Byte(u8),

@@ -63,7 +63,7 @@ impl Root {
                 self.is_from_host |= actor == Actor::Host;
                 self.hold(*to, Source::Bind { path: path.clone(), below: *below }, Attributes::NONE);
             }
-            // mount(8) cannot copy a mount of another mount namespace. A new filesystem stands for it.
+            // mount(8) cannot copy a mount of another mount namespace. A new filesystem replaces it.
             DetachedMountCall::CloneJoined { to, .. } => {
                 let kind = "tmpfs".to_owned();
                 self.hold(*to, Source::New { kind, options: Vec::new() }, Attributes::NONE);
