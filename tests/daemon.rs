@@ -15,23 +15,11 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
-use support::daemon::{RunningDaemon, exchange, frames, read_head};
+use support::daemon::{RunningDaemon, create, exchange, frames, read_head, script};
 use support::image::Layer;
 use support::kept::{KeptHome, lives};
 use support::lab::ran_with_loopback;
 use support::{random, rounds, text, wait_until};
-
-/// The body for a container that runs a script.
-fn script(script: &str) -> Value {
-    json!({ "Image": "app:1", "Cmd": ["sh", "-c", script], "HostConfig": { "NetworkMode": "none" } })
-}
-
-/// Makes a container. Returns its ID.
-fn create(daemon: &RunningDaemon, query: &str, body: &Value) -> String {
-    let (status, made) = daemon.ask("POST", &format!("/containers/create{query}"), body);
-    assert_eq!(status, 201, "{made}");
-    made["Id"].as_str().unwrap().to_owned()
-}
 
 #[test]
 fn versions_and_errors_are_dockers() {

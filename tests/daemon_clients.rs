@@ -12,15 +12,10 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::daemon::{RunningDaemon, frames, read_head};
+use support::daemon::{RunningDaemon, frames, read_head, script};
 use support::image::{Image, Layer};
 use support::kept::{KeptHome, lives};
 use support::{random, rounds, text, wait_until};
-
-/// The body for a container that runs a script.
-fn script(script: &str) -> Value {
-    json!({ "Image": "app:1", "Cmd": ["sh", "-c", script], "HostConfig": { "NetworkMode": "none" } })
-}
 
 /// Makes a container. Returns its ID.
 fn create(daemon: &RunningDaemon, name: &str, body: &Value) -> String {

@@ -182,6 +182,18 @@ fn start(home: &KeptHome, command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(log).spawn().unwrap()
 }
 
+/// The body for a container that runs a script.
+pub fn script(script: &str) -> Value {
+    json!({ "Image": "app:1", "Cmd": ["sh", "-c", script], "HostConfig": { "NetworkMode": "none" } })
+}
+
+/// Makes a container. Returns its ID.
+pub fn create(daemon: &RunningDaemon, query: &str, body: &Value) -> String {
+    let (status, made) = daemon.ask("POST", &format!("/containers/create{query}"), body);
+    assert_eq!(status, 201, "{made}");
+    made["Id"].as_str().unwrap().to_owned()
+}
+
 /// Sends a request over a connection, and reads the answer to the end of the connection.
 pub fn exchange(
     stream: &mut (impl Read + Write),
