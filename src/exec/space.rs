@@ -11,12 +11,13 @@ use std::path::PathBuf;
 
 use nix::sys::statfs::fstatfs;
 use nix::unistd::Pid;
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open};
 
 use super::supervise::has_ended;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::expect::{self, Expected};
 use crate::plan::{Call, Plan, Step};
+use crate::sys::in_root;
 
 /// A filesystem in memory to which the container can write.
 #[derive(Debug)]
@@ -54,17 +55,17 @@ pub(super) fn open_all(plan: &Plan, process: Pid, pidfd: &OwnedFd) -> Vec<Writab
     if places.is_empty() {
         return Vec::new();
     }
-    let path = OFlags::PATH | OFlags::CLOEXEC;
-    let Ok(root) = open(format!("/proc/{process}/root"), path | OFlags::DIRECTORY, Mode::empty()) else {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(root) = open(format!("/proc/{process}/root"), directory, Mode::empty()) else {
         return Vec::new();
     };
     if has_ended(pidfd.as_fd()) {
         // The PID may belong to another process already.
         return Vec::new();
     }
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
+    let rules = ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
     let opened = places.into_iter().filter_map(|(at, is_overlay)| {
-        let descriptor = openat2(&root, &at, path, Mode::empty(), how).ok()?;
+        let descriptor = in_root::open_by(&root, &at, OFlags::PATH, rules).ok()?;
         Some(WritableSpace { mount_point: if is_overlay { "/".into() } else { at }, descriptor })
     });
     opened.collect()
