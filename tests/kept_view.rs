@@ -254,7 +254,7 @@ fn limits_change_while_a_container_runs() {
     let says = |controller: &str, v1: &str, v2: &str| {
         support::limits::says(&support::limits::group(pid, controller), v1, v2)
     };
-    let limits = ["--memory", "64m", "--cpus", "0.5", "--pids-limit", "50"];
+    let limits = ["--memory", "64m", "--cpu-quota", "50000", "--pids-limit", "50"];
     assert_eq!(home.out(&[&["update"], &limits[..], &["web"]].concat()), "web");
     assert_eq!(says("memory", "memory.limit_in_bytes", "memory.max"), (64 << 20).to_string());
     assert_eq!(says("pids", "pids.max", "pids.max"), "50");
@@ -279,10 +279,27 @@ fn limits_change_while_a_container_runs() {
         let file = if file.exists() { file } else { memory.join("memory.swap.max") };
         fs::read_to_string(file).ok().map(|value| value.trim().to_owned())
     };
-    // A quota in Docker's numbers, and no limit of memory any more.
-    home.out(&["update", "--cpu-quota", "20000", "--cpu-period", "50000", "--memory", "-1", "web"]);
-    let quota = support::limits::says(&support::limits::group(pid, "cpu"), "cpu.cfs_quota_us", "cpu.max");
-    assert_eq!(quota.split(' ').next(), Some("40000"), "{quota}");
+    // A period alone keeps the quota. -1 takes the quota away. No limit of memory any more.
+    let cpu = support::limits::group(pid, "cpu");
+    let quota = || match fs::read_to_string(cpu.join("cpu.max")) {
+        Ok(both) => both.trim().to_owned(),
+        Err(_) => ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            .map(|file| fs::read_to_string(cpu.join(file)).unwrap().trim().to_owned())
+            .join(" "),
+    };
+    let shown = || home.out(&["inspect", "-f", "{{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}}", "web"]);
+    for (flags, expected, told) in [
+        (&["--cpu-period", "40000", "--memory", "-1"][..], "50000 40000", "50000 40000"),
+        (&["--cpu-quota", "20000", "--cpu-period", "50000"], "20000 50000", "20000 50000"),
+        (&["--cpu-quota", "0", "--cpu-period", "0"], "20000 50000", "20000 50000"),
+        (&["--cpu-quota", "-1"], "max 50000", "0 50000"),
+    ] {
+        home.out(&[&["update"], flags, &["web"]].concat());
+        assert_eq!((quota().replace("-1", "max"), shown()), (expected.to_owned(), told.to_owned()), "{flags:?}");
+        home.out(&["verify", "web"]);
+    }
+    let told = home.refused(&["update", "--cpus", "0.5", "web"], 1);
+    assert!(told.contains("Nano CPUs cannot be updated as CPU Period has already been set"), "{told}");
     let limit = support::limits::says(&memory, "memory.limit_in_bytes", "memory.max");
     assert!(limit == "max" || limit.parse::<u64>().unwrap() > 1 << 40, "{limit}");
     assert_eq!(home.out(&["inspect", "-f", "{{.HostConfig.Memory}}", "web"]), "0");

@@ -21,6 +21,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -51,10 +52,20 @@ pub struct Cpu {
     #[schemars(range(min = 1, max = 10_000), example = 50)]
     pub weight: Option<u64>,
     /// Maximum CPU time: 0.5 is half of one CPU, 2 is two whole CPUs
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", conflicts_with_all = ["quota", "period"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 0.5)]
     pub cpus: Option<Cpus>,
+    /// Maximum CPU time of each period in microseconds, at least 1000: cpus in the units of the kernel
+    #[arg(long, visible_alias = "cpu-quota", value_name = "MICROSECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<1000, 8_192_000_000, _, _>")]
+    #[schemars(range(min = 1000, max = 8_192_000_000_u64), example = 50_000)]
+    pub quota: Option<u64>,
+    /// The period of a quota in microseconds, 1000 to 1000000; the default is 100000
+    #[arg(long, visible_alias = "cpu-period", value_name = "MICROSECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<1000, 1_000_000, _, _>")]
+    #[schemars(range(min = 1000, max = 1_000_000), example = 50_000)]
+    pub period: Option<u64>,
     /// Use only these CPUs: 0, 0-3 or 0,2
     #[arg(long, visible_alias = "cpuset-cpus", value_name = "LIST")]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "cpu_list")]
@@ -64,10 +75,10 @@ pub struct Cpu {
 
 /// The period of a quota in microseconds, the same as docker's.
 const PERIOD: u64 = 100_000;
-/// The minimum quota that the kernel accepts, in microseconds.
-const LEAST: u64 = 1000;
+/// The quotas that the kernel accepts, in microseconds, up to that of 8192 CPUs in the longest period.
+pub const QUOTAS: RangeInclusive<u64> = 1000..=8_192_000_000;
 /// The periods that the kernel accepts, in microseconds.
-const PERIODS: std::ops::RangeInclusive<u64> = 1000..=1_000_000;
+pub const PERIODS: RangeInclusive<u64> = 1000..=1_000_000;
 
 /// A number of CPUs, stored as microseconds of each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,24 +88,6 @@ impl Cpus {
     /// A number of hundredths of a CPU.
     pub fn percent(hundredths: u64) -> Cpus {
         Cpus(hundredths * PERIOD / 100)
-    }
-
-    /// The part of a quota in each period, both in microseconds, as Docker's flags have it. Zero is Docker's default period, and
-    /// no quota.
-    ///
-    /// # Errors
-    /// The kernel does not accept the quota or the period, or it is a number of CPUs that no flag could have.
-    pub fn of_quota(quota: i64, period: i64) -> Result<Option<Cpus>, String> {
-        let period = u64::try_from(period).ok().filter(|period| *period > 0).unwrap_or(PERIOD);
-        if !PERIODS.contains(&period) {
-            return Err(text("cpu.period.form"));
-        }
-        let Some(quota) = u64::try_from(quota).ok().filter(|quota| *quota > 0) else { return Ok(None) };
-        if quota < LEAST {
-            return Err(text("cpu.quota.form"));
-        }
-        let part = quota as f64 / period as f64;
-        part.to_string().parse().map(Some)
     }
 
     /// The number of CPUs: 0.5 is half of one.
@@ -150,6 +143,17 @@ impl Cpu {
         all
     }
 
+    /// The quota and the period as the caller wrote them, and as flags of docker. None: the caller wrote none of them.
+    fn wish_of_quota(&self) -> Option<(String, String)> {
+        let cpus = self.cpus.map(|cpus| ("cpus", "--cpus", cpus.to_string()));
+        let quota = self.quota.map(|quota| ("quota", "--cpu-quota", quota.to_string()));
+        let period = self.period.map(|period| ("period", "--cpu-period", period.to_string()));
+        let written: Vec<_> = [cpus, quota, period].into_iter().flatten().collect();
+        let wish = written.iter().map(|(key, _, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ");
+        let docker = written.iter().map(|(_, flag, value)| format!("{flag} {value}")).collect::<Vec<_>>().join(" ");
+        (!written.is_empty()).then_some((wish, docker))
+    }
+
     /// The limits, as intents: the files and values of cgroup v1 and of cgroup v2.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
@@ -171,13 +175,19 @@ impl Cpu {
             intent.v2 = vec![Setting::new("cpu.weight", weight)];
             draft.intent(intent);
         }
-        if let Some(cpus) = self.cpus {
-            let quota = cpus.0.max(LEAST);
-            let mut intent =
-                of(Controller::Cpu, "cpu.cpus.why", format!("cpus {cpus}"), format!("--cpus {cpus}"));
-            intent.v1 =
-                vec![Setting::new("cpu.cfs_period_us", PERIOD), Setting::new("cpu.cfs_quota_us", quota)];
-            intent.v2 = vec![Setting::new("cpu.max", format!("{quota} {PERIOD}"))];
+        if let Some((wish, docker)) = self.wish_of_quota() {
+            for (key, value, range) in [("quota", self.quota, QUOTAS), ("period", self.period, PERIODS)] {
+                value.iter().for_each(|value| within(draft, key, *value, range.clone()));
+            }
+            let quota = self.cpus.map(|cpus| cpus.0.max(*QUOTAS.start())).or(self.quota);
+            let period = self.period.unwrap_or(PERIOD);
+            let written = |none: &str| quota.map_or(none.to_owned(), |quota| quota.to_string());
+            let mut intent = of(Controller::Cpu, "cpu.cpus.why", wish, docker);
+            intent.v1 = vec![
+                Setting::new("cpu.cfs_period_us", period),
+                Setting::new("cpu.cfs_quota_us", written("-1")),
+            ];
+            intent.v2 = vec![Setting::new("cpu.max", format!("{} {period}", written("max")))];
             draft.intent(intent);
         }
         if let Some(list) = &self.cpuset {
@@ -214,7 +224,7 @@ pub fn weight_of(shares: u64) -> u64 {
 }
 
 /// Adds a problem if the value of an option is out of its range.
-fn within(draft: &mut Draft, key: &str, value: u64, range: std::ops::RangeInclusive<u64>) {
+fn within(draft: &mut Draft, key: &str, value: u64, range: RangeInclusive<u64>) {
     if range.contains(&value) {
         return;
     }
@@ -302,21 +312,6 @@ pub fn observe(process: &str) -> Vec<Observation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_quota_is_a_part_of_its_period() {
-        for (quota, period, part) in [(50_000, 0, 0.5), (50_000, 100_000, 0.5), (3000, 1000, 3.0)] {
-            assert_eq!(Cpus::of_quota(quota, period).unwrap().map(Cpus::part), Some(part));
-        }
-        for (quota, period) in [(0, 0), (-1, 100_000), (0, 1000)] {
-            assert_eq!(Cpus::of_quota(quota, period), Ok(None));
-        }
-        for (quota, period) in
-            [(999, 0), (1, 0), (i64::MAX, 0), (1_000_000_000, 0), (1000, 999), (1000, 1_000_001)]
-        {
-            assert!(Cpus::of_quota(quota, period).is_err(), "{quota} {period}");
-        }
-    }
 
     #[test]
     fn the_defaults_and_the_ends_of_both_ranges_correspond() {

@@ -17,6 +17,7 @@ use super::restart::RestartPolicy;
 use super::store::{ContainerStore, KeptContainer};
 use super::supervisor;
 use super::usage::own_cgroup;
+use crate::cgroups::cpu::Cpu;
 use crate::cgroups::memory::Memory;
 use crate::config::container::{Config, Resources};
 use crate::error::{Error, ExitKind, Result};
@@ -61,6 +62,8 @@ pub struct LimitChange {
     pub resources: Resources,
     /// Whether the limit of memory is taken away, and that of swap with it.
     pub lifts_memory: bool,
+    /// Whether the quota of CPU time is taken away.
+    pub lifts_quota: bool,
     /// Memory and swap together, as Docker counts.
     pub memory_and_swap: Option<NewLimit<Size>>,
     /// Processes and threads.
@@ -74,6 +77,7 @@ impl LimitChange {
     fn controllers(&self) -> Vec<Controller> {
         let mut all = self.resources.controllers();
         all.extend((self.lifts_memory || self.memory_and_swap.is_some()).then_some(Controller::Memory));
+        all.extend(self.lifts_quota.then_some(Controller::Cpu));
         all.extend(self.pids.map(|_| Controller::Pids));
         all
     }
@@ -89,6 +93,10 @@ impl LimitChange {
         if self.memory_and_swap == Some(NewLimit::Unlimited) || self.lifts_memory && had_swap {
             let (v1, v2) = ("memory.memsw.limit_in_bytes", "memory.swap.max");
             all.push((Controller::Memory, Setting::new(v1, -1), Setting::new(v2, "max")));
+        }
+        if self.lifts_quota {
+            let (v1, v2) = ("cpu.cfs_quota_us", "cpu.max");
+            all.push((Controller::Cpu, Setting::new(v1, -1), Setting::new(v2, "max")));
         }
         if self.pids == Some(NewLimit::Unlimited) {
             all.push((Controller::Pids, Setting::new("pids.max", "max"), Setting::new("pids.max", "max")));
@@ -128,8 +136,23 @@ impl LimitChange {
             if new.shares.is_some() {
                 (cpu.shares, cpu.weight) = (new.shares, None);
             }
+            let conflict = match (&new, &*cpu) {
+                (Cpu { cpus: Some(_), .. }, Cpu { period: Some(_), .. }) => Some("container.update.cpus.period"),
+                (Cpu { cpus: Some(_), .. }, Cpu { quota: Some(_), .. }) => Some("container.update.cpus.quota"),
+                (Cpu { quota: Some(_), .. }, Cpu { cpus: Some(_), .. }) => Some("container.update.quota.cpus"),
+                (Cpu { period: Some(_), .. }, Cpu { cpus: Some(_), .. }) => Some("container.update.period.cpus"),
+                _ => None,
+            };
+            if let Some(conflict) = conflict {
+                return Err(refused(text(conflict)));
+            }
             put(&mut cpu.cpus, new.cpus);
+            put(&mut cpu.quota, new.quota);
+            put(&mut cpu.period, new.period);
             put(&mut cpu.cpuset, new.cpuset);
+        }
+        if self.lifts_quota && let Some(cpu) = cpu {
+            cpu.quota = None;
         }
         if let Some(new) = self.resources.blkio.clone() {
             put(&mut blkio.get_or_insert_default().weight, new.weight);

@@ -1,12 +1,13 @@
 //! `sandbox update`: other limits for containers, also for those that run.
 
+use std::ops::RangeInclusive;
+
 use clap::Args;
 
 use super::{Names, as_docker, each_named, tell_reading};
 use crate::cgroups::blkio::Blkio;
-use crate::cgroups::cpu::{Cpu, Cpus};
+use crate::cgroups::cpu::{Cpu, Cpus, PERIODS, QUOTAS};
 use crate::cgroups::memory::Memory;
-use crate::cli::docker::wanted::quota;
 use crate::cli::explain::ExplainArg;
 use crate::config::container::Resources;
 use crate::container::limits::{self, LimitChange, NewLimit};
@@ -32,12 +33,12 @@ pub(crate) struct UpdateArgs {
     /// Maximum CPU time: 0.5 is half of one CPU, 2 is two whole CPUs
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<NewLimit<Cpus>>,
-    /// CPU time of each period, in microseconds; the same part of a CPU as with --cpus is set
-    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus")]
-    cpu_quota: Option<i64>,
-    /// The period of --cpu-quota, in microseconds; the default is 100000
-    #[arg(long, value_name = "MICROSECONDS", requires = "cpu_quota")]
-    cpu_period: Option<i64>,
+    /// Maximum CPU time of each period, in microseconds; -1: any amount
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", allow_hyphen_values = true, value_parser = |written: &str| within(written, &QUOTAS))]
+    cpu_quota: Option<NewLimit<u64>>,
+    /// The period of --cpu-quota, in microseconds
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", value_parser = |written: &str| within(written, &PERIODS))]
+    cpu_period: Option<NewLimit<u64>>,
     /// CPU weight, 2 to 262144; every cgroup starts with 1024
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
     cpu_shares: Option<u64>,
@@ -69,17 +70,18 @@ pub(crate) struct UpdateArgs {
 }
 
 impl UpdateArgs {
-    fn change(&self) -> Result<LimitChange> {
+    fn change(&self) -> LimitChange {
         let memory = Memory { limit: at(self.memory), swap: None, reservation: self.memory_reservation };
-        let quota = quota(self.cpu_quota, self.cpu_period)?;
         let cpu = Cpu {
             shares: self.cpu_shares,
             weight: None,
-            cpus: self.cpus.and_then(|cpus| at(Some(cpus))).or(quota),
+            cpus: at(self.cpus),
+            quota: at(self.cpu_quota),
+            period: at(self.cpu_period),
             cpuset: self.cpuset_cpus.clone(),
         };
         let blkio = Blkio { weight: self.blkio_weight, ..Blkio::default() };
-        Ok(LimitChange {
+        LimitChange {
             resources: Resources {
                 memory: Some(memory).filter(|memory| *memory != Memory::default()),
                 cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
@@ -87,10 +89,11 @@ impl UpdateArgs {
                 ..Resources::default()
             },
             lifts_memory: self.memory == Some(NewLimit::Unlimited),
+            lifts_quota: self.cpu_quota == Some(NewLimit::Unlimited),
             memory_and_swap: self.memory_swap.filter(|new| *new != NewLimit::Unchanged),
             pids: self.pids_limit,
             restart: self.restart,
-        })
+        }
     }
 }
 
@@ -110,6 +113,18 @@ fn pids_limit(written: &str) -> std::result::Result<NewLimit<u32>, std::num::Par
     }
 }
 
+/// Reads a limit that the kernel accepts only in a range.
+fn within(written: &str, range: &RangeInclusive<u64>) -> std::result::Result<NewLimit<u64>, String> {
+    let limit = written.parse().map_err(|_| text("docker.number"))?;
+    match limit {
+        NewLimit::At(number) if !range.contains(&number) => {
+            let (least, most) = (range.start().to_string(), range.end().to_string());
+            Err(text_with("spec.range", &[("least", &least), ("most", &most)]))
+        }
+        limit => Ok(limit),
+    }
+}
+
 /// Changes containers.
 pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     let refused = [
@@ -120,12 +135,14 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     if let Some((flag, _, why)) = refused.into_iter().find(|(_, value, _)| value.is_some()) {
         return Err(Error::usage(text_with("docker.refused", &[("flag", flag)])).why(text(why)));
     }
-    let change = args.change()?;
+    let change = args.change();
     // A zero leaves a limit as it is, and is something that was asked for.
     let has_zero = [args.memory, args.memory_swap].contains(&Some(NewLimit::Unchanged))
+        || [args.cpu_quota, args.cpu_period].contains(&Some(NewLimit::Unchanged))
         || matches!(args.cpus, Some(NewLimit::Unchanged));
     if change.resources == Resources::default()
         && !change.lifts_memory
+        && !change.lifts_quota
         && change.memory_and_swap.is_none()
         && change.pids.is_none()
         && change.restart.is_none()

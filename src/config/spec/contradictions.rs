@@ -5,8 +5,13 @@ use super::tree::{Node, NodeKind};
 use crate::text::text_with;
 
 /// A key of the spec, and two keys below it that exclude each other.
-const PAIRS: [(&str, &str, &str); 3] =
-    [("cpu", "shares", "weight"), ("user", "map_user", "map"), ("user", "map_group", "map")];
+const PAIRS: [(&str, &str, &str); 5] = [
+    ("cpu", "shares", "weight"),
+    ("cpu", "cpus", "quota"),
+    ("cpu", "cpus", "period"),
+    ("user", "map_user", "map"),
+    ("user", "map_group", "map"),
+];
 
 /// The contradictions of a document. Each has the place of the later key.
 pub(super) fn of(root: &Node<'_>) -> Vec<Flaw> {

@@ -4,7 +4,7 @@ use super::tree::{Node, NodeKind};
 use crate::text::{text, text_with};
 
 /// Unknown keys at the top of a spec, and what to write instead. Several names of one thing are separated by blanks.
-const FORMS: [(&str, &str); 29] = [
+const FORMS: [(&str, &str); 30] = [
     ("hostname host_name", "uts: { hostname: box }"),
     ("domainname", "uts: { domainname: example.org }"),
     ("container_name", "name: box"),
@@ -26,7 +26,8 @@ const FORMS: [(&str, &str); 29] = [
     ("mem_limit mem memory_limit", "memory: { limit: 64MiB }"),
     ("mem_reservation", "memory: { reservation: 64MiB }"),
     ("memswap_limit swap", "memory: { swap: 0 }"),
-    ("cpus cpu_quota cpu_limit cpu_percent", "cpu: { cpus: 0.5 }"),
+    ("cpus cpu_limit cpu_percent", "cpu: { cpus: 0.5 }"),
+    ("cpu_quota cpu_period", "cpu: { quota: 50000, period: 100000 }"),
     ("cpu_shares shares", "cpu: { shares: 512 }"),
     ("cpuset cpuset_cpus", "cpu: { cpuset: \"0\" }"),
     ("pids_limit nproc max_pids", "pids: { max: 64 }"),
@@ -40,12 +41,14 @@ const FORMS: [(&str, &str); 29] = [
 ];
 
 /// Names of keys and values below the top that people know from Compose files, Docker or the kernel, and ours.
-const SYNONYMS: [(&str, &str); 14] = [
+const SYNONYMS: [(&str, &str); 16] = [
     ("ports port expose", "publish"),
     ("max mem memory mem_limit memory_limit", "limit"),
     ("memswap memswap_limit memory_swap", "swap"),
     ("limit pids_limit", "max"),
-    ("cpu quota cpu_quota", "cpus"),
+    ("cpu", "cpus"),
+    ("cpu_quota", "quota"),
+    ("cpu_period", "period"),
     ("cpuset_cpus", "cpuset"),
     ("src from", "source"),
     ("dst dest destination path to", "target"),
