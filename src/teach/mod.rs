@@ -13,4 +13,5 @@ pub mod ledger;
 pub mod mistakes;
 mod replace;
 pub mod stop_signal;
+mod supervised;
 pub mod verify;

@@ -19,6 +19,7 @@ use crate::host::home::HomePlace;
 use crate::host::own_run::CONFIG;
 use crate::host::private_directory::PrivateDirectory;
 use crate::observe::file;
+use crate::teach::supervised::SupervisedContainer;
 
 /// The path of the layers in HOME.
 const LAYERS: &str = "layers";
@@ -44,13 +45,10 @@ impl Supervised {
         relatives::starters_of(process).into_iter().find_map(Supervised::supervised_by)
     }
 
-    /// The container of `sandbox __supervise ID --home HOME`.
+    /// The container of this supervisor.
     fn supervised_by(pid: i32) -> Option<Supervised> {
-        let line = file::read_text(format!("/proc/{pid}/cmdline")).ok()?;
-        let words: Vec<&str> = line.split('\0').collect();
-        let ["__supervise", id, "--home", home, ..] = words.get(1..)? else { return None };
-        let place = HomePlace { path: home.into(), instead_of: None };
-        let (id, home) = (Id::of(id)?, place.open().ok()??);
+        let SupervisedContainer { id, home } = SupervisedContainer::of(pid)?;
+        let home = HomePlace { path: home, instead_of: None }.open().ok()??;
         let directory =
             home.directory("containers".as_ref()).ok()??.directory(id.as_str().as_ref()).ok()??;
         let state: ContainerState = read_json(&directory, STATE)?;

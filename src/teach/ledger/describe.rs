@@ -149,8 +149,7 @@ impl Survey {
                 }
             }
             ThingKind::Containers => {
-                let supervisor =
-                    self.supervisors.iter().find(|(_, one)| one.id.as_str().starts_with(&about.value));
+                let supervisor = self.supervisors.iter().find(|(_, one)| one.id.short() == about.value);
                 about.is_alive = supervisor.is_some();
                 about.holder = supervisor.map(|(pid, _)| self.process(*pid));
                 about.look = ours("inspect");

@@ -4,49 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::kept::SHORT;
 use super::survey::{Survey, with_ancestors};
-use crate::container::id::Id;
 use crate::feature::Feature;
 use crate::host::home::HomePlace;
 use crate::observe::file;
 use crate::observe::proc::{namespace_link, status_of};
 use crate::teach::stop_signal::has_term;
+use crate::teach::supervised::SupervisedContainer;
 use crate::value::paste::command_line;
 
 /// The most processes that one command ends.
 const MAX_ENDED: usize = 20;
-
-/// A container that runs: what its supervisor was started with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SupervisedContainer {
-    /// Its ID.
-    pub(super) id: Id,
-    /// Its HOME.
-    home: PathBuf,
-}
-
-impl SupervisedContainer {
-    /// The container of a supervisor, by its arguments: `sandbox __supervise ID --home HOME`.
-    fn of(pid: i32) -> Option<SupervisedContainer> {
-        let arguments = file::read(format!("/proc/{pid}/cmdline")).ok()?;
-        SupervisedContainer::read(&arguments)
-    }
-
-    fn read(arguments: &[u8]) -> Option<SupervisedContainer> {
-        let mut words = arguments.split(|byte| *byte == 0).skip(1);
-        let mut is_next = |expected: &str| words.next() == Some(expected.as_bytes());
-        if !is_next("__supervise") {
-            return None;
-        }
-        let id = Id::of(std::str::from_utf8(words.next()?).ok()?)?;
-        let home = words.nth(1).map(|home| PathBuf::from(OsStr::from_bytes(home)))?;
-        Some(SupervisedContainer { id, home })
-    }
-}
 
 /// The supervisors among these processes.
 pub(super) fn supervisors(pids: &BTreeSet<i32>) -> BTreeMap<i32, SupervisedContainer> {
@@ -86,7 +56,7 @@ impl Survey {
             .flatten()
             .any(|path| path == home);
         let name_of = |container: &&SupervisedContainer| {
-            let short = &container.id.as_str()[..SHORT];
+            let short = container.id.short();
             self.name_of(short).filter(|_| is_usual).unwrap_or(short).to_owned()
         };
         let names: BTreeSet<String> = containers.iter().map(name_of).collect();
@@ -204,16 +174,5 @@ mod tests {
         }
         assert!(gets_term(&status(usual, "7", [term, 0, 0]), true));
         assert!(gets_term(&status(usual, "7 1", [0, 0, 0]), true));
-    }
-
-    #[test]
-    fn a_supervisor_is_known_by_its_arguments() {
-        let id = "0".repeat(64);
-        let arguments = format!("sandbox\0__supervise\0{id}\0--home\0/a b\0");
-        let found = SupervisedContainer::read(arguments.as_bytes()).unwrap();
-        assert_eq!((found.id.as_str(), found.home), (&*id, PathBuf::from("/a b")));
-        for other in ["", "sandbox\0run\0x", "sandbox\0__supervise\0xyz\0--home\0/a\0"] {
-            assert_eq!(SupervisedContainer::read(other.as_bytes()), None, "{other:?}");
-        }
     }
 }

@@ -7,14 +7,11 @@ use crate::container::volumes::VolumeStore;
 #[cfg(feature = "images")]
 use crate::image::store::ImageStore;
 
-/// The length of the IDs that `sandbox ps` and `sandbox images` print.
-pub(super) const SHORT: usize = 12;
-
 /// The containers by name. Another one of the same name has another ID.
 pub(super) fn containers() -> Found {
     let all = ContainerStore::look().map_err(|error| error.what)?;
     let thing = |(id, name): (crate::container::id::Id, String)| {
-        let short = id.as_str()[..SHORT].to_owned();
+        let short = id.short().to_owned();
         let name = if name.is_empty() { short.clone() } else { name };
         FoundThing::new(name, short, true)
     };

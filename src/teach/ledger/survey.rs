@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::ending::{SupervisedContainer, supervisors};
+use super::ending::supervisors;
 use super::kinds::{
     Found, FoundThing, block_devices, cgroups, devices, files_in, is_in_our_cgroup, is_our_path, mounted,
     mounts_in, names, reason, state, sysv_things, tables,
@@ -15,6 +15,7 @@ use crate::observe::hierarchy::cgroup_lines;
 use crate::observe::mountinfo;
 use crate::observe::processes::{HeldNamespaces, NamespaceHolder, ProcessEntry, processes};
 use crate::observe::{file, proc};
+use crate::teach::supervised::SupervisedContainer;
 use crate::text::{printed, text};
 
 /// The longest chain of parents that is followed. PIDs are reused, so a chain could be read with a loop in it.
