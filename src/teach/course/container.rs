@@ -3,8 +3,12 @@
 //! They are read from the files of the supervisor's own HOME. A record counts only if it names this supervisor, so no other
 //! process can pass for one.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::data::{ContainerPart, ImagePart};
 use super::fact::FactValue;
@@ -19,6 +23,7 @@ use crate::host::home::HomePlace;
 use crate::host::own_run::CONFIG;
 use crate::host::private_directory::PrivateDirectory;
 use crate::observe::file;
+use crate::sys::in_root;
 use crate::teach::supervised::SupervisedContainer;
 
 /// The path of the layers in HOME.
@@ -180,16 +185,41 @@ pub(super) fn layers_with(process: &str, path: &str) -> FactValue {
     }
     let mut found = Vec::new();
     for layer in &layers {
-        match std::fs::symlink_metadata(layer.join(path.trim_start_matches('/'))) {
-            Ok(_) => found
+        match has_path(layer, path) {
+            Ok(true) => found
                 .push(layer_of_image(layer).map_or_else(|| file::path_text(layer), |(_, name)| short(name))),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) => {}
+            Ok(false) => {}
             Err(error) => return FactValue::of(Err(error), FactValue::one),
         }
     }
     FactValue::list(found)
+}
+
+/// Whether a layer has this path. A link in the layer leads to a file of the layer, not of the host.
+fn has_path(layer: &Path, path: &str) -> io::Result<bool> {
+    match in_root::open(File::open(layer)?, path, OFlags::PATH | OFlags::NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_a_layer_leads_to_a_file_of_the_layer() {
+        let directory = tempfile::tempdir().unwrap();
+        let layer = directory.path();
+        std::fs::create_dir(layer.join("own")).unwrap();
+        std::fs::write(layer.join("own/file"), "").unwrap();
+        symlink("/own", layer.join("link")).unwrap();
+        symlink("/proc", layer.join("host")).unwrap();
+        let has = |path: &str| has_path(layer, path).unwrap();
+        assert!(has("/own/file") && has("own") && has("/link/file") && has("/host"));
+        assert!(!has("/host/self") && !has("/own/file/below") && !has("/none"));
+    }
 }
