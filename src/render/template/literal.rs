@@ -90,7 +90,7 @@ pub(super) fn number(word: &str) -> Option<Value> {
             .ok();
     }
     let is_float = base == 10 && whole.starts_with(|first: char| first.is_ascii_digit() || first == '.');
-    let float = if is_float { whole.parse::<f64>().ok()? } else { return None };
+    let float = whole.parse::<f64>().ok().filter(|float| is_float && float.is_finite())?;
     Some(Value::from(if is_negative { -float } else { float }))
 }
 

@@ -278,6 +278,7 @@ mod tests {
             "{{0xg}}",
             "{{1.2.3}}",
             "{{99999999999999999999}}",
+            "{{1e400}}",
             "{{index .Name 9}}",
         ] {
             assert!(filled(template).is_err(), "{template}: {:?}", filled(template));

@@ -385,6 +385,7 @@ mod tests {
         assert_eq!(read(Fact::DeviceFile("/dev/zero".into())).text(), "c 1:5");
         assert_eq!(read(Fact::DeviceFile("/".into())).text(), "no device file");
     }
+
     #[test]
     fn files_of_the_work_directory_are_told_from_others() {
         let directory = tempfile::tempdir().unwrap();

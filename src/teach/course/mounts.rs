@@ -36,7 +36,7 @@ pub(super) fn part(table: &[u8], on: &str, part: MountPart) -> FactValue {
     }
 }
 
-/// The mounts that show a file or directory of the checker's mount table at another path: `/run on /mnt`.
+/// The mounts that show a file or directory of the host: `/run on /mnt`. The mount table of the host is that of the checker.
 pub(super) fn from_host(process: &str) -> FactValue {
     let tables = mountinfo::read(process).and_then(|table| Ok((table, mountinfo::read("/proc/self")?)));
     let (table, own) = match tables {
