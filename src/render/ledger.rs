@@ -5,6 +5,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
 use super::paint;
+use crate::container::id::Id;
 use crate::teach::ledger::{Ledger, LedgerDifference, NewThing, ThingKind};
 use crate::text::{text, text_with, wrap};
 use crate::value::paste;
@@ -143,8 +144,7 @@ fn name(out: &mut String, name: &str, mark: String) {
 
 /// A path with the IDs of containers as `sandbox ps` prints them: `/run/sandbox/0123456789ab...`.
 fn with_short_ids(path: &str) -> String {
-    let is_id = |part: &str| part.len() == 64 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let short = |part: &str| if is_id(part) { format!("{}...", &part[..12]) } else { part.to_owned() };
+    let short = |part: &str| Id::of(part).map_or_else(|| part.to_owned(), |id| format!("{}...", id.short()));
     path.split('/').map(short).collect::<Vec<_>>().join("/")
 }
 

@@ -232,15 +232,15 @@ pub fn list(
             front.title
         );
         // The last lesson of those to do first names the others. If there is no room for it either, it has a line of its own.
-        let aside = [needs.as_slice(), needs.last().map_or(&[], std::slice::from_ref)]
-            .into_iter()
-            .filter(|names| !names.is_empty())
-            .map(|names| text_with("lesson.list.aside", &[("needs", &first(names))]))
-            .find(|aside| line.width() + 2 + aside.width() <= LIST_WIDTH);
-        line.extend(aside.iter().flat_map(|aside| ["  ", aside]));
-        if let (None, Some(last)) = (&aside, needs.last()) {
-            let aside = text_with("lesson.list.aside", &[("needs", &first(std::slice::from_ref(last)))]);
-            line.push_str(&format!("\n{:1$}{aside}", "", column + 24));
+        if let Some(last) = needs.last() {
+            let aside = |names: &[String]| text_with("lesson.list.aside", &[("needs", &first(names))]);
+            let (all, last) = (aside(&needs), aside(std::slice::from_ref(last)));
+            let has_room = |aside: &&String| line.width() + 2 + aside.width() <= LIST_WIDTH;
+            let written = match [&all, &last].into_iter().find(has_room) {
+                Some(aside) => format!("  {aside}"),
+                None => format!("\n{:1$}{last}", "", column + 24),
+            };
+            line.push_str(&written);
         }
         out.push_str(&(line + "\n"));
     }
