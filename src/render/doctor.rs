@@ -42,7 +42,7 @@ pub fn text_of(report: &Report) -> String {
         let _ = write!(out, "\n{}", section(&features, error, width));
     }
     for note in &report.notes {
-        let _ = writeln!(out, "\n{}", note_lines(note, width).join("\n"));
+        let _ = writeln!(out, "\n{}", note_lines(note, width, 0).join("\n"));
     }
     if let Some(ids) = ids(report) {
         let gap = if working == all { "" } else { "\n" };

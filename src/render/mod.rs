@@ -100,7 +100,7 @@ pub fn note_of_run(message: &str) {
 }
 
 fn note_in(message: &str, width: usize) {
-    let lines = plan::note_lines(&format!("sandbox: {message}"), width);
+    let lines = plan::note_lines(&format!("sandbox: {message}"), width, 9);
     err(&(lines.join("\n         ") + "\n"));
 }
 

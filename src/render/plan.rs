@@ -74,7 +74,7 @@ pub fn announcement(plan: &Plan) -> String {
         out = out.replace("    ", "; ");
         out = wrap(&out, paint::width() - 9).join("\n         ");
     }
-    for line in plan.notes.iter().flat_map(|note| note_lines(note, paint::width() - 9)) {
+    for line in plan.notes.iter().flat_map(|note| note_lines(note, paint::width() - 9, 9)) {
         let gap = if out.is_empty() { "" } else { "\n         " };
         let _ = write!(out, "{gap}{line}");
     }
@@ -82,10 +82,11 @@ pub fn announcement(plan: &Plan) -> String {
     out
 }
 
-/// The lines of a note. A line of it that begins with a blank is a command to paste.
-pub fn note_lines(note: &str, width: usize) -> Vec<String> {
+/// The lines of a note, each of at most `width` columns. A line of it that begins with three blanks is a command to paste.
+/// `indent` is the number of columns that the caller writes before each line.
+pub fn note_lines(note: &str, width: usize, indent: usize) -> Vec<String> {
     let one = |line: &str| match line.strip_prefix("   ") {
-        Some(command) => vec![format!("   {}", paste::wrapped(command, width - 3, 12))],
+        Some(command) => vec![format!("   {}", paste::wrapped(command, width - 3, indent + 3))],
         None => wrap(line, width),
     };
     paste::lines(note).into_iter().flat_map(one).collect()
@@ -175,4 +176,22 @@ pub fn why_line(step: &Step) -> String {
         let _ = writeln!(out, "             {}", paint::faint(&line));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_of_a_note_is_continued_below_its_beginning() {
+        let note = "Enter this:\n   nft insert rule inet filter forward iifname sandbox0 accept";
+        for indent in [0, 9] {
+            let command = format!(
+                "   nft insert rule inet filter forward \\\n{:1$}iifname sandbox0 accept",
+                "",
+                indent + 7
+            );
+            assert_eq!(note_lines(note, 40, indent), ["Enter this:".to_owned(), command]);
+        }
+    }
 }
