@@ -3,7 +3,8 @@
 //! Most flags are keys of a spec: the table has them as YAML, with `{}` in place of the value. Others need code, because they
 //! depend on the image or on each other. A flag that is not supported is refused by its name, with the reason.
 
-use super::wanted::{self, Wanted};
+use super::notes;
+use super::wanted::Wanted;
 
 /// The value of a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,52 +74,52 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     note(
         "env",
         Value,
-        wanted::env,
+        notes::env,
         ("NAME[=VALUE]", "Set an environment variable; without a value, it is yours"),
     )
     .short('e'),
-    note("env-file", Value, wanted::env_file, ("FILE", "Read environment variables from a file")),
+    note("env-file", Value, notes::env_file, ("FILE", "Read environment variables from a file")),
     note(
         "volume",
         Value,
-        wanted::volume,
+        notes::volume,
         ("[SOURCE:]DIR[:ro]", "Mount a host directory, a named volume, or a new volume"),
     )
     .short('v'),
     note(
         "mount",
         Value,
-        wanted::mount,
+        notes::mount,
         ("KEY=VALUE,...", "Mount, with keys: type=bind|volume|tmpfs, source, target, readonly"),
     ),
-    note("tmpfs", Value, wanted::tmpfs, ("DIR[:size=SIZE,...]", "Mount an empty filesystem in memory")),
+    note("tmpfs", Value, notes::tmpfs, ("DIR[:size=SIZE,...]", "Mount an empty filesystem in memory")),
     note(
         "volumes-from",
         Value,
-        wanted::volumes_from,
+        notes::volumes_from,
         ("CONTAINER[:ro]", "Mount the volumes and host directories of another container"),
     ),
-    note("workdir", Value, wanted::workdir, ("DIR", "The working directory of the command")).short('w'),
+    note("workdir", Value, notes::workdir, ("DIR", "The working directory of the command")).short('w'),
     note(
         "user",
         Value,
-        wanted::user,
+        notes::user,
         ("USER[:GROUP]", "The user of the command: names of the container, or numbers"),
     )
     .short('u'),
     note(
         "group-add",
         Value,
-        wanted::group_add,
+        notes::group_add,
         ("GROUP", "A further group of the command: a name of the container, or a number"),
     ),
     note(
         "hostname",
         Value,
-        wanted::hostname,
+        notes::hostname,
         ("NAME", "The hostname; the default is the ID of the container"),
     ),
-    note("domainname", Value, wanted::domainname, ("NAME", "The NIS domain name")),
+    note("domainname", Value, notes::domainname, ("NAME", "The NIS domain name")),
     key(
         "publish",
         Value,
@@ -129,74 +130,74 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     note(
         "publish-all",
         Nothing,
-        wanted::publish_all,
+        notes::publish_all,
         ("", "Publish all exposed ports of the image, each on a free port"),
     )
     .short('P'),
-    note("expose", Value, wanted::expose, ("PORT", "A port that -P publishes too")),
-    note("memory", Value, wanted::memory, ("SIZE", "The maximum size of memory")).short('m'),
+    note("expose", Value, notes::expose, ("PORT", "A port that -P publishes too")),
+    note("memory", Value, notes::memory, ("SIZE", "The maximum size of memory")).short('m'),
     note(
         "memory-swap",
         Value,
-        wanted::memory_swap,
+        notes::memory_swap,
         ("SIZE", "The maximum size of memory and swap together; -1: no limit"),
     ),
     note(
         "memory-reservation",
         Value,
-        wanted::memory_reservation,
+        notes::memory_reservation,
         ("SIZE", "The size that is protected from reclaim"),
     ),
-    note("cpus", Value, wanted::cpus, ("NUMBER", "The maximum number of CPUs, such as 0.5")),
+    note("cpus", Value, notes::cpus, ("NUMBER", "The maximum number of CPUs, such as 0.5")),
     note(
         "cpu-quota",
         Value,
-        wanted::cpu_quota,
+        notes::cpu_quota,
         ("MICROSECONDS", "The CPU time of each period; the same part of a CPU as with --cpus is set"),
     ),
     note(
         "cpu-period",
         Value,
-        wanted::cpu_period,
+        notes::cpu_period,
         ("MICROSECONDS", "The period of --cpu-quota; the default is 100000"),
     ),
-    note("cpu-shares", Value, wanted::cpu_shares, ("NUMBER", "The part of the CPU time when all want it"))
+    note("cpu-shares", Value, notes::cpu_shares, ("NUMBER", "The part of the CPU time when all want it"))
         .short('c'),
-    note("cpuset-cpus", Value, wanted::cpuset, ("LIST", "The CPUs that may be used, such as 0-2")),
+    note("cpuset-cpus", Value, notes::cpuset, ("LIST", "The CPUs that may be used, such as 0-2")),
     note(
         "blkio-weight",
         Value,
-        wanted::blkio_weight,
+        notes::blkio_weight,
         ("NUMBER", "The part of the disk time when all want it"),
     ),
     note(
         "device-read-bps",
         Value,
-        wanted::read_bps,
+        notes::read_bps,
         ("DEVICE:SIZE", "The maximum read rate of a disk, in bytes a second"),
     ),
     note(
         "device-write-bps",
         Value,
-        wanted::write_bps,
+        notes::write_bps,
         ("DEVICE:SIZE", "The maximum write rate, in bytes a second"),
     ),
     note(
         "device-read-iops",
         Value,
-        wanted::read_iops,
+        notes::read_iops,
         ("DEVICE:NUMBER", "The maximum number of reads a second"),
     ),
     note(
         "device-write-iops",
         Value,
-        wanted::write_iops,
+        notes::write_iops,
         ("DEVICE:NUMBER", "The maximum number of writes a second"),
     ),
     note(
         "device",
         Value,
-        wanted::device,
+        notes::device,
         ("DEVICE[:PATH][:rwm]", "Allow a device of the host, and show its file, also at another path"),
     ),
     key(
@@ -205,25 +206,20 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         "devices: { allow: [\"{}\"] }",
         ("RULE", "Allow devices by their numbers: c 1:3 rwm"),
     ),
-    note(
-        "pids-limit",
-        Value,
-        wanted::pids_limit,
-        ("NUMBER", "The maximum number of processes; -1: no limit"),
-    ),
-    note("ulimit", Value, wanted::ulimit, ("NAME=SOFT[:HARD]", "A resource limit of the command")),
-    note("cap-add", Value, wanted::cap_add, ("CAPABILITY", "Keep a further capability; ALL: all of them")),
-    note("cap-drop", Value, wanted::cap_drop, ("CAPABILITY", "Drop a capability; ALL: all of them")),
+    note("pids-limit", Value, notes::pids_limit, ("NUMBER", "The maximum number of processes; -1: no limit")),
+    note("ulimit", Value, notes::ulimit, ("NAME=SOFT[:HARD]", "A resource limit of the command")),
+    note("cap-add", Value, notes::cap_add, ("CAPABILITY", "Keep a further capability; ALL: all of them")),
+    note("cap-drop", Value, notes::cap_drop, ("CAPABILITY", "Drop a capability; ALL: all of them")),
     note(
         "security-opt",
         Value,
-        wanted::security,
+        notes::security,
         ("OPTION", "no-new-privileges, seccomp=unconfined, seccomp=FILE"),
     ),
     note(
         "privileged",
         Nothing,
-        wanted::privileged,
+        notes::privileged,
         ("", "All capabilities, no seccomp filter, nothing masked. Only for an image that you trust"),
     ),
     key("read-only", Nothing, "mnt: { readonly: true }", ("", "Mount the root filesystem read-only")),
@@ -233,7 +229,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         "init: true",
         ("", "Run a small init as process 1, which reaps orphans and forwards signals"),
     ),
-    note("shm-size", Value, wanted::shm_size, ("SIZE", "The size of /dev/shm; the default is 64m")),
+    note("shm-size", Value, notes::shm_size, ("SIZE", "The size of /dev/shm; the default is 64m")),
     key(
         "sysctl",
         Pair('='),
@@ -243,35 +239,35 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     note(
         "add-host",
         Value,
-        wanted::add_host,
+        notes::add_host,
         ("NAME:ADDRESS", "A further line of /etc/hosts; host-gateway is the address of the host"),
     ),
-    note("dns", Value, wanted::dns, ("ADDRESS", "A DNS server in place of the host's")),
-    note("label", Value, wanted::label, ("NAME[=VALUE]", "A label of the container")).short('l'),
-    note("label-file", Value, wanted::label_file, ("FILE", "Read labels from a file")),
+    note("dns", Value, notes::dns, ("ADDRESS", "A DNS server in place of the host's")),
+    note("label", Value, notes::label, ("NAME[=VALUE]", "A label of the container")).short('l'),
+    note("label-file", Value, notes::label_file, ("FILE", "Read labels from a file")),
     note(
         "entrypoint",
         Value,
-        wanted::entrypoint,
+        notes::entrypoint,
         ("PROGRAM", "The program to run, in place of the image's entrypoint"),
     ),
     note(
         "pull",
         Value,
-        wanted::pull,
+        notes::pull,
         ("WHEN", "When to pull the image: always, missing (the default), never"),
     ),
-    note("platform", Value, wanted::platform, ("OS/ARCH", "The platform of the image that is pulled")),
+    note("platform", Value, notes::platform, ("OS/ARCH", "The platform of the image that is pulled")),
     note(
         "detach-keys",
         Value,
-        wanted::detach_keys,
+        notes::detach_keys,
         (
             "KEYS",
             "The keys that end this command, while a container that stays runs on; the default is ctrl-p,ctrl-q",
         ),
     ),
-    note("log-driver", Value, wanted::log_driver, ("DRIVER", "json-file, the only one")),
+    note("log-driver", Value, notes::log_driver, ("DRIVER", "json-file, the only one")),
     refused("attach", Value, "docker.no.attach").short('a'),
     refused("sig-proxy", Nothing, "docker.no.sigproxy"),
     refused("annotation", Value, "docker.no.annotation"),

@@ -2,6 +2,7 @@
 
 mod flags;
 mod mounts;
+mod notes;
 mod privileges;
 pub(super) mod wanted;
 

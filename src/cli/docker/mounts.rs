@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::boolean;
-use super::wanted::string;
+use super::notes::string;
 use crate::text::{printed, text, text_with, word};
 use crate::value::mount::{ExtraMount, TmpfsOption};
 use crate::value::units::Size;
