@@ -52,26 +52,24 @@ pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
         _ => return Err(text("docker.volume.form")),
     };
     let (mut readonly, mut copies) = (false, true);
-    let mode = options.and_then(OsStr::to_str).unwrap_or_default();
+    let mode = options.map(string).transpose()?.unwrap_or_default();
     let mut kinds = Vec::new();
     for option in mode.split(',').filter(|one| !one.is_empty()) {
-        kinds.push(match option {
+        let kind = match option {
             "ro" | "rw" => "write",
             // The labels of SELinux are not changed here.
             "z" | "Z" => "label",
             "private" | "rprivate" => "propagation",
             "nocopy" => "copy",
             other => return Err(text_with("docker.volume.option", &[("option", &word(other))])),
-        });
+        };
+        // Docker takes one of each kind.
+        if kinds.contains(&kind) {
+            return Err(text_with("docker.volume.mode", &[("mode", mode)]));
+        }
+        kinds.push(kind);
         readonly |= option == "ro";
         copies &= option != "nocopy";
-    }
-    // Docker takes one of each kind.
-    let count = kinds.len();
-    kinds.sort_unstable();
-    kinds.dedup();
-    if kinds.len() < count {
-        return Err(text_with("docker.volume.mode", &[("mode", mode)]));
     }
     let target = absolute(target)?;
     match source {
@@ -100,12 +98,24 @@ pub(super) fn tmpfs(value: &OsStr) -> Result<WantedMount, String> {
             None if WITHOUT_EFFECT.contains(&option) => {}
             _ => {
                 let option: TmpfsOption = option.parse()?;
-                options.retain(|known| std::mem::discriminant(known) != std::mem::discriminant(&option));
+                options.retain(|known| !replaces(&option, known));
                 options.push(option);
             }
         }
     }
     Ok(WantedMount::Extra(ExtraMount::Tmpfs { target: absolute(target)?, size, options }))
+}
+
+/// Whether an option sets the same as an earlier one.
+fn replaces(option: &TmpfsOption, earlier: &TmpfsOption) -> bool {
+    match (option, earlier) {
+        (TmpfsOption::Count(name, _), TmpfsOption::Count(other, _)) => name == other,
+        // The times of files and those of directories are set separately.
+        (TmpfsOption::AccessTime(time), TmpfsOption::AccessTime(other)) => {
+            (*time == "nodiratime") == (*other == "nodiratime")
+        }
+        _ => std::mem::discriminant(option) == std::mem::discriminant(earlier),
+    }
 }
 
 /// Options that Docker takes too, and that change nothing of a filesystem in memory.
@@ -123,19 +133,26 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "nostrictatime",
 ];
 
-/// The size without an option for it: the kernel's, half of the machine's memory.
+/// The part of the machine's memory that a filesystem in memory may take without an option for its size, in percent. tmpfs(5)
+const USUAL_PART: u64 = 50;
+
+/// The size without an option for it.
 fn usual_size() -> Result<Size, String> {
-    size_of("50%")
+    part_of_memory(USUAL_PART)
+}
+
+/// A part of the machine's memory, in percent.
+fn part_of_memory(percent: u64) -> Result<Size, String> {
+    let memory = rustix::system::sysinfo();
+    let all = u128::from(memory.totalram) * u128::from(memory.mem_unit.max(1));
+    u64::try_from(all * u128::from(percent) / 100).map(Size).map_err(|_| text("docker.number"))
 }
 
 /// A size, or a part of the machine's memory, as tmpfs(5) takes it: `50%`.
 fn size_of(written: &str) -> Result<Size, String> {
-    // For tmpfs, zero is no limit. A filesystem without one can use up the memory of the machine.
     let Some(percent) = written.strip_suffix('%') else { return size_of_mount(written) };
     let percent: u64 = percent.parse().map_err(|_| text("docker.number"))?;
-    let memory = rustix::system::sysinfo();
-    let all = u128::from(memory.totalram) * u128::from(memory.mem_unit.max(1));
-    u64::try_from(all * u128::from(percent) / 100).map(Size).map_err(|_| text("docker.number"))
+    if percent == 0 { usual_size() } else { part_of_memory(percent) }
 }
 
 /// `type=bind,source=/srv,target=/srv,readonly`.
@@ -147,7 +164,7 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
         return Err(text("docker.mount.target"));
     }
     let fields = fields(value)?;
-    let mut of_type = None;
+    let mut of_types = Vec::new();
     for field in &fields {
         let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
         let key = string(key)?.to_ascii_lowercase();
@@ -164,10 +181,10 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
                 return Err(text_with("docker.mount.key", &[("key", other), ("field", &printed(field))]));
             }
         }
-        let mut known = ["volume", "tmpfs", "bind"].into_iter();
-        of_type = known.rfind(|kind| key.starts_with(&format!("{kind}-"))).or(of_type);
+        // `tmpfs-size` is a key of the type tmpfs alone.
+        of_types.extend(key.split_once('-').map(|(of, _)| of.to_owned()));
     }
-    if let Some(other) = of_type.filter(|of| *of != kind) {
+    if let Some(other) = of_types.iter().find(|of| **of != kind) {
         return Err(text_with("docker.mount.mix", &[("options", other), ("type", &kind)]));
     }
     let target = target.filter(|target| !target.is_empty()).ok_or_else(|| text("docker.mount.target"))?;
@@ -190,7 +207,8 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
     }
 }
 
-/// The size of a filesystem in memory. Without one, or with 0, it is the usual one.
+/// The size of a filesystem in memory. For 0 it is the usual one: to the kernel, 0 means no limit, and a filesystem without a limit
+/// can use up the memory of the machine.
 fn size_of_mount(written: &str) -> Result<Size, String> {
     match Size::of_docker(written)? {
         Size(0) => usual_size(),
@@ -292,8 +310,31 @@ mod tests {
         let counted = TmpfsOption::Count("nr_inodes", Size(1 << 10));
         let others = [TmpfsOption::Suid, TmpfsOption::Dev, TmpfsOption::AccessTime("noatime"), counted];
         assert_eq!(options("/t:exec,suid,dev,noatime,nr_inodes=1k"), others);
+        let last = [
+            TmpfsOption::AccessTime("nodiratime"),
+            TmpfsOption::AccessTime("strictatime"),
+            TmpfsOption::Count("nr_blocks", Size(2 << 10)),
+            TmpfsOption::Count("nr_inodes", Size(3 << 10)),
+        ];
+        let written = "/t:exec,noatime,nodiratime,strictatime,nr_inodes=1k,nr_blocks=2k,nr_inodes=3k";
+        assert_eq!(options(written), last);
         for wrong in ["/t:mode=8", "/t:mode=77777", "/t:uid=-1", "/t:rbind", "/t:huge=always"] {
             assert!(tmpfs(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_filesystem_in_memory_is_without_a_limit() {
+        let written = ["/t", "/t:size=0", "/t:size=0%", "/t:size=50%"];
+        let mounts = written.map(|written| tmpfs(OsStr::new(written)).unwrap());
+        assert!(mounts.iter().all(|mount| *mount == mounts[0]), "{mounts:?}");
+    }
+
+    #[test]
+    fn options_that_cannot_be_read_are_refused() {
+        assert!(volume(OsStr::from_bytes(b"/a:/b:ro\xff")).is_err());
+        for of_another_type in ["tmpfs-size=1m,volume-nocopy", "volume-nocopy,tmpfs-size=1m"] {
+            assert!(mount(OsStr::new(&format!("type=volume,target=/b,{of_another_type}"))).is_err());
         }
     }
 }
