@@ -141,8 +141,7 @@ pub(crate) fn restored() -> String {
 
 /// The calls of [`set_all`], as text.
 pub(crate) fn set_all_text(ignored: SignalSet, blocked: SignalSet) -> String {
-    let names =
-        |set: SignalSet| (1..=64).filter(move |signal| set.contains(*signal)).map(name).collect::<Vec<_>>();
+    let names = |set: SignalSet| set.numbers().into_iter().map(name).collect::<Vec<_>>();
     let mut calls = vec!["rt_sigaction(SIG*, SIG_DFL)".to_owned()];
     let ignored = names(ignored.without(SignalSet::of(&[libc::SIGPIPE])));
     if !ignored.is_empty() {

@@ -225,8 +225,7 @@ impl Wanted {
         }
         let all = Size::of_docker(written).map_err(wrong)?;
         if all == Size(0) {
-            let is_limited = self.keys.iter().any(|key| key.flag == "memory");
-            let memory = spec.memory.as_mut().filter(|memory| is_limited && memory.swap.is_none());
+            let memory = spec.memory.as_mut().filter(|memory| self.has("memory") && memory.swap.is_none());
             memory.into_iter().for_each(|memory| memory.swap = memory.limit.filter(|_| counts_swap()));
             return Ok(());
         }
