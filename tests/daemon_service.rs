@@ -197,16 +197,24 @@ fn only_a_client_with_a_certificate_is_answered() {
         let loaded = support::feed(&mut home.command(&["load", "-q"]), image.docker(&["app:1"]));
         assert!(loaded.status.success(), "{}", text(&loaded.stderr));
         let (own, key) = (file("client.pem"), file("client-key.pem"));
-        let mut docker = Command::new("docker");
-        docker
-            .env("DOCKER_CONFIG", home.around())
-            .env_remove("DOCKER_HOST")
-            .stdin(std::process::Stdio::null());
-        docker.args(["-H", &format!("tcp://127.0.0.1:{port}"), "--tlsverify", "--tlscacert", &ca]);
-        docker.args(["--tlscert", &own, "--tlskey", &key, "run", "--rm", "--network=none", "app:1"]);
-        let output = docker.args(["/bin/sh", "-c", "echo out; exit 7"]).output().unwrap();
+        let run = |flags: &[&str], script: &str| {
+            let mut docker = Command::new("docker");
+            docker
+                .env("DOCKER_CONFIG", home.around())
+                .env_remove("DOCKER_HOST")
+                .stdin(std::process::Stdio::null());
+            docker.args(["-H", &format!("tcp://127.0.0.1:{port}"), "--tlsverify", "--tlscacert", &ca]);
+            docker.args(["--tlscert", &own, "--tlskey", &key, "run", "--rm", "--network=none"]);
+            docker.args(flags).args(["app:1", "/bin/sh", "-c", script]);
+            docker
+        };
+        let output = run(&[], "echo out; exit 7").output().unwrap();
         let printed = (output.status.code(), text(&output.stdout), text(&output.stderr));
         assert_eq!(printed, (Some(7), "out\n".to_owned(), String::new()));
+        // What is typed reaches the command as it is, though the first line of a request is changed.
+        let typed = "\"typed\" <é>\n";
+        let output = support::feed(&mut run(&["-i"], "read -r line; echo \"$line\""), typed);
+        assert_eq!(text(&output.stdout), typed, "{}", text(&output.stderr));
     }
     // A service that is installed with these flags is run with them.
     let root = home.around().join("root").display().to_string();

@@ -29,20 +29,33 @@ pub(super) struct RequestTurn {
 }
 
 /// A request that is being answered. Dropped with the last part of its answer.
-pub(super) struct AnsweredRequest(Arc<RequestTurn>);
+pub(super) struct AnsweredRequest {
+    turn: Arc<RequestTurn>,
+    is_last: bool,
+}
 
 impl RequestTurn {
     /// A request is answered from now on.
     pub(super) fn begin(self: &Arc<RequestTurn>) -> AnsweredRequest {
         self.is_answering.store(true, Ordering::Relaxed);
-        AnsweredRequest(self.clone())
+        AnsweredRequest { turn: self.clone(), is_last: false }
+    }
+}
+
+impl AnsweredRequest {
+    /// No request follows: after its answer, the connection carries bytes of another protocol. They are passed on as they are.
+    pub(super) fn mark_last(&mut self) {
+        self.is_last = true;
     }
 }
 
 impl Drop for AnsweredRequest {
     fn drop(&mut self) {
-        self.0.is_answering.store(false, Ordering::Relaxed);
-        self.0.has_ended.store(true, Ordering::Relaxed);
+        if self.is_last {
+            return;
+        }
+        self.turn.is_answering.store(false, Ordering::Relaxed);
+        self.turn.has_ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -99,7 +112,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpStream<S> {
     }
 }
 
-/// The message for a refusal of hyper. None: these bytes are none.
+/// The status and the message for a refusal of hyper. None: these bytes are something else.
 fn refusal(bytes: &[u8]) -> Option<(&'static str, String)> {
     let head = str::from_utf8(bytes).ok().filter(|head| head.len() < MAX_REFUSAL)?;
     // The answers of the daemon have this header.
@@ -117,7 +130,7 @@ fn refusal(bytes: &[u8]) -> Option<(&'static str, String)> {
 }
 
 impl<S: AsyncWrite + Unpin> HttpStream<S> {
-    /// Writes the message in place of a refusal without one. None: it is none.
+    /// Writes an answer with a message in place of a refusal of hyper. None: these bytes are something else.
     fn poll_refusal(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
         if self.turn.is_answering.load(Ordering::Relaxed) {
             return None;
@@ -128,7 +141,7 @@ impl<S: AsyncWrite + Unpin> HttpStream<S> {
         let answer = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         );
-        // It is the first thing that is sent after all others have gone, so the kernel has room for all of it.
+        // All answers before it have been sent, so the kernel has room for all of it.
         let written = Pin::new(&mut self.stream).poll_write(context, answer.as_bytes());
         if matches!(written, Poll::Ready(Ok(_))) {
             self.daemon.trace.refusal(self.daemon.trace.number(), &message);
@@ -176,6 +189,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HttpStream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::trace::Trace;
+
+    #[test]
+    fn only_the_first_line_of_a_request_is_encoded() {
+        let daemon = Arc::new(Daemon { home: "/".into(), trace: Trace::new(false) });
+        let turn = Arc::new(RequestTurn::default());
+        let mut stream = HttpStream::<&[u8]>::of(&[], daemon, turn.clone());
+        let mut read = |bytes: &'static str| {
+            stream.stream = bytes.as_bytes();
+            let mut space = [0; 256];
+            let mut buffer = ReadBuf::new(&mut space);
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            let read = Pin::new(&mut stream).poll_read(&mut context, &mut buffer);
+            assert!(matches!(read, Poll::Ready(Ok(()))), "{bytes}");
+            String::from_utf8(buffer.filled().to_vec()).unwrap()
+        };
+        let request = "GET /<é HTTP/1.1\r\nX: <\r\n\r\n";
+        let encoded = "GET /%3C%C3%A9 HTTP/1.1\r\nX: <\r\n\r\n";
+        assert_eq!(read(request), encoded);
+        let answered = turn.begin();
+        assert_eq!(read("<body>"), "<body>");
+        drop(answered);
+        assert_eq!(read(request), encoded);
+        // After the answer 101, the bytes are the input of a container.
+        let mut answered = turn.begin();
+        answered.mark_last();
+        drop(answered);
+        assert_eq!(read("\"typed\" <é>\n"), "\"typed\" <é>\n");
+    }
 
     #[test]
     fn only_refusals_of_hyper_get_a_message() {

@@ -191,7 +191,7 @@ impl Connections {
         if let Ok(permit) = self.free.clone().try_acquire_owned() {
             let came = match &stream {
                 ClientStream::Unix(_) => CameOver::Socket,
-                ClientStream::Tcp(stream) => CameOver::Tcp(stream.local_addr().ok().map(|at| at.ip())),
+                ClientStream::Tcp(_) => CameOver::Tcp,
             };
             let daemon = daemon.clone();
             tokio::spawn(async move {
@@ -275,8 +275,8 @@ async fn accept_tcp(
 enum CameOver {
     /// A socket of the file system, which no browser can reach.
     Socket,
-    /// TCP, at this address of the daemon.
-    Tcp(Option<IpAddr>),
+    /// TCP without TLS, so at a loopback address.
+    Tcp,
     /// TLS over TCP. The user may have given the certificate to a browser too.
     Tls,
 }
@@ -301,11 +301,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let stream = HttpStream::of(stream, daemon.clone(), turn.clone());
     let service = service_fn(move |request| {
         let (daemon, origin) = (daemon.clone(), origin.clone());
-        let answered = turn.begin();
+        let mut answered = turn.begin();
         // hyper keeps the room for it as long as the connection. In a box, it takes memory only until there is an answer.
         Box::pin(async move {
             let answer = answer(daemon, request, origin).await;
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                answered.mark_last();
+            }
             Ok::<Answer, std::convert::Infallible>(answer.map(|body| {
+                // The closure owns `answered`, so that is dropped with the body.
                 let noted = move |error| {
                     let _ = &answered;
                     error
@@ -409,8 +413,11 @@ fn foreign(headers: &HeaderMap, came: CameOver) -> Option<ApiError> {
     if headers.contains_key(ORIGIN) {
         return refuse("Origin");
     }
-    // A certificate has names of its own, and a web page with a name of its own cannot show one for it.
-    let CameOver::Tcp(own) = came else { return None };
+    // A web page can give its own host name the address of this machine. Then its requests are from the same origin, and only Host has
+    // that name. Over TLS, the certificate of the daemon does not have it.
+    if matches!(came, CameOver::Tls) {
+        return None;
+    }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     // `docker` sends this name where the address is one of a socket. No name server has it.
     let name = match host.rsplit_once(':') {
@@ -418,7 +425,7 @@ fn foreign(headers: &HeaderMap, came: CameOver) -> Option<ApiError> {
         _ => host,
     };
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-    let is_address = address.is_some_and(|address| address.is_loopback() || own == Some(address));
+    let is_loopback = address.is_some_and(|address| address.is_loopback());
     let is_name = ["localhost", "api.moby.localhost"].iter().any(|own| name.eq_ignore_ascii_case(own));
-    if is_address || is_name { None } else { refuse("Host") }
+    if is_loopback || is_name { None } else { refuse("Host") }
 }
