@@ -19,9 +19,7 @@ use support::{random, rounds, text, wait_until};
 
 /// Makes a container. Returns its ID.
 fn create(daemon: &RunningDaemon, name: &str, body: &Value) -> String {
-    let (status, made) = daemon.ask("POST", &format!("/containers/create?name={name}"), body);
-    assert_eq!(status, 201, "{made}");
-    made["Id"].as_str().unwrap().to_owned()
+    support::daemon::create(daemon, &format!("?name={name}"), body)
 }
 
 /// A daemon with an image, and a container `web` that runs.

@@ -55,7 +55,7 @@ fn a_context_may_end_right_after_its_last_byte() {
 }
 
 #[test]
-fn who_waits_for_a_container_that_ends_at_once_gets_its_exit_status() {
+fn a_client_that_waits_for_a_container_that_ends_at_once_gets_its_exit_status() {
     let daemon = RunningDaemon::start();
     daemon.image("app:1");
     let mut body = script("exit 7");

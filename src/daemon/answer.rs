@@ -89,7 +89,7 @@ impl From<Error> for ApiError {
     }
 }
 
-/// The words of the error for an image of another platform. The client pulls the image then.
+/// A part of the message for an image of another platform. Its status makes the client pull the image for the right one.
 pub(super) const OTHER_PLATFORM: &str = "does not match the specified platform";
 
 /// The status for an error of a command. Its words are Docker's where Docker has an error of that kind.

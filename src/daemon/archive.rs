@@ -196,7 +196,7 @@ pub(super) async fn get(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     Ok(with_header(forward(streaming, request.stream), hyper::header::HeaderName::from_static(STAT), &about))
 }
 
-/// The error for a directory that is not there, or is none, in Docker's words.
+/// Docker's error for a path that an archive cannot be copied to: it does not exist, or is not a directory.
 async fn of_target(daemon: &Daemon, request: &ApiRequest) -> ApiError {
     if copy_out(daemon, request).await.is_ok() {
         return ApiError::bad("extraction point is not a directory");

@@ -146,8 +146,8 @@ fn in_dockers_words(message: String) -> String {
     found.unwrap_or_else(|| without_picture(&message).to_owned())
 }
 
-/// A message about a line of a Dockerfile, without the picture of that line: `NUMBER | LINE`, and marks below it. In one line it is
-/// not one any more.
+/// A message about a line of a Dockerfile, without the picture of that line: `NUMBER | LINE`, and marks below it. It needs several
+/// lines, and the message is one.
 fn without_picture(message: &str) -> &str {
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let mut ends = message.match_indices(" | ").map(|(at, _)| at);

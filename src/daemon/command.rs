@@ -52,7 +52,7 @@ pub(super) fn sandbox_of(home: &Path, words: &Words) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sandbox").args(["--lang", "en", "--color", "never", "--home"]).arg(home).args(words);
     // Messages are not wrapped at the width of a terminal that the daemon does not have.
-    // A terminal of a client is of the type that Docker gives each one.
+    // A container with a terminal gets TERM from the command that makes it. In Docker it is always this one.
     command
         .env_remove("COLUMNS")
         .env("TERM", "xterm")
@@ -300,7 +300,7 @@ fn ended(mut child: Child, complaint: Option<thread::JoinHandle<String>>) -> Ans
     };
     let kinds = [ExitKind::Usage, ExitKind::NotFound, ExitKind::NotExecutable, ExitKind::Refused];
     let kind = kinds.into_iter().find(|kind| status.code() == Some(kind.status().into()));
-    // `run` and `create` have the status of any other error for a flag with a wrong value.
+    // For a flag with a wrong value, `create` has the exit status of any other error, as docker's client has.
     let kind = if is_usage(&complaint) { Some(ExitKind::Usage) } else { kind };
     Err(ApiError::of(kind.unwrap_or(ExitKind::Failed), message))
 }
@@ -377,7 +377,7 @@ pub(super) fn message_of(complaint: &str) -> String {
 }
 
 fn unstarted(error: std::io::Error) -> ApiError {
-    // A value with a zero byte, and one that is too long for a command line.
+    // The value of a setting has a zero byte, or is too long for a command line.
     let is_of_request =
         error.kind() == std::io::ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::E2BIG);
     let new = if is_of_request { ApiError::bad } else { ApiError::failed };

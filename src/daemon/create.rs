@@ -61,7 +61,7 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     created(&id, &warnings)
 }
 
-/// An error for which the request is the reason, with Docker's status and words. Docker finds some of them only at the start.
+/// Gives an error of the request the status that Docker has for it, and Docker's message. Docker finds some of them only at the start.
 fn of_request(error: ApiError, body: &Value) -> ApiError {
     let mounts = body["HostConfig"]["Mounts"].as_array().into_iter().flatten();
     let sources = mounts.filter_map(|mount| mount["Source"].as_str());

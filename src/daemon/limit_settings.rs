@@ -1,5 +1,5 @@
 //! The limits and the restart policy in the body of a request, as flags of `sandbox`. Values that Docker refuses are refused here, with
-//! Docker's messages: the command line takes more of them.
+//! Docker's messages: the command line accepts some of them.
 
 use serde_json::Value;
 

@@ -8,7 +8,8 @@
 //! the daemon, and the other way round, and the end of the daemon ends no container.
 //!
 //! [`request`] takes a request apart, [`routes`] has the table of all of them, and [`answer`] what is sent back. [`server`]
-//! serves the connections; it is the only place, together with [`connection`], [`served`], [`http_stream`] and [`channel`], that knows of tokio's sockets.
+//! serves the connections; it is the only place, together with [`connection`], [`served`], [`http_stream`] and [`channel`], that knows
+//! of tokio's sockets.
 
 mod answer;
 mod archive;

@@ -232,7 +232,7 @@ pub(super) async fn login(daemon: &Daemon, request: &mut ApiRequest) -> Answered
     let done = super::command::run_with(daemon, request.number, words, Some(password.into_bytes())).await;
     drop(file);
     done.map_err(|mut error| {
-        // If the registry was not reached, nobody knows whether the password is wrong.
+        // If the registry was not reached, the password may be right.
         if error.message.contains(&text("registry.password")) {
             error.status = hyper::StatusCode::UNAUTHORIZED;
         }

@@ -11,8 +11,8 @@ use super::tls::{self, TlsFiles};
 use crate::error::{Error, Result};
 use crate::text::{text, text_with};
 
-/// What a path of a request may not have as it is: blanks, quotes and brackets. A `%` is left as it is: the user may have encoded a
-/// part.
+/// The characters of a path that a request cannot have as they are: blanks, quotes and brackets. `%` is not one of them: the user may
+/// have encoded a part already.
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -26,7 +26,7 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'^')
     .add(b'#');
 
-/// A path as a request has it.
+/// Encodes a path for a request.
 pub fn encoded(path: &str) -> String {
     utf8_percent_encode(path, ENCODED).to_string()
 }

@@ -109,7 +109,7 @@ impl ApiRequest {
         let bytes = self.whole.clone()?;
         let kind = self.headers.get(CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
         let kind = kind.unwrap_or_default();
-        // Another type, as that of a form, is what a web page can send to any address.
+        // A web page can send a body of some other types, such as a form, to any address.
         let is_json =
             kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
         let is_nothing = kind.is_empty() && bytes.is_empty();

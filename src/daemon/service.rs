@@ -34,7 +34,7 @@ const END: Duration = Duration::from_secs(20);
 /// The time between two looks at it.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a process may take to go that was killed.
+/// How long a process that was killed may take to end.
 const DYING: Duration = Duration::from_secs(1);
 
 /// The group whose members may connect to the socket of root.
@@ -236,7 +236,8 @@ impl RunningDaemon {
         Ok(())
     }
 
-    /// The daemon for this HOME, if it answers. One that was just killed may have its process and its sockets for a moment.
+    /// The daemon for this HOME. One that was just killed may have its process and its sockets for a moment. So one that does not answer
+    /// is looked for again, until it has gone or the time is over.
     ///
     /// # Errors
     /// RUN cannot be trusted.

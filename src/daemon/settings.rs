@@ -84,7 +84,7 @@ pub(super) fn number(value: &Value, name: &str) -> Answered<Option<i64>> {
     match field(value, name)? {
         Value::Null => Ok(None),
         Value::Number(number) => {
-            // One with a fraction or an exponent is none, as for Go, and neither is one that is too large.
+            // A number with a fraction or an exponent is refused, as by Go, and so is one that is too large.
             Ok(Some(number.as_i64().ok_or_else(|| wrong(name))?).filter(|number| *number != 0))
         }
         _ => Err(wrong(name)),

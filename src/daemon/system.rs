@@ -162,7 +162,7 @@ pub(super) async fn auth(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answer
 
 /// How much space everything takes.
 pub(super) async fn disk_usage(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answered {
-    // Of several types, these alone.
+    // Only what is asked for is counted. Without a type, that is everything.
     let types = request.query.all("type");
     let known = ["container", "image", "volume", "build-cache"];
     if let Some(other) = types.iter().find(|one| !known.contains(&one.as_str())) {

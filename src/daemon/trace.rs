@@ -24,7 +24,7 @@ const LINES: usize = 4096;
 pub(super) struct Trace {
     /// The thread that prints. None: nothing is printed.
     lines: Option<SyncSender<String>>,
-    /// The width of the terminal. None: it is none, and no line is wrapped.
+    /// The width of the terminal. None: the output is not a terminal, and no line is wrapped.
     width: Option<usize>,
     dropped: AtomicU64,
     last: AtomicU64,

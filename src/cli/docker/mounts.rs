@@ -94,7 +94,7 @@ pub(super) fn tmpfs(value: &OsStr) -> Result<WantedMount, String> {
             None if option == "exec" => options.retain(|one| *one != TmpfsOption::NoExec),
             None if option == "nosuid" => options.retain(|one| *one != TmpfsOption::Suid),
             None if option == "nodev" => options.retain(|one| *one != TmpfsOption::Dev),
-            // They say what is so anyway, or have no effect on a filesystem in memory.
+            // They are the default, or have no effect on a filesystem in memory.
             None if WITHOUT_EFFECT.contains(&option) => {}
             _ => {
                 let option: TmpfsOption = option.parse()?;
@@ -118,7 +118,7 @@ fn replaces(option: &TmpfsOption, earlier: &TmpfsOption) -> bool {
     }
 }
 
-/// Options that Docker takes too, and that change nothing of a filesystem in memory.
+/// Options that Docker accepts, and that change nothing of a filesystem in memory.
 const WITHOUT_EFFECT: [&str; 11] = [
     "defaults",
     "sync",
@@ -216,7 +216,7 @@ fn size_of_mount(written: &str) -> Result<Size, String> {
     }
 }
 
-/// The fields of a line of comma-separated values. One that is in quotes may have commas, and two quotes for one. RFC 4180
+/// The fields of a line of comma-separated values. A field in quotes may contain commas, and two quotes in it mean one. RFC 4180
 fn fields(line: &OsStr) -> Result<Vec<OsString>, String> {
     let mut all = Vec::new();
     let mut rest = line.as_bytes();
