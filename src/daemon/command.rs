@@ -300,8 +300,8 @@ fn ended(mut child: Child, complaint: Option<thread::JoinHandle<String>>) -> Ans
     };
     let kinds = [ExitKind::Usage, ExitKind::NotFound, ExitKind::NotExecutable, ExitKind::Refused];
     let kind = kinds.into_iter().find(|kind| status.code() == Some(kind.status().into()));
-    // For a flag with a wrong value, `create` has the exit status of any other error, as docker's client has.
-    let kind = if is_usage(&complaint) { Some(ExitKind::Usage) } else { kind };
+    // A wrong value of some flags has the exit status of any other error. The message of the parser of the command line begins so.
+    let kind = if complaint.starts_with("error: ") { Some(ExitKind::Usage) } else { kind };
     Err(ApiError::of(kind.unwrap_or(ExitKind::Failed), message))
 }
 
@@ -321,11 +321,6 @@ fn notes_of(complaint: &str) -> Vec<String> {
     }
     notes.retain(|note| !note.is_empty());
     notes
-}
-
-/// Whether a command has found a mistake in its command line.
-fn is_usage(complaint: &str) -> bool {
-    complaint.lines().any(|line| line.starts_with("error: "))
 }
 
 /// What a command says on standard error, in one line: what failed, the call, and why. What to do is left out: it is about
