@@ -134,21 +134,14 @@ pub(super) fn cpu_shares(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 fn size_unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
     let size = Size::of_docker(string(value)?)?;
-    // The last value counts.
-    wanted.keys.retain(|key| key.flag != flag);
-    if size.0 > 0 {
-        wanted.key(flag, value, put(keys, "{}", &size.0.to_string()));
-    }
+    wanted.last_key(flag, value, (size.0 > 0).then(|| put(keys, "{}", &size.0.to_string())));
     Ok(())
 }
 
 /// A flag whose empty value means the usual: scripts pass a variable that may be empty.
 fn unless_empty(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
     let written = string(value)?;
-    wanted.keys.retain(|key| key.flag != flag);
-    if !written.is_empty() {
-        wanted.key(flag, value, put(keys, "{}", written));
-    }
+    wanted.last_key(flag, value, (!written.is_empty()).then(|| put(keys, "{}", written)));
     Ok(())
 }
 
@@ -195,11 +188,7 @@ fn throttle(wanted: &mut Wanted, flag: &'static str, key: &str, value: &OsStr) -
 
 fn unless_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
     let written = string(value)?;
-    // The last value counts.
-    wanted.keys.retain(|key| key.flag != flag);
-    if written.parse() != Ok(0.0) {
-        wanted.key(flag, value, put(keys, "{}", written));
-    }
+    wanted.last_key(flag, value, (written.parse() != Ok(0.0)).then(|| put(keys, "{}", written)));
     Ok(())
 }
 
@@ -219,10 +208,10 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
     }
     let mut rule = format!("{path} {rights}");
     // A path that is no device is an error of this flag.
-    rule.parse::<Rule>()?.resolve()?;
+    let device = rule.parse::<Rule>()?.resolve()?;
     if path != inside {
         // By its numbers: a rule with the path would show the file at that path too.
-        if let Some(device) = rule.parse::<Rule>()?.resolve()? {
+        if let Some(device) = device {
             rule = device.to_string();
         }
         let (source, target) = (path, absolute(OsStr::new(inside))?);
@@ -257,10 +246,7 @@ fn devices_in(wanted: &mut Wanted, value: &OsStr, (directory, inside): (&str, &s
 /// In Docker, 0 and any negative number mean no limit.
 pub(super) fn pids_limit(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let most: i64 = string(value)?.parse().map_err(|_| text("docker.number"))?;
-    wanted.keys.retain(|key| key.flag != "pids-limit");
-    if most > 0 {
-        wanted.key("pids-limit", value, format!("pids: {{ max: {most} }}"));
-    }
+    wanted.last_key("pids-limit", value, (most > 0).then(|| format!("pids: {{ max: {most} }}")));
     Ok(())
 }
 
@@ -330,12 +316,18 @@ pub(super) fn dns(wanted: &mut Wanted, value: &OsStr) -> Noted {
     Ok(())
 }
 
-pub(super) fn label(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    let (name, value) = string(value)?.split_once('=').unwrap_or((string(value)?, ""));
+/// The name and the value of a label. Without a value, it is empty.
+fn label_of(written: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = written.split_once('=').unwrap_or((written, ""));
     if name.is_empty() {
         return Err(text("docker.label"));
     }
-    wanted.labels.insert(name.to_owned(), value.to_owned());
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(super) fn label(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let (name, value) = label_of(string(value)?)?;
+    wanted.labels.insert(name, value);
     Ok(())
 }
 
@@ -345,11 +337,8 @@ pub(super) fn label_file(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let lines =
         content.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     for line in lines {
-        let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        if name.is_empty() {
-            return Err(text("docker.label"));
-        }
-        wanted.file_labels.insert(name.to_owned(), value.to_owned());
+        let (name, value) = label_of(line)?;
+        wanted.file_labels.insert(name, value);
     }
     Ok(())
 }

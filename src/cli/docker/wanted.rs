@@ -132,6 +132,14 @@ impl Wanted {
         self.keys.push(FlagKeys { flag, value: value.to_owned(), keys });
     }
 
+    /// The same for a flag whose last value counts. None: this value sets none.
+    pub(super) fn last_key(&mut self, flag: &'static str, value: &OsStr, keys: Option<String>) {
+        self.keys.retain(|key| key.flag != flag);
+        if let Some(keys) = keys {
+            self.key(flag, value, keys);
+        }
+    }
+
     /// Puts into the spec what it has keys for.
     ///
     /// # Errors
