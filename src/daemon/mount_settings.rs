@@ -24,13 +24,18 @@ pub(super) fn mounts(value: &Value) -> Answered<Flags> {
             parts.push("readonly".to_owned());
         }
         parts.extend(mount_options(mount)?);
-        // A comma would begin another option.
-        if parts.iter().any(|part| part.contains(',')) {
-            return Err(wrong("Mounts"));
-        }
+        let parts: Vec<String> = parts.iter().map(|part| quoted(part)).collect();
         flags.push(flag("mount", &parts.join(",")));
     }
     Ok(flags)
+}
+
+/// A field of comma-separated values. With a comma or a quote, it is in quotes, and each quote in it is doubled. RFC 4180
+fn quoted(field: &str) -> String {
+    match field.contains([',', '"']) {
+        true => format!("\"{}\"", field.replace('"', "\"\"")),
+        false => field.to_owned(),
+    }
 }
 
 /// The options of the kinds of mounts. The command refuses by name what it does not have.

@@ -16,8 +16,7 @@ use crate::text::text_with;
 pub(super) type Flags = Vec<OsString>;
 
 /// The settings that are texts.
-const TEXTS: [(&str, &str); 10] = [
-    ("CpusetCpus", "cpuset-cpus"),
+const TEXTS: [(&str, &str); 9] = [
     ("CpusetMems", "cpuset-mems"),
     ("CgroupParent", "cgroup-parent"),
     ("VolumeDriver", "volume-driver"),
@@ -154,8 +153,6 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
     }
     for (name, own) in TEXTS {
         match string(value, name)? {
-            // Limits have it already.
-            Some(_) if name == "CpusetCpus" => {}
             // The default of this program too.
             Some("default" | "private" | "shareable") if name != "VolumeDriver" => {}
             Some("local") if name == "VolumeDriver" => {}
@@ -391,5 +388,7 @@ mod tests {
         assert_eq!(self::flags(&open), ["--security-opt=systempaths=unconfined"]);
         let mode = json!({"Mounts": [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"Mode": 448}}]});
         assert_eq!(self::flags(&mode), ["--mount=type=tmpfs,target=/t,tmpfs-mode=700"]);
+        let path = json!({"Mounts": [{"Type": "bind", "Source": "/a,\"b", "Target": "/t"}]});
+        assert_eq!(self::flags(&path), [r#"--mount=type=bind,"source=/a,""b",target=/t"#]);
     }
 }

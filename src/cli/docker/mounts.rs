@@ -331,6 +331,15 @@ mod tests {
     }
 
     #[test]
+    fn a_field_in_quotes_has_commas_and_quotes() {
+        let quoted = mount(OsStr::new(r#"type=bind,"source=/a,""b",target=/t"#)).unwrap();
+        assert_eq!(quoted, WantedMount::Extra(ExtraMount::bind("/a,\"b", "/t", false)));
+        for wrong in [r#"type=bind,source=/a"b,target=/t"#, r#"type=bind,"source=/a,target=/t"#] {
+            assert!(mount(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn options_that_cannot_be_read_are_refused() {
         assert!(volume(OsStr::from_bytes(b"/a:/b:ro\xff")).is_err());
         for of_another_type in ["tmpfs-size=1m,volume-nocopy", "volume-nocopy,tmpfs-size=1m"] {
