@@ -1,7 +1,7 @@
 //! The `sandbox` commands that the daemon executes. It never makes a container or an image itself: a command does, in a
 //! process of its own, so an error or the end of the daemon cannot damage one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -17,6 +17,7 @@ use super::Daemon;
 use super::answer::{Answered, ApiError};
 use super::request::ApiRequest;
 use crate::error::ExitKind;
+use crate::host::run_directory::DAEMON_PASSWORDS;
 use crate::sys::signal::restore_before;
 use crate::text::text;
 use crate::value::shell::quote;
@@ -37,9 +38,16 @@ pub(super) fn words<S: Into<OsString> + Clone>(words: &[S]) -> Words {
 
 /// A command line as a user would type it: without the file of a password, which is gone when the command has ended.
 pub(super) fn typed(words: &Words) -> String {
-    let words = words.iter().filter(|word| !word.as_encoded_bytes().starts_with(b"--authfile="));
+    let words = words.iter().filter(|word| !is_password_file(word));
     let quoted = words.map(|word| quote(word).to_string());
     std::iter::once("sandbox".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a word is the flag with a file of passwords that the daemon has written. The command of a container may have a flag of this
+/// name too.
+fn is_password_file(word: &OsStr) -> bool {
+    let word = word.to_string_lossy();
+    word.starts_with("--authfile=") && word.contains(DAEMON_PASSWORDS)
 }
 
 /// A `sandbox` command for the same HOME.
@@ -386,6 +394,14 @@ fn unread(error: std::io::Error) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_file_of_passwords_of_the_daemon_is_not_shown() {
+        let own = words(&["pull", "--authfile=/run/sandbox/daemon-auth-5-0123", "--", "app"]);
+        assert_eq!(typed(&own), "sandbox pull -- app");
+        let of_container = words(&["create", "app", "push", "--authfile=/a"]);
+        assert_eq!(typed(&of_container), "sandbox create app push --authfile=/a");
+    }
 
     #[test]
     fn the_message_of_a_command_is_one_line() {
