@@ -153,7 +153,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         "cpu-quota",
         Value,
         notes::cpu_quota,
-        ("MICROSECONDS", "The CPU time of each period; the same part of a CPU as with --cpus is set"),
+        ("MICROSECONDS", "The maximum CPU time of each period"),
     ),
     note(
         "cpu-period",

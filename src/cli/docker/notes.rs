@@ -116,15 +116,12 @@ pub(super) fn cpus(wanted: &mut Wanted, value: &OsStr) -> Noted {
     unless_zero(wanted, "cpus", "cpu: { cpus: {} }", value)
 }
 
-/// `--cpu-period` and `--cpu-quota`: how many microseconds of each period the container may have. 0 and -1 are none.
 pub(super) fn cpu_period(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    wanted.cpu_period = Some(string(value)?.parse().map_err(|_| text("docker.number"))?);
-    Ok(())
+    above_zero(wanted, "cpu-period", "cpu: { period: {} }", value)
 }
 
 pub(super) fn cpu_quota(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    wanted.cpu_quota = Some(string(value)?.parse().map_err(|_| text("docker.number"))?);
-    Ok(())
+    above_zero(wanted, "cpu-quota", "cpu: { quota: {} }", value)
 }
 
 /// `--cpu-shares`: 0 is the usual part.
@@ -243,18 +240,23 @@ fn devices_in(wanted: &mut Wanted, value: &OsStr, (directory, inside): (&str, &s
     Ok(())
 }
 
-/// In Docker, 0 and any negative number mean no limit.
 pub(super) fn pids_limit(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    let most: i64 = string(value)?.parse().map_err(|_| text("docker.number"))?;
-    wanted.last_key("pids-limit", value, (most > 0).then(|| format!("pids: {{ max: {most} }}")));
+    above_zero(wanted, "pids-limit", "pids: { max: {} }", value)
+}
+
+/// A limit for which 0 and any negative number mean none.
+fn above_zero(wanted: &mut Wanted, flag: &'static str, keys: &str, value: &OsStr) -> Noted {
+    let number: i64 = string(value)?.parse().map_err(|_| text("docker.number"))?;
+    wanted.last_key(flag, value, (number > 0).then(|| put(keys, "{}", &number.to_string())));
     Ok(())
 }
 
 /// `nofile=1024` or `nofile=1024:2048`.
 pub(super) fn ulimit(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let (name, limit) = string(value)?.split_once('=').ok_or_else(|| text("docker.pair"))?;
-    let (name, limit) =
-        (serde_json::Value::from(name), serde_json::Value::from(limit.replace("-1", "unlimited")));
+    let parts = limit.split(':').map(|part| if part == "-1" { "unlimited" } else { part });
+    let limit = parts.collect::<Vec<_>>().join(":");
+    let (name, limit) = (serde_json::Value::from(name), serde_json::Value::from(limit));
     wanted.key("ulimit", value, format!("rlimits: {{ {name}: {limit} }}"));
     Ok(())
 }

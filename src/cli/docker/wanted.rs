@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::mounts::{WantedMount, WantedVolume, split_once};
-use crate::cgroups::cpu::Cpus;
 use crate::config::exec::variables;
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Mistake, Result};
@@ -72,8 +71,6 @@ pub(crate) struct Wanted {
     pub(crate) publishes_all: bool,
     pub(crate) exposed: Vec<Port>,
     pub(super) memory_swap: Option<String>,
-    pub(super) cpu_period: Option<i64>,
-    pub(super) cpu_quota: Option<i64>,
     pub(super) cap_add: Vec<String>,
     pub(super) cap_drop: Vec<String>,
     pub(super) seccomp: Option<OsString>,
@@ -112,20 +109,6 @@ pub(super) fn wrong_value(flag: &str, value: &OsStr) -> Error {
     Error::usage(text_with("docker.value", &values))
 }
 
-/// The number of CPUs that `--cpu-quota` and `--cpu-period` mean together.
-///
-/// # Errors
-/// The kernel does not accept them.
-pub(crate) fn quota(quota: Option<i64>, period: Option<i64>) -> Result<Option<Cpus>> {
-    Cpus::of_quota(quota.unwrap_or(0), period.unwrap_or(0)).map_err(|why| {
-        let (flag, value) = match quota {
-            Some(quota) => ("cpu-quota", quota),
-            None => ("cpu-period", period.unwrap_or(0)),
-        };
-        wrong_value(flag, OsStr::new(&value.to_string())).why(why)
-    })
-}
-
 impl Wanted {
     /// Adds the keys that a flag sets.
     pub(super) fn key(&mut self, flag: &'static str, value: &OsStr, keys: String) {
@@ -145,6 +128,12 @@ impl Wanted {
     /// # Errors
     /// A value is wrong.
     pub(crate) fn apply(&mut self, mut spec: Spec) -> Result<Spec> {
+        let other = [("cpu-period", "CPU Period"), ("cpu-quota", "CPU Quota")];
+        if let Some(cpus) = self.keys.iter().find(|key| key.flag == "cpus")
+            && let Some((_, other)) = other.into_iter().find(|(flag, _)| self.has(flag))
+        {
+            return Err(wrong_value("cpus", &cpus.value).why(text_with("docker.cpus.other", &[("other", other)])));
+        }
         for flag in &self.keys {
             spec = yaml::with(&spec, &flag.keys, flag.flag).map_err(|mistakes| flag.wrong(&mistakes))?;
         }
@@ -183,14 +172,7 @@ impl Wanted {
                 }
             };
         }
-        let has_quota = self.cpu_quota.is_some_and(|quota| quota > 0);
-        if let Some(cpus) = self.keys.iter().find(|key| key.flag == "cpus" && has_quota) {
-            return Err(wrong_value("cpus", &cpus.value).why(text("docker.cpus.quota")));
-        }
         self.apply_swap(&mut spec)?;
-        if let Some(cpus) = quota(self.cpu_quota, self.cpu_period)? {
-            spec.cpu.get_or_insert_default().cpus = Some(cpus);
-        }
         self.apply_security(&mut spec)?;
         Ok(spec)
     }

@@ -28,6 +28,18 @@ pub(super) fn of(root: &Node<'_>) -> Vec<Flaw> {
     found.collect()
 }
 
+/// Removes the keys that the keys of `more` exclude.
+pub(super) fn remove_excluded(from: &mut serde_yaml::Value, more: &serde_yaml::Value) {
+    for (feature, one, other) in PAIRS {
+        for (new, excluded) in [(one, other), (other, one)] {
+            let is_set = more.get(feature).and_then(|map| map.get(new)).is_some_and(|value| !value.is_null());
+            if is_set && let Some(map) = from.get_mut(feature).and_then(|map| map.as_mapping_mut()) {
+                map.remove(excluded);
+            }
+        }
+    }
+}
+
 /// A key and its value. A key without a value sets nothing, so it contradicts nothing.
 fn entry<'n, 't>(map: &'n Node<'t>, name: &str) -> Option<(&'n Node<'t>, &'n Node<'t>)> {
     let NodeKind::Map(entries) = &map.kind else { return None };

@@ -120,14 +120,17 @@ pub fn without(spec: &Spec, key: &str) -> Result<Spec, Vec<String>> {
     }
 }
 
-/// The same spec with further keys, written as YAML. Maps are merged, lists get longer, and any other value is replaced.
+/// The same spec with further keys, written as YAML. Maps are merged, lists get longer, and any other value is replaced, also
+/// that of a key which a new one excludes.
 ///
 /// # Errors
 /// The keys are not those of a spec, or have wrong values.
 pub fn with(spec: &Spec, keys: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
     read(keys, file)?;
     let mut whole = serde_yaml::to_value(spec).unwrap_or_default();
-    merge(&mut whole, serde_yaml::from_str(keys).unwrap_or_default());
+    let more = serde_yaml::from_str(keys).unwrap_or_default();
+    contradictions::remove_excluded(&mut whole, &more);
+    merge(&mut whole, more);
     // The command may not be UTF-8. It is not in the keys.
     let mut merged: Spec = serde_yaml::from_value(whole).map_err(|_| Vec::new())?;
     merged.command.clone_from(&spec.command);
