@@ -195,8 +195,8 @@ impl<R: Read> ArchiveEntries<R> {
         Ok(())
     }
 
-    /// Skips what is left of the last entry. An archive may end right after its content: so does the context that Docker's client
-    /// sends with a Dockerfile from outside.
+    /// Skips what is left of the last entry. The padding after the content may be missing at the end of an archive. It is missing
+    /// in the context that Docker's client sends with a Dockerfile from another directory.
     fn skip(&mut self) -> Result<(), Unreadable> {
         let (left, rest) = (self.left, self.left + self.padding);
         let skipped = io::copy(&mut (&mut self.input).take(rest), &mut io::sink())?;
@@ -204,21 +204,18 @@ impl<R: Read> ArchiveEntries<R> {
         if skipped < left { Err(Unreadable(text("image.tar.end"))) } else { Ok(()) }
     }
 
-    /// The next header. None: a block of zeros, or the end.
+    /// The next header. None: a block of zeros, or the end. GNU tar and Docker accept that the last block of zeros is too short.
     fn header(&mut self) -> Result<Option<tar::Header>, Unreadable> {
-        let mut header = tar::Header::new_old();
-        let block = header.as_mut_bytes();
-        let mut filled = 0;
-        while filled < BLOCK {
-            match self.input.read(&mut block[filled..])? {
-                0 if filled == 0 => return Ok(None),
-                0 => return Err(Unreadable(text("image.tar.end"))),
-                count => filled += count,
-            }
-        }
+        let mut block = Vec::with_capacity(BLOCK);
+        (&mut self.input).take(BLOCK as u64).read_to_end(&mut block)?;
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
+        if block.len() < BLOCK {
+            return Err(Unreadable(text("image.tar.end")));
+        }
+        let mut header = tar::Header::new_old();
+        header.as_mut_bytes().copy_from_slice(&block);
         // The checksum is computed with blanks in its own place.
         let is_own = |at: usize| (148..156).contains(&at);
         let bytes = block.iter().enumerate();
@@ -311,8 +308,8 @@ impl<R: Read> ArchiveEntries<R> {
         let name = one_name(extensions.name, extensions.long_name, &short)?.unwrap_or_else(|| short.clone());
         let link = one_name(extensions.link, extensions.long_link, &name)?;
         let link = link.unwrap_or_else(|| header.link_name_bytes().map(Cow::into_owned).unwrap_or_default());
-        // GNU tar and Python cut a long name where the field ends. No reader takes the end of that for the end of the name, unless
-        // the type is that of before POSIX.
+        // GNU tar and Python write the first 100 bytes of a long name into the header. If the last of these bytes is a slash, readers
+        // still find a file. Only with the type of before POSIX, Python finds a directory.
         let is_cut = name != short && !header.as_old().name.contains(&0);
         let kind = match header.as_old().linkflag[0] {
             b'0' | b'7' if is_cut && !name.ends_with(b"/") => EntryKind::File,

@@ -54,7 +54,7 @@ fn entries_are_read_with_their_content() {
     let all = read(&archive).unwrap();
     let expected = [("a", vec![b'o', b'n', b'e']), ("b", vec![7; 513]), ("c", vec![])];
     assert_eq!(all, expected.map(|(name, content)| (name.to_owned(), content)));
-    // The end may lack, and what follows it is no entry.
+    // The end may be missing, and what follows it is no entry.
     assert_eq!(names(&file("a", b"")).unwrap(), ["a"]);
     assert_eq!(names(&[file("a", b""), vec![0; 512], file("b", b"")].concat()).unwrap(), ["a"]);
     assert_eq!(names(b"").unwrap(), [""; 0]);
@@ -63,7 +63,7 @@ fn entries_are_read_with_their_content() {
 #[test]
 fn a_cut_archive_is_an_error() {
     let archive = [pax(&[("path", "long")]), file("a", b"one")].concat();
-    // Behind the content only zeros are lacking.
+    // Only zeros are missing after the content.
     let content = archive.len() - BLOCK + b"one".len();
     for at in 1..archive.len() {
         match at < content {
@@ -71,6 +71,21 @@ fn a_cut_archive_is_an_error() {
             false => assert_eq!(names(&archive[..at]).unwrap(), ["long"], "{at}"),
         }
     }
+}
+
+#[test]
+fn a_short_block_of_zeros_is_the_end() {
+    let archive = file("a", b"one");
+    for zeros in [1, 100, 511, 512, 513, 1023] {
+        assert_eq!(names(&[archive.clone(), vec![0; zeros]].concat()).unwrap(), ["a"], "{zeros}");
+        assert_eq!(names(&vec![0; zeros]).unwrap(), [""; 0], "{zeros}");
+    }
+    // A short block with anything else is an error, and so is an end between an extension and its entry.
+    let last = [&[0; 510][..], b"b"].concat();
+    for rest in [&b"b"[..], &last[..]] {
+        assert!(names(&[&archive[..], rest].concat()).is_err());
+    }
+    assert!(names(&[pax(&[("path", "long")]), vec![0; 100]].concat()).is_err());
 }
 
 #[test]
