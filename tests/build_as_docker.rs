@@ -370,7 +370,14 @@ fn mistakes_name_their_words() {
         ("FROM lab\nCOPY git@github.com:a/b /a\n", "-:2:6: source can't be a URL for COPY"),
         ("FROM lab\nADD ftp://x/y /a\n", "-:2:5: ADD takes only addresses"),
         ("FROM lab\nADD HTTP://x/y /a\n", "-:2:5: ADD takes only addresses"),
-        ("FROM lab\nADD https://x/y.git /a\n", "-:2:5: a git repository"),
+        (
+            "FROM lab\nADD https://x/y.git /a\n",
+            "-:2:5: a git repository is not supported: clone https://x/y.git",
+        ),
+        (
+            "FROM lab\nADD --keep-git-dir=true git@x:y /a\n",
+            "-:2:25: a git repository is not supported: clone git@x:y",
+        ),
         ("", "the Dockerfile cannot be empty"),
         ("# nothing\n", "the Dockerfile cannot be empty"),
     ];

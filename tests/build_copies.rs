@@ -313,12 +313,16 @@ fn what_is_not_supported_is_named() {
         ("ADD ssh://git@host.invalid/x /x", "a git repository is not supported"),
         ("ADD git@host.invalid:x/y.git#main /x", "a git repository is not supported"),
         ("ADD git://host.invalid/x /x", "a git repository is not supported"),
+        ("ADD user@host.invalid:x /x", "a git repository is not supported"),
+        ("ADD --keep-git-dir=true https://host.invalid/x.git /x", "a git repository is not supported"),
     ] {
         let place = context(&home, "named", &format!("FROM lab\n{instruction}\n"), &[]);
         let message = home.refused(&["build", "--network", "none", place.to_str().unwrap()], 1);
         assert!(message.contains(wanted), "{instruction}: {message}");
     }
     assert_eq!(built(&home, "sandbox", "FROM lab\nRUN --security=sandbox echo x > /x\n", "cat /x"), "x");
+    // As in BuildKit, the flag is for git repositories and has no effect on other sources.
+    assert_eq!(built(&home, "git", "FROM lab\nADD --keep-git-dir=true <<E /x\ny\nE\n", "cat /x"), "y");
 }
 
 // An archive with the file in/file, by xz(1) and bzip2(1), and a context by xz(1).

@@ -40,8 +40,19 @@ pub(super) fn has_scheme(source: &str) -> bool {
 /// Whether a source of `ADD` is a git repository. An address can have a branch and a directory after its path.
 pub(super) fn is_git(source: &str) -> bool {
     let path = source.split(['#', '?']).next().unwrap_or_default();
-    ["git@", "git://", "ssh://"].iter().any(|start| source.starts_with(start))
+    ["git://", "ssh://"].iter().any(|start| source.starts_with(start))
+        || is_of_scp(source)
         || (is_url(source) && path.trim_end_matches('/').ends_with(".git"))
+}
+
+/// `USER@HOST:PATH`: the address of a git repository in the form of scp(1).
+fn is_of_scp(source: &str) -> bool {
+    let address = source.split_once(':').map(|(address, _)| address);
+    let Some((user, host)) = address.and_then(|address| address.split_once('@')) else { return false };
+    let is_name = |name: &str, others: &str| {
+        !name.is_empty() && name.chars().all(|next| next.is_ascii_alphanumeric() || others.contains(next))
+    };
+    is_name(user, "-_") && is_name(host, "-.")
 }
 
 impl ImageBuilder<'_> {
@@ -86,5 +97,30 @@ impl ImageBuilder<'_> {
         }
         let mtime = fetched.modified.map_or_else(now, |seconds| (seconds, 0));
         Ok(FetchedSource { name: fetch::file_name(url).unwrap_or_default(), file, size: staged.size, mtime })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_repositories_are_known_by_their_addresses() {
+        for git in [
+            "git://host/x",
+            "ssh://user@host/x",
+            "git@host:x",
+            "user_1@host.example:x/y.git#main",
+            "https://host/x.git",
+            "https://host/x.git?ref=v1#dir",
+        ] {
+            assert!(is_git(git) && has_scheme(git), "{git}");
+        }
+        for other in
+            ["https://host/x.gitignore", "https://host/x", "git@host/x", "a/b@host:x", "@host:x", "a@:x"]
+        {
+            assert!(!is_git(other), "{other}");
+        }
+        assert!(has_scheme("ftp://host/x") && !has_scheme("a/b://c") && !has_scheme("git@host/x"));
     }
 }

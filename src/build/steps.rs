@@ -205,29 +205,21 @@ impl ImageBuilder<'_> {
         is_add: bool,
     ) -> Stopped<()> {
         let source = self.source().0.clone();
-        let wrong = |what: String| source.error(&step.span, what);
         let (mut sources, mut urls) = (Vec::new(), Vec::new());
         for written in &files.sources {
-            let source = self.one(stage, step, written)?;
+            let refused = |what: String| source.error(&step.place_of(written), what);
+            let expanded = self.one(stage, step, written)?;
             match is_add {
-                true if is_git(&source) => {
-                    let what = text("build.add.git");
-                    return Err(self.source().0.error(&step.place_of(written), what).into());
+                true if is_git(&expanded) => {
+                    return Err(refused(text_with("build.add.git", &[("source", &printed(written))])).into());
                 }
-                true if is_url(&source) => urls.push(source),
-                is_add if has_scheme(&source) => {
-                    let key = if is_add { "build.copy.scheme" } else { "build.copy.url" };
-                    return Err(self.source().0.error(&step.place_of(written), text(key)).into());
-                }
-                _ => sources.push(source),
+                true if is_url(&expanded) => urls.push(expanded),
+                true if has_scheme(&expanded) => return Err(refused(text("build.copy.scheme")).into()),
+                false if has_scheme(&expanded) => return Err(refused(text("build.copy.url")).into()),
+                _ => sources.push(expanded),
             }
         }
-        // A flag without a value is not given: `--chown=$OWNER` with an empty variable.
-        let given = |builder: &Self, stage: &StageState, flag: &Option<String>| {
-            let value = flag.as_deref().map(|word| builder.one(stage, step, word)).transpose();
-            value.map(|value| value.filter(|value| !value.is_empty()))
-        };
-        let checksum = given(self, stage, &files.checksum)?;
+        let checksum = self.flag(stage, step, files.checksum.as_deref())?.map(|(value, _)| value);
         let fetched = self.fetch_all(step, files, &urls, checksum.as_deref())?;
         let written = self.one(stage, step, &files.destination)?;
         let workdir = stage.current.config["config"]["WorkingDir"].as_str().unwrap_or("/").to_owned();
@@ -237,17 +229,15 @@ impl ImageBuilder<'_> {
         };
         let layers = self.directories(&stage.current)?;
         let mut copied_as = self.copied_as();
-        if let Some(owner) = given(self, stage, &files.chown)? {
+        if let Some((owner, place)) = self.flag(stage, step, files.chown.as_deref())? {
             let found = owner_of(&owner, &Accounts::of_layers(&layers));
-            let place = step.place_of(files.chown.as_deref().unwrap_or_default());
-            let found = found.map_err(|error| placed_at(self.source().0, &place, error))?;
+            let found = found.map_err(|error| placed_at(&source, &place, error))?;
             copied_as.owner = Some((found.ids.uid, found.ids.gid));
         }
-        if let Some(mode) = given(self, stage, &files.chmod)? {
-            let read = CopiedMode::read(&mode);
-            let place = step.place_of(files.chmod.as_deref().unwrap_or_default());
+        if let Some((mode, place)) = self.flag(stage, step, files.chmod.as_deref())? {
             let what = || text_with("build.copy.chmod", &[("mode", &printed(&mode))]);
-            copied_as.mode = Some(read.ok_or_else(|| source.error(&place, what()))?);
+            let read = CopiedMode::read(&mode).ok_or_else(|| source.error(&place, what()));
+            copied_as.mode = Some(read?);
         }
         let from_layers = match &files.from {
             None => None,
@@ -268,7 +258,8 @@ impl ImageBuilder<'_> {
         for pattern in &files.exclude {
             patterns.push(self.one(stage, step, pattern)?);
         }
-        let excluded = IgnoreRules::of(patterns.iter().map(String::as_str)).map_err(wrong)?;
+        let excluded = IgnoreRules::of(patterns.iter().map(String::as_str));
+        let excluded = excluded.map_err(|what| source.error(&step.span, what))?;
         let request = CopyRequest {
             files: match &from_layers {
                 Some(layers) => SourceFiles::Layers(LayerFiles { layers, maps }),
@@ -296,6 +287,18 @@ impl ImageBuilder<'_> {
         let what = format!("{name} files:{} in {} ", content.hex(), request.destination);
         let created_by = configure::no_operation(&stage.current.config, &what);
         self.finish_files(stage, &created_by, &content, top, files.link)
+    }
+
+    /// The value of a flag, and its place. An empty value counts as no flag: the variable of `--chown=$OWNER` may be empty.
+    fn flag(
+        &self,
+        stage: &StageState,
+        step: &Placed<Instruction>,
+        written: Option<&str>,
+    ) -> Result<Option<(String, Span)>> {
+        let Some(written) = written else { return Ok(None) };
+        let value = self.one(stage, step, written)?;
+        Ok((!value.is_empty()).then(|| (value, step.place_of(written))))
     }
 
     /// A blob, if it is needed. Otherwise it is removed.

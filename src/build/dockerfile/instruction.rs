@@ -165,7 +165,7 @@ pub struct CopyFiles {
     pub parents: bool,
     /// `--checksum` of a URL. Only `ADD` has it.
     pub checksum: Option<String>,
-    /// `--keep-git-dir`. Only `ADD` has it.
+    /// `--keep-git-dir`. Only `ADD` has it. It is for git repositories, and has no effect on other sources, as in BuildKit.
     pub keep_git_dir: bool,
     /// `--unpack`: whether archives are unpacked. Only `ADD` has it.
     pub unpack: Option<bool>,
