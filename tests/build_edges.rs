@@ -398,3 +398,22 @@ fn stages_are_built_at_the_same_time_and_printed_in_their_order() {
     let message = home.refused(&["build", "--network", "none", place.to_str().unwrap()], 5);
     assert!(message.contains("non-zero code: 5"), "{message}");
 }
+
+/// While another build has a private cache, this one gets a new directory. It has the mode that the mount asks for.
+#[test]
+fn a_private_cache_that_is_in_use_is_replaced_by_a_new_one() {
+    let home = lab();
+    let dockerfile = |command: &str| {
+        let mount = "--mount=type=cache,target=/cache,sharing=private,mode=0711";
+        format!("FROM lab\nRUN {mount} {command} && stat -c %a /cache\n")
+    };
+    let place = context(&home, "private", &dockerfile("echo x > /cache/x"), &[]);
+    let path = place.to_str().unwrap();
+    assert!(build(&home, &[path]).contains(&"711".to_owned()));
+    let cache = fs::read_dir(home.path().join("images/mounts")).unwrap().next().unwrap().unwrap().path();
+    let lock = fs::File::open(cache).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    fs::write(place.join("Dockerfile"), dockerfile("ls -A /cache")).unwrap();
+    let printed = build(&home, &[path]);
+    assert!(printed.contains(&"711".to_owned()) && !printed.contains(&"x".to_owned()), "{printed:?}");
+}

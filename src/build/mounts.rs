@@ -278,22 +278,29 @@ impl ImageBuilder<'_> {
         Ok(())
     }
 
+    /// Unpacks files into a directory.
     fn fill(&self, directory: &Path, files: &MountedFiles) -> Result<()> {
         let archive = self.inputs.ingest.open(&files.blob)?;
-        layer::fill(archive, &[directory.to_owned()], self.inputs.options.maps.as_ref()).map(drop)
+        layer::fill(archive, &[directory.to_owned()], self.inputs.options.maps.as_ref())
     }
 
     /// Gives a new cache its first files. A build that is killed meanwhile leaves no mark, so the next one begins again.
     fn begin_cache(&self, directory: &Path, first: &MountedFiles) -> Result<()> {
         let mark = directory.join(MARK);
         let unwritten = |error: std::io::Error| self.inputs.ingest.unwritten(&error);
+        let begin = || {
+            self.fill(&directory.join("files"), first)?;
+            std::fs::File::create(&mark).map(drop).map_err(unwritten)
+        };
         while !mark.exists() {
             self.inputs.stops.check()?;
             match RunLock::of_directory(directory) {
-                Ok(_lock) if mark.exists() => {}
-                Ok(_lock) => {
-                    self.fill(&directory.join("files"), first)?;
-                    std::fs::File::create(&mark).map_err(unwritten)?;
+                Ok(lock) => {
+                    // Another build may have done it before this one got the lock.
+                    let begun = if mark.exists() { Ok(()) } else { begin() };
+                    // A process that another thread is starting may have a copy of the lock.
+                    lock.release();
+                    begun?;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
                 Err(error) => return Err(unwritten(error)),
@@ -316,8 +323,9 @@ impl ImageBuilder<'_> {
         let id = first.map_or_else(|| id.to_owned(), |first| format!("{id}\0{}", first.content));
         let (directory, is_new) = self.inputs.store.cache_directory(&id, maps)?;
         let files = directory.join("files");
+        let own = |files: &Path| secret::own(files, owner.mode.unwrap_or(CACHE_MODE), owner, maps);
         if is_new {
-            secret::own(&files, owner.mode.unwrap_or(CACHE_MODE), owner, maps)?;
+            own(&files)?;
         }
         if let Some(first) = first {
             self.begin_cache(&directory, first)?;
@@ -339,6 +347,7 @@ impl ImageBuilder<'_> {
                 Err(_) if sharing == CacheSharing::Private => {
                     let made = workspace.make_directory(name, None);
                     let made = made.map_err(|error| self.inputs.ingest.unwritten(&error))?;
+                    own(&made)?;
                     first.map_or(Ok(()), |first| self.fill(&made, first))?;
                     return Ok(made);
                 }
