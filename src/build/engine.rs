@@ -29,7 +29,7 @@ use crate::error::{Error, ExitKind, Result};
 use crate::host::run_lock::RunLock;
 use crate::image::Tell;
 use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, MAX_LAYERS, Platform, read_json};
+use crate::image::manifest::{Descriptor, Platform, read_json};
 use crate::image::new_image::NewImage;
 use crate::image::rootfs;
 use crate::image::store::{ImageStore, Ingest, StoredImage};
@@ -183,22 +183,11 @@ impl<'b> ImageBuilder<'b> {
         self.tell_image(&state);
         for step in &stage.steps {
             self.begin_step(&step.text)?;
-            self.check_layers(&state, step)?;
             self.perform(&mut state, step)?;
             self.tell_image(&state);
         }
         state.current.declared = state.scope.declared().clone();
         Ok(state.current)
-    }
-
-    /// Refuses an instruction that would add a layer too many.
-    fn check_layers(&self, stage: &StageState, step: &Placed<Instruction>) -> Result<()> {
-        let adds = matches!(step.value, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_));
-        if !adds || stage.current.layers.len() < MAX_LAYERS {
-            return Ok(());
-        }
-        let what = text_with("build.layers", &[("most", &MAX_LAYERS.to_string())]);
-        Err(self.source().0.error(&step.span, what).todo(text("build.layers.todo")))
     }
 
     fn tell_image(&self, stage: &StageState) {
@@ -248,6 +237,7 @@ impl<'b> ImageBuilder<'b> {
         stage: &mut StageState,
         step: &Placed<Instruction>,
     ) -> std::result::Result<(), BuildStop> {
+        self.check_layers(stage, step)?;
         match &step.value {
             Instruction::Run(run) => self.run(stage, step, run),
             Instruction::Copy(files) => self.copy(stage, step, files, false),
@@ -380,7 +370,6 @@ impl<'b> ImageBuilder<'b> {
         key: &Digest,
         top: impl Into<TopLayer>,
     ) -> Result<()> {
-        let top = top.into();
         let epoch = self.inputs.options.epoch.map(|epoch| Timestamp(i128::from(epoch) * 1_000_000_000));
         let now = epoch.unwrap_or_else(Timestamp::now).to_string();
         let mut layers = stage.current.layers.clone();
@@ -391,23 +380,23 @@ impl<'b> ImageBuilder<'b> {
             config["history"] = vec![json!({}); layers.len()].into();
         }
         let mut entry = json!({ "created": now, "created_by": created_by });
-        match &top {
-            TopLayer::New(top) => push(&mut config["rootfs"]["diff_ids"], json!(top.digest)),
-            TopLayer::Stored(_, content) => push(&mut config["rootfs"]["diff_ids"], content.clone()),
-            TopLayer::None => entry["empty_layer"] = true.into(),
+        // The digest of the content of the new layer, and its blob if the store does not have it.
+        let (content, top) = match top.into() {
+            TopLayer::None => (None, None),
+            TopLayer::New(top) => (Some(json!(top.digest)), Some(top)),
+            TopLayer::Stored(descriptor, content) => {
+                layers.push(*descriptor);
+                (Some(content), None)
+            }
+        };
+        let has_layer = content.is_some();
+        match content {
+            Some(content) => push(&mut config["rootfs"]["diff_ids"], content),
+            None => entry["empty_layer"] = true.into(),
         }
         push(&mut config["history"], entry);
         config["created"] = now.into();
-        let has_layer = !matches!(top, TopLayer::None);
         self.inputs.stops.check()?;
-        let top = match top {
-            TopLayer::New(top) => Some(top),
-            TopLayer::Stored(descriptor, _) => {
-                layers.push(*descriptor);
-                None
-            }
-            TopLayer::None => None,
-        };
         let new = NewImage::of_step(self.inputs.ingest, layers, top, &config)?;
         let size = match has_layer {
             true => {

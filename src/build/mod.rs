@@ -20,7 +20,7 @@
 //! | `copy`, `copied` | what `COPY` and `ADD` copy, and the layer that they write |
 //! | `unpacked` | `ADD` of an archive |
 //! | `top_layer` | the layer that a step adds, also one that an earlier build has made with `--link` |
-//! | `known_images` | what is known about base images before a build begins |
+//! | `known_images` | what is known about base images before the build has pulled any of them |
 //! | `missed` | why a step is not in the cache, and what is in its layer, for `--explain` |
 //! | `mode` | `--chmod` |
 //! | `place` | where files are copied to, and that none replaces something of another kind |

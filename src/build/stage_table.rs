@@ -99,7 +99,7 @@ pub fn build(
 ) -> std::result::Result<StoredImage, BuildStop> {
     let dockerfile = inputs.dockerfile;
     let scope = global_scope(inputs)?;
-    let (resolved, needed) = stages::resolve(dockerfile, &scope, inputs.options.target.as_deref(), inputs)?;
+    let (resolved, needed) = stages::resolve(inputs, &scope)?;
     let of_labels = usize::from(!inputs.options.labels.is_empty());
     let of_stages = |number: &usize| dockerfile.stages[*number].steps.len() + 1;
     let of_arguments = dockerfile.arguments.len();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::dockerfile::mount::{RunMount, RunMountKind};
 use super::dockerfile::{Dockerfile, Instruction};
-use super::known_images::KnownImages;
+use super::engine::BuildInputs;
 use super::scope::{BuildScope, expand};
 use crate::error::Result;
 use crate::text::{printed, text, text_with};
@@ -34,11 +34,10 @@ pub(super) struct ResolvedStage {
 /// # Errors
 /// There is no such target; a `FROM` is wrong.
 pub(super) fn resolve(
-    dockerfile: &Dockerfile,
+    inputs: &BuildInputs<'_>,
     scope: &BuildScope,
-    target: Option<&str>,
-    images: &dyn KnownImages,
 ) -> Result<(Vec<ResolvedStage>, Vec<usize>)> {
+    let dockerfile = inputs.dockerfile;
     let source = (&dockerfile.source, dockerfile.directives.escape);
     let mut stages = Vec::new();
     for (number, stage) in dockerfile.stages.iter().enumerate() {
@@ -58,7 +57,7 @@ pub(super) fn resolve(
         };
         if let StageBase::Image(name) = &base
             && is_later(dockerfile, number, name)
-            && images.is_id(name)
+            && inputs.is_id(name)
         {
             let place = stage.from.place_of(&stage.from.value.image);
             let values = [("stage", &*printed(name))];
@@ -68,7 +67,7 @@ pub(super) fn resolve(
         stages.push(ResolvedStage { base, platform: platform.filter(|platform| !platform.is_empty()) });
     }
     let last = stages.len().saturating_sub(1);
-    let target = match target {
+    let target = match inputs.options.target.as_deref() {
         None => last,
         Some(name) => earlier(dockerfile, stages.len(), name, true).ok_or_else(|| {
             let values = [("target", &*printed(name))];
@@ -86,7 +85,7 @@ pub(super) fn resolve(
                 left.push(*base);
                 Vec::new()
             }
-            StageBase::Image(name) => images.triggers(name),
+            StageBase::Image(name) => inputs.triggers(name),
             StageBase::Scratch => Vec::new(),
         };
         let own = dockerfile.stages[number].steps.iter().map(|step| &step.value);
@@ -108,8 +107,8 @@ fn sources_of(step: &Instruction) -> Vec<String> {
 
 /// Whether the stage itself or a later one has this name.
 pub(super) fn is_later(dockerfile: &Dockerfile, number: usize, name: &str) -> bool {
-    let own = dockerfile.stages[number..].iter().filter_map(|stage| stage.from.value.stage.as_deref());
-    own.into_iter().any(|own| own == name.to_lowercase())
+    let name = name.to_lowercase();
+    dockerfile.stages[number..].iter().any(|stage| stage.from.value.stage.as_deref() == Some(name.as_str()))
 }
 
 /// The `from` of a mount. It has no variables.

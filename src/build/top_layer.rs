@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
+use super::dockerfile::{Instruction, Placed};
 use super::engine::{ImageBuilder, StageState};
 use super::key::key_of;
 use super::options::{BuildEvent, BuildStop};
+use crate::error::Result;
 use crate::image::digest::Digest;
-use crate::image::manifest::Descriptor;
+use crate::image::manifest::{Descriptor, MAX_LAYERS};
 use crate::image::store::StagedBlob;
+use crate::text::{text, text_with};
 
 /// The layer that a step adds.
 pub(super) enum TopLayer {
@@ -26,6 +29,17 @@ impl From<Option<StagedBlob>> for TopLayer {
 }
 
 impl ImageBuilder<'_> {
+    /// Refuses an instruction that may add a layer to an image that has as many as it can have. Without this check, the step would
+    /// be executed first.
+    pub(super) fn check_layers(&self, stage: &StageState, step: &Placed<Instruction>) -> Result<()> {
+        let adds = matches!(step.value, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_));
+        if !adds || stage.current.layers.len() < MAX_LAYERS {
+            return Ok(());
+        }
+        let what = text_with("build.layers", &[("most", &MAX_LAYERS.to_string())]);
+        Err(self.source().0.error(&step.span, what).todo(text("build.layers.todo")))
+    }
+
     /// The top layer of the image of a step, if that is still there.
     fn stored_layer(&self, key: &Digest) -> Option<TopLayer> {
         let image = self.inputs.store.cached(key).filter(|_| !self.inputs.options.no_cache)?;
@@ -34,8 +48,8 @@ impl ImageBuilder<'_> {
         Some(TopLayer::Stored(Box::new(image.layers.last()?.clone()), content))
     }
 
-    /// The end of an instruction whose layer is written already. A layer of `--link` depends on nothing below, so that of an earlier
-    /// build is taken, whatever it was built on.
+    /// The end of an instruction whose layer is written already. A layer of `--link` does not depend on the layers below. So the layer
+    /// of an earlier build is taken, also if that build had other layers below.
     pub(super) fn finish_files(
         &mut self,
         stage: &mut StageState,
@@ -52,8 +66,8 @@ impl ImageBuilder<'_> {
         }
         let config = stage.current.config.clone();
         let epoch = self.inputs.options.epoch;
-        let of_link = Some(key_of(None, created_by, json!(["link", content, epoch])));
-        let of_link = of_link.filter(|_| is_link && top.is_some());
+        let of_link =
+            (is_link && top.is_some()).then(|| key_of(None, created_by, json!(["link", content, epoch])));
         match of_link.as_ref().and_then(|key| self.stored_layer(key)) {
             Some(stored) => {
                 self.event(BuildEvent::Cached);
