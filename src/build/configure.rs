@@ -85,7 +85,7 @@ fn quoted(list: &[String]) -> String {
 /// its beginning; None: the instruction needs files.
 ///
 /// # Errors
-/// The word cannot be expanded: an error with its place. Or the value is wrong: a sentence.
+/// A word cannot be expanded, or its value is wrong.
 pub fn apply(
     config: &mut Value,
     instruction: &Instruction,

@@ -83,7 +83,7 @@ pub fn run(
     let pipe = || io::pipe().map_err(|error| cannot("pipe2()", error));
     let ((output_pipe, own_output), (error_pipe, own_error)) = (pipe()?, pipe()?);
     command.stdout(own_output).stderr(own_error);
-    // __build-step has no flag --home.
+    // The process has no flag --home, so it finds HOME by the variable.
     command.env(home::VARIABLE, HomePlace::find().path);
     signal::restore_before(&mut command);
     let mut child = command.spawn().map_err(|error| cannot("execve(\"/proc/self/exe\")", error))?;
@@ -110,7 +110,8 @@ pub fn run(
     }
 }
 
-/// Reads both pipes to the end, which is when all processes of the container have ended. What is written first is read first.
+/// Reads both pipes to the end, which is when all processes of the container have ended. One thread reads both. With two threads, lines
+/// of the two would change their order more often.
 fn read_output(output: &PipeReader, error: &PipeReader, take: RunOutput<'_>) {
     let mut open = vec![(false, output), (true, error)];
     let mut buffer = [0; 8 << 10];

@@ -45,7 +45,7 @@ impl Compression {
     }
 }
 
-/// What else compresses an archive. A layer of that kind has no type of its own, and Docker reads it all the same.
+/// What else compresses an archive. OCI has no type for such a layer, but Docker reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OtherCompression {
     Xz,
@@ -75,47 +75,25 @@ pub fn is_compressed(start: &[u8]) -> bool {
 /// # Errors
 /// Those of read(2).
 pub fn decompressed<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
-    let start = first_bytes(&mut input, MAGIC)?;
-    let other = OtherCompression::of(&start);
-    let input = io::Cursor::new(start).chain(input);
-    let Some(other) = other else { return decompressed_layer(input) };
+    let mut start = Vec::new();
+    // A pipe can give fewer bytes at once.
+    input.by_ref().take(MAGIC).read_to_end(&mut start)?;
+    let (compression, other) = (Compression::of(&start), OtherCompression::of(&start));
     let read = Rc::new(Cell::new(0));
-    let input = Counted { input, count: read.clone() };
-    let inner: Box<dyn Read> = match other {
-        // In KiB.
-        OtherCompression::Xz => Box::new(XzReader::new_mem_limit(
-            BufReader::with_capacity(64 << 10, input),
-            true,
-            u32::try_from(MAX_WINDOW >> 10).unwrap_or(u32::MAX) + 1024,
-        )),
-        OtherCompression::Bzip2 => Box::new(MultiBzDecoder::new(BufReader::with_capacity(64 << 10, input))),
+    let input = Counted { input: io::Cursor::new(start).chain(input), count: read.clone() };
+    let input = BufReader::with_capacity(64 << 10, input);
+    let inner: Box<dyn Read + 'r> = match (compression, other) {
+        (Compression::Gzip, _) => Box::new(MultiGzDecoder::new(input)),
+        (Compression::Zstd, _) => Box::new(ZstdFrames { state: Some(FrameState::Between(input)) }),
+        (Compression::None, Some(OtherCompression::Bzip2)) => Box::new(MultiBzDecoder::new(input)),
+        (Compression::None, Some(OtherCompression::Xz)) => {
+            // In KiB.
+            let limit = u32::try_from(MAX_WINDOW >> 10).unwrap_or(u32::MAX) + 1024;
+            Box::new(XzReader::new_mem_limit(input, true, limit))
+        }
+        (Compression::None, None) => return Ok(Box::new(input)),
     };
     Ok(Box::new(Bounded { inner, read, written: 0 }))
-}
-
-/// The same with gzip and zstd.
-fn decompressed_layer<'r>(input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
-    let read = Rc::new(Cell::new(0));
-    let mut input = Counted { input, count: read.clone() };
-    let start = first_bytes(&mut input, 4)?;
-    let compression = Compression::of(&start);
-    let input = BufReader::with_capacity(64 << 10, io::Cursor::new(start).chain(input));
-    Ok(match compression {
-        Compression::None => Box::new(input),
-        Compression::Gzip => Box::new(Bounded { inner: MultiGzDecoder::new(input), read, written: 0 }),
-        Compression::Zstd => Box::new(Bounded {
-            inner: ZstdFrames { state: Some(FrameState::Between(input)) },
-            read,
-            written: 0,
-        }),
-    })
-}
-
-/// The first bytes, or all if there are fewer. A pipe can give fewer at once.
-fn first_bytes(input: &mut impl Read, count: u64) -> io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    input.take(count).read_to_end(&mut start)?;
-    Ok(start)
 }
 
 /// Counts what is read.
@@ -261,14 +239,10 @@ mod tests {
     }
 
     #[test]
-    fn archives_of_a_build_can_be_xz_and_bzip2() {
+    fn archives_can_be_xz_and_bzip2() {
         // "some text", by xz(1) and bzip2(1).
         let xz: &[u8] = b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01\x16\x00\x00\x00t/\xe5\xa3\x01\x00\x08some text\x00\x00\x00\x00\x91\x80Tc\xbb/p\xaf\x00\x01!\x09l\x18\xc5\xd5\x1f\xb6\xf3}\x01\x00\x00\x00\x00\x04YZ";
         let bzip2: &[u8] = b"BZh91AY&SY\xfb,\xe7\xc2\x00\x00\x02\x91\x80@\x00\x02\x02\x8c@ \x001\x0c\x01\x06OG#\xc4IE\xdc\x91N\x14$>\xcb9\xf0\x80";
-        let read = |bytes: &[u8]| {
-            let mut all = Vec::new();
-            decompressed(bytes)?.read_to_end(&mut all).map(|_| all)
-        };
         for whole in [xz, bzip2] {
             assert!(is_compressed(whole));
             assert_eq!(read(whole).unwrap(), b"some text");

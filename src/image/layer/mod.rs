@@ -166,7 +166,7 @@ pub fn read(
 ) -> Result<()> {
     match read_until_left(reading, directories, maps, output)? {
         None => Ok(()),
-        // Who reads the archive has left.
+        // The process that reads the archive has closed it.
         Some(why) => Err(Error::new(ExitKind::Refused, text("image.save.cannot")).why(why)),
     }
 }
