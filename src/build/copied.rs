@@ -91,8 +91,8 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
     /// Adds the directories of a path below one that exists, if the archive does not have them yet.
     ///
     /// # Errors
-    /// The archive cannot be written.
-    pub fn directories(&mut self, existing: &[u8], rest: &[u8]) -> io::Result<()> {
+    /// The archive cannot be written; a name cannot be in a layer.
+    pub fn directories(&mut self, existing: &[u8], rest: &[u8]) -> Result<(), AddError> {
         let mut path = existing.to_owned();
         for part in rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
             path = super::context::joined(&path, part);
@@ -120,13 +120,13 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
     /// Adds a file that is copied. `inode` names a file that can have several names.
     ///
     /// # Errors
-    /// The archive cannot be written; the content cannot be read.
+    /// The archive cannot be written; the content cannot be read; the name cannot be in a layer.
     pub fn add(
         &mut self,
         entry: ArchiveEntry,
         inode: Option<(u64, u64)>,
         content: &mut dyn Read,
-    ) -> io::Result<()> {
+    ) -> Result<(), AddError> {
         let is_directory = entry.kind == EntryKind::Directory;
         if self.copied.insert(entry.name.clone(), is_directory).is_some_and(|before| before != is_directory) {
             self.twice = Some(entry.name.clone());
@@ -143,7 +143,7 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
         mut entry: ArchiveEntry,
         inode: Option<(u64, u64)>,
         content: &mut dyn Read,
-    ) -> io::Result<()> {
+    ) -> Result<(), AddError> {
         if let Some((uid, gid)) = self.copied_as.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
@@ -162,11 +162,11 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
         self.put(&entry, content)
     }
 
-    fn put(&mut self, entry: &ArchiveEntry, content: &mut dyn Read) -> io::Result<()> {
+    fn put(&mut self, entry: &ArchiveEntry, content: &mut dyn Read) -> Result<(), AddError> {
         // In a layer, such a name means that a file is deleted.
-        if let Some(part) = entry.name.split(|byte| *byte == b'/').find(|part| part.starts_with(b".wh.")) {
-            let name = printed(OsStr::from_bytes(part));
-            return Err(io::Error::other(text_with("build.copy.whiteout", &[("name", &name)])));
+        if entry.name.split(|byte| *byte == b'/').any(|part| part.starts_with(b".wh.")) {
+            let name = printed(OsStr::from_bytes(&entry.name));
+            return Err(AddError::Refused(text_with("build.copy.whiteout", &[("name", &name)])));
         }
         if entry.kind == EntryKind::Directory {
             self.directories.insert(entry.name.clone());
@@ -175,14 +175,15 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
         self.note(entry);
         let mtime = limited(entry.mtime, self.copied_as.latest);
         let entry = ArchiveEntry { mtime, ..entry.clone() };
-        self.stops.check_copy()?;
+        self.stops.check_copy().map_err(AddError::Unwritten)?;
         let mut content = StoppedRead { input: content, stops: self.stops };
         let mut tee = Tee { input: &mut content, content: &mut self.content, is_broken: false };
         let written = self.writer.entry(&entry, &mut tee);
         let is_unread = tee.is_broken;
+        // The end of a file that has become shorter is no error of read(2).
         written.map_err(|error| match is_unread || error.kind() == io::ErrorKind::UnexpectedEof {
-            true => io::Error::other(UnreadContent(error)),
-            false => error,
+            true => AddError::Unread(error),
+            false => AddError::Unwritten(error),
         })
     }
 
@@ -215,6 +216,40 @@ impl<'s, W: Write> CopiedLayer<'s, W> {
     }
 }
 
+/// Why a file cannot be added to a layer.
+#[derive(Debug)]
+pub enum AddError {
+    /// Its content cannot be read.
+    Unread(io::Error),
+    /// It cannot be in a layer: a sentence.
+    Refused(String),
+    /// The archive cannot be written.
+    Unwritten(io::Error),
+}
+
+impl AddError {
+    /// The error of a file with this path. Empty: it has none.
+    pub(super) fn of(self, path: &[u8]) -> ContextError {
+        match self {
+            AddError::Unread(error) if !path.is_empty() => ContextError::Unread(path.to_owned(), error),
+            error => error.into(),
+        }
+    }
+}
+
+impl From<AddError> for ContextError {
+    fn from(error: AddError) -> ContextError {
+        match error {
+            AddError::Unread(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                ContextError::Wrong(text("image.tar.end"))
+            }
+            AddError::Unread(error) => ContextError::Wrong(io_text(&error)),
+            AddError::Refused(why) => ContextError::Wrong(why),
+            AddError::Unwritten(error) => ContextError::Unwritten(error),
+        }
+    }
+}
+
 /// Reads, until the build has to end.
 pub(super) struct StoppedRead<'s> {
     pub(super) input: &'s mut dyn Read,
@@ -234,30 +269,6 @@ struct Tee<'t> {
     content: &'t mut Digester,
     /// Whether it could not be read.
     is_broken: bool,
-}
-
-/// The content of a file could not be read, so nothing is wrong with the archive that is written.
-#[derive(Debug)]
-struct UnreadContent(io::Error);
-
-impl std::error::Error for UnreadContent {}
-
-impl std::fmt::Display for UnreadContent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The error of a file that was not added to a layer. `path` is that of the source, for an error of the source.
-pub(super) fn not_added(error: io::Error, path: &[u8]) -> ContextError {
-    match error.downcast::<UnreadContent>() {
-        Ok(UnreadContent(error)) => match (path.is_empty(), error.kind()) {
-            (false, _) => ContextError::Unread(path.to_owned(), error),
-            (true, io::ErrorKind::UnexpectedEof) => ContextError::Wrong(text("image.tar.end")),
-            (true, _) => ContextError::Wrong(io_text(&error)),
-        },
-        Err(error) => ContextError::Unwritten(error),
-    }
 }
 
 impl Read for Tee<'_> {

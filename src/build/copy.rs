@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::context::{BuildContext, ContextError, ContextFile, joined};
-use super::copied::{CopiedAs, CopiedLayer, not_added};
+use super::copied::{CopiedAs, CopiedLayer};
 use super::fetched::FetchedSource;
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
@@ -117,7 +117,7 @@ impl CopyRequest<'_> {
         let target = self.target(&found)?;
         let mut layer = CopiedLayer::new(output, self.copied_as.clone(), self.now, self.stops);
         if self.parents {
-            layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+            layer.directories(&target.existing, &target.rest)?;
         }
         let mut others: BTreeMap<Vec<u8>, CopyTarget> = BTreeMap::new();
         for FoundSource { source, kept } in &found {
@@ -144,12 +144,12 @@ impl CopyRequest<'_> {
             }
             let path = self.place(&target, name, &mut layer)?;
             let entry = ArchiveEntry { mode: FETCHED_MODE, ..text_entry(path, *size, *mtime) };
-            layer.add(entry, None, &mut &*file).map_err(|error| not_added(error, name))?;
+            layer.add(entry, None, &mut &*file).map_err(|error| error.of(name))?;
         }
         for (name, content) in &self.texts {
             let path = self.place(&target, name.as_bytes(), &mut layer)?;
             let entry = text_entry(path, content.len() as u64, self.now);
-            layer.add(entry, None, &mut content.as_bytes()).map_err(ContextError::Unwritten)?;
+            layer.add(entry, None, &mut content.as_bytes())?;
         }
         let targets = [&target].into_iter().chain(others.values());
         place::check(&self.target, targets, &layer.copied, layer.twice.as_deref())?;
@@ -232,12 +232,12 @@ impl CopyRequest<'_> {
     ) -> Result<Vec<u8>, ContextError> {
         let whole = joined(&target.existing, &target.rest);
         if target.is_directory {
-            layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+            layer.directories(&target.existing, &target.rest)?;
             return Ok(joined(&whole, name));
         }
         let above =
             target.rest.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |at| &target.rest[..at]);
-        layer.directories(&target.existing, above).map_err(ContextError::Unwritten)?;
+        layer.directories(&target.existing, above)?;
         Ok(whole)
     }
 
@@ -258,7 +258,7 @@ impl CopyRequest<'_> {
         let base = match is_directory {
             // Only what is in it is copied. It gives neither its mode nor its owner to the destination.
             true => {
-                layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+                layer.directories(&target.existing, &target.rest)?;
                 joined(&target.existing, &target.rest)
             }
             false => self.place(target, source.name(), layer)?,
@@ -273,12 +273,9 @@ impl CopyRequest<'_> {
                         return Ok(());
                     }
                     entry.name = joined(&base, below);
-                    refuse_whiteout(&entry.name)?;
                     let is_linked = entry.kind == EntryKind::File && stat.st_nlink > 1;
                     let inode = is_linked.then_some((stat.st_dev, stat.st_ino));
-                    layer
-                        .add(entry, inode, content)
-                        .map_err(|error| not_added(error, &joined(file.path(), below)))
+                    layer.add(entry, inode, content).map_err(|error| error.of(&joined(file.path(), below)))
                 })
             }
             (CopySource::Layers(place, _), SourceFiles::Layers(files)) => {
@@ -310,14 +307,14 @@ impl CopyRequest<'_> {
                                 let own = above.join(OsStr::from_bytes(&written));
                                 return files.tree(&own, |mut file, content| {
                                     file.name.clone_from(&entry.name);
-                                    layer.add(file, None, content).map_err(|error| not_added(error, b""))
+                                    layer.add(file, None, content).map_err(ContextError::from)
                                 });
                             }
                             None => joined(&base, &first),
                         };
                     }
                     // Without --chown, files of an image keep their owners.
-                    layer.add(entry, None, content).map_err(|error| not_added(error, b""))
+                    layer.add(entry, None, content).map_err(ContextError::from)
                 })
             }
             _ => Ok(()),
@@ -369,18 +366,6 @@ fn outside(source: &str) -> ContextError {
 
 pub(super) fn unread(path: &[u8], errno: rustix::io::Errno) -> ContextError {
     ContextError::Unread(path.to_owned(), errno.into())
-}
-
-/// In a layer, a name that begins so means that a file is deleted.
-pub(super) fn refuse_whiteout(name: &[u8]) -> Result<(), ContextError> {
-    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    match last.starts_with(b".wh.") {
-        true => {
-            let values = [("name", &*printed(OsStr::from_bytes(name)))];
-            Err(ContextError::Wrong(text_with("build.copy.whiteout", &values)))
-        }
-        false => Ok(()),
-    }
 }
 
 fn text_entry(name: Vec<u8>, size: u64, mtime: (i64, u32)) -> ArchiveEntry {

@@ -393,8 +393,9 @@ impl ImageBuilder<'_> {
             }
             let mut made = CopiedLayer::new(self.inputs.ingest.blob()?, copied_as, now(), self.inputs.stops);
             let (existing, rest) = (reached.directory.as_os_str(), reached.rest.as_os_str());
-            let written = made.directories(existing.as_bytes(), rest.as_bytes()).and_then(|()| made.finish());
-            let (blob, _) = written.map_err(|error| self.inputs.ingest.unwritten(&error))?;
+            let written = made.directories(existing.as_bytes(), rest.as_bytes()).map_err(ContextError::from);
+            let written = written.and_then(|()| made.finish().map_err(ContextError::Unwritten));
+            let (blob, _) = written.map_err(|error| self.copy_error(step, "WORKDIR", error))?;
             top = Some(self.inputs.ingest.staged(blob));
         }
         self.finish(stage, config, &created_by, &key, top)?;

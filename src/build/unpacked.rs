@@ -6,8 +6,8 @@ use std::io::{self, BufReader, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use super::context::{BuildContext, ContextError, ContextFile, joined};
-use super::copied::{CopiedLayer, not_added};
-use super::copy::{clean, refuse_whiteout, unread};
+use super::copied::CopiedLayer;
+use super::copy::{clean, unread};
 use super::layer_files::each_entry;
 use super::place::CopyTarget;
 use crate::error::io_text;
@@ -41,7 +41,7 @@ pub(super) fn unpack_at<W: Write>(
     target: &CopyTarget,
     layer: &mut CopiedLayer<'_, W>,
 ) -> Result<(), ContextError> {
-    layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+    layer.directories(&target.existing, &target.rest)?;
     unpack(archive, &joined(&target.existing, &target.rest), layer).map_err(|error| match error {
         ContextError::Wrong(why) => {
             let values = [("archive", &*printed(OsStr::from_bytes(name))), ("why", &why)];
@@ -68,11 +68,10 @@ fn unpack<W: Write>(
         if name == directory && entry.kind == EntryKind::Directory {
             return Ok(());
         }
-        refuse_whiteout(&name)?;
         entry.name = name;
         if entry.kind == EntryKind::HardLink {
             entry.link = below(&entry.link)?;
         }
-        layer.add_any(entry, None, content).map_err(|error| not_added(error, b""))
+        layer.add_any(entry, None, content).map_err(ContextError::from)
     })
 }
