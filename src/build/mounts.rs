@@ -136,7 +136,6 @@ impl ImageBuilder<'_> {
             None => None,
         };
         let maps = self.inputs.options.maps.as_ref();
-        let source = if source.is_empty() { "/" } else { source };
         let request = CopyRequest {
             sources: vec![source.to_owned()],
             parents: false,

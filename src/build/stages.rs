@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::dockerfile::mount::{RunMount, RunMountKind};
+use super::dockerfile::mount::RunMount;
 use super::dockerfile::{Dockerfile, Instruction};
 use super::engine::BuildInputs;
 use super::scope::{BuildScope, expand};
@@ -100,7 +100,7 @@ pub(super) fn resolve(
 fn sources_of(step: &Instruction) -> Vec<String> {
     match step {
         Instruction::Copy(files) | Instruction::Add(files) => files.from.iter().cloned().collect(),
-        Instruction::Run(run) => run.mounts.iter().filter_map(|mount| from_of(mount)).collect(),
+        Instruction::Run(run) => run.mounts.iter().filter_map(|mount| RunMount::stage_of(mount)).collect(),
         _ => Vec::new(),
     }
 }
@@ -109,14 +109,6 @@ fn sources_of(step: &Instruction) -> Vec<String> {
 pub(super) fn is_later(dockerfile: &Dockerfile, number: usize, name: &str) -> bool {
     let name = name.to_lowercase();
     dockerfile.stages[number..].iter().any(|stage| stage.from.value.stage.as_deref() == Some(name.as_str()))
-}
-
-/// The `from` of a mount. It has no variables.
-fn from_of(mount: &str) -> Option<String> {
-    match RunMount::read(mount, &mut |word| Ok(word.to_owned())).ok()?.kind {
-        RunMountKind::Bind { from, .. } | RunMountKind::Cache { from, .. } => from,
-        _ => None,
-    }
 }
 
 /// The stage before `number` that has this name, or, with `numbers`, this number. The last one of several has the name.

@@ -130,6 +130,12 @@ impl RunMount {
         MountFields { pairs }.mount()
     }
 
+    /// The value of `from`. It has no variables, so it is known before the others have values.
+    pub fn stage_of(written: &str) -> Option<String> {
+        let (_, value) = fields(written).ok()?.into_iter().rfind(|(key, _)| *key == "from")?;
+        value.filter(|value| !value.is_empty())
+    }
+
     /// Checks what can be checked before the variables have values: the keys, and that `from` has no variable.
     pub(super) fn check(written: &str) -> Result<(), String> {
         let is_from = |(key, value): &(&str, Option<String>)| {
@@ -186,7 +192,7 @@ impl MountFields {
         }
     }
 
-    /// The same; an empty value is none.
+    /// As [`text`](Self::text). An empty value counts as no value.
     fn filled(&self, keys: &[&str]) -> Result<Option<String>, String> {
         Ok(self.text(keys)?.filter(|value| !value.is_empty()))
     }
@@ -283,6 +289,30 @@ impl MountFields {
             }
         };
         let required = self.switch(&["required"])?.unwrap_or(false);
-        Ok(RunMountKind::Secret { id, required, env: self.text(&["env"])?, owner: self.owner()? })
+        Ok(RunMountKind::Secret { id, required, env: self.filled(&["env"])?, owner: self.owner()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_is_no_value() {
+        let read = |written: &str| {
+            let mount = RunMount::read(written, &mut |value| Ok(value.replace("$NONE", "")));
+            mount.unwrap().kind
+        };
+        assert!(matches!(read("type=secret,id=a,env=$NONE"), RunMountKind::Secret { env: None, .. }));
+        let cache = read("type=cache,target=/c,id=,from=$NONE");
+        assert!(matches!(cache, RunMountKind::Cache { id: None, from: None, .. }));
+    }
+
+    #[test]
+    fn the_stage_of_a_mount_is_known_before_its_variables() {
+        assert_eq!(RunMount::stage_of("from=first,target=/x,ro=$READ_ONLY").as_deref(), Some("first"));
+        for none in ["target=/x", "from=,target=/x", "from,target=/x", "nothing=1,from=x"] {
+            assert_eq!(RunMount::stage_of(none), None, "{none}");
+        }
     }
 }

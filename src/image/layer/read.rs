@@ -211,7 +211,7 @@ impl FoundFile<'_> {
         type_of(&self.stat) == FileType::Directory
     }
 
-    /// Whether it is a directory of a filesystem that the kernel makes in each container: /proc, /sys, /dev.
+    /// Whether it is in a filesystem that only a running container has: /proc, /sys, a cgroup hierarchy, /dev.
     fn is_of_kernel(&self) -> bool {
         let kinds = [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
         self.path.as_bytes() == b"dev"

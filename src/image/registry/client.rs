@@ -215,8 +215,9 @@ fn busy(answer: RegistryAnswer) -> Tried<RegistryAnswer> {
         return Ok(answer);
     }
     let asked = answer.header("retry-after").and_then(|seconds| seconds.trim().parse::<u32>().ok());
-    let least = asked.unwrap_or_default();
-    Err(HttpFailure { again: Some(u16::try_from(least).unwrap_or(u16::MAX)), ..unexpected(answer) })
+    // A longer time makes no difference: nobody waits longer than MAX_WAIT.
+    let least = asked.map_or(0, |asked| u16::try_from(asked).unwrap_or(u16::MAX));
+    Err(HttpFailure { again: Some(least), ..unexpected(answer) })
 }
 
 /// The error of an answer with a status that is none of success. The registry's own words are the reason.

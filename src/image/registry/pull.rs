@@ -123,8 +123,9 @@ pub fn pull(
         });
         match pulled {
             Ok(pulled) => return Ok(pulled),
-            // Another server could not help, and its error would not be the reason.
-            Err(failure) if failure.is_own || number + 1 == count => {
+            // Another server could not help, and an error of one that was asked before is not the reason.
+            Err(failure) if failure.is_own => return Err(failed(failure)),
+            Err(failure) if number + 1 == count => {
                 let mut failure = failed(failure);
                 // The cause may be a mirror, which was asked first.
                 failure.error = mirrors.into_iter().fold(failure.error, Error::why);
