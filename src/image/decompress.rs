@@ -1,14 +1,14 @@
 //! gzip, zstd, xz and bzip2, with limits: a few bytes can expand to very many.
 
 use std::cell::Cell;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
 use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
-use ruzstd::decoding::StreamingDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use crate::text::{text, text_with};
 
@@ -140,10 +140,11 @@ struct ZstdFrames<R: Read> {
 
 enum FrameState<R: Read> {
     Between(R),
-    Inside(Box<StreamingDecoder<R, ruzstd::decoding::FrameDecoder>>),
+    /// The decoder reads the first bytes of the frame again.
+    Inside(Box<StreamingDecoder<io::Chain<io::Cursor<Vec<u8>>, R>, FrameDecoder>>),
 }
 
-impl<R: BufRead> Read for ZstdFrames<R> {
+impl<R: Read> Read for ZstdFrames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -153,15 +154,17 @@ impl<R: BufRead> Read for ZstdFrames<R> {
                 // After an error, or at the end.
                 None => return Ok(0),
                 Some(FrameState::Between(mut input)) => {
-                    if input.fill_buf()?.is_empty() {
+                    let mut magic = Vec::new();
+                    input.by_ref().take(4).read_to_end(&mut magic)?;
+                    if magic.is_empty() {
                         return Ok(0);
                     }
-                    self.state = next_frame(input)?;
+                    self.state = Some(next_frame(magic, input)?);
                 }
                 Some(FrameState::Inside(mut decoder)) => {
                     let count = decoder.read(buffer)?;
                     self.state = Some(match count {
-                        0 => FrameState::Between(decoder.into_inner()),
+                        0 => FrameState::Between(decoder.into_inner().into_inner().1),
                         _ => FrameState::Inside(decoder),
                     });
                     if count > 0 {
@@ -173,21 +176,20 @@ impl<R: BufRead> Read for ZstdFrames<R> {
     }
 }
 
-/// Reads the header of the next frame. The decoder takes its input; only a frame that is skipped gives it back, so
-/// such a frame is read here.
-fn next_frame<R: BufRead>(mut input: R) -> io::Result<Option<FrameState<R>>> {
-    if let [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] = input.fill_buf()? {
-        let mut header = [0; 8];
-        input.read_exact(&mut header)?;
-        let [_, _, _, _, length @ ..] = header;
+/// Reads the header of the next frame, which begins with `magic`. For a frame that is skipped, the decoder would return an error without
+/// its input. So such a frame is read here.
+fn next_frame<R: Read>(magic: Vec<u8>, mut input: R) -> io::Result<FrameState<R>> {
+    if let [0x50..=0x5f, 0x2a, 0x4d, 0x18] = magic[..] {
+        let mut length = [0; 4];
+        input.read_exact(&mut length)?;
         let length = u64::from(u32::from_le_bytes(length));
         if io::copy(&mut (&mut input).take(length), &mut io::sink())? < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        return Ok(Some(FrameState::Between(input)));
+        return Ok(FrameState::Between(input));
     }
-    match StreamingDecoder::new_with_max_window_size(input, MAX_WINDOW) {
-        Ok(decoder) => Ok(Some(FrameState::Inside(Box::new(decoder)))),
+    match StreamingDecoder::new_with_max_window_size(io::Cursor::new(magic).chain(input), MAX_WINDOW) {
+        Ok(decoder) => Ok(FrameState::Inside(Box::new(decoder))),
         Err(FrameDecoderError::WindowSizeTooBig { .. }) => {
             let values = [("most", &*(MAX_WINDOW >> 20).to_string())];
             Err(io::Error::other(text_with("image.tar.window", &values)))
@@ -236,6 +238,19 @@ mod tests {
         assert_eq!(read(&[gzip(b"one "), gzip(b"two")].concat()).unwrap(), b"one two");
         let skipped: &[u8] = &[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
         assert_eq!(read(&[skipped, &zstd(b"one "), skipped, &zstd(b"two")].concat()).unwrap(), b"one two");
+    }
+
+    /// The header of a frame that is skipped may be in two parts of the buffer.
+    #[test]
+    fn a_frame_may_begin_anywhere() {
+        let skipped: &[u8] = &[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+        let small = zstd(b"one ").repeat(4_095);
+        for length in 1..100 {
+            let last = zstd(&vec![b'x'; length]);
+            let all = read(&[&small[..], &last, skipped, &zstd(b"two")].concat()).unwrap();
+            assert_eq!(all.len(), 16_383 + length);
+            assert!(all.ends_with(b"xtwo"), "{length}");
+        }
     }
 
     #[test]
