@@ -241,7 +241,7 @@ fn a_layer_of_link_depends_on_nothing_below() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), count);
-    // Nothing is taken where nothing may be.
+    // With --no-cache, no layer of an earlier build is taken.
     let printed = build(&home, &[&["--no-cache"], &words[..]].concat());
     assert!(!printed.iter().any(|line| line.contains("Using cache")), "{printed:?}");
     // Another file, another owner or another place is another layer.

@@ -121,7 +121,7 @@ fn layers_of_all_compressions_are_unpacked() {
         assert_eq!(load(&home, &image.docker(&[&name])), format!("Loaded image: {name}"));
         home.out(&["image", "verify", &name]);
         assert!(home.out(&["image", "which", &name, "/a"]).contains("/a"), "{program}");
-        // It is unpacked by itself, and not taken from the layer of the one before.
+        // Otherwise the next image would take the layer that this one has unpacked.
         home.out(&["rmi", &name]);
     }
 }

@@ -67,7 +67,7 @@ pub fn open(
         (true, None) => from_input(file, store, maps),
         (false, Some(_)) => {
             let opened = open_directory(context)?;
-            let dockerfile = limited(io::stdin().lock(), Vec::new())?;
+            let dockerfile = limited(io::stdin().lock(), Vec::new()).map_err(unread_input)?;
             let opened = ignoring(opened, None)?;
             Ok(BuildSource { name: "-".to_owned(), dockerfile, context: opened, _unpacked: None })
         }
@@ -106,6 +106,11 @@ fn unread(path: &Path, why: String) -> Error {
     Error::new(ExitKind::Refused, what).why(why)
 }
 
+/// The error of standard input.
+fn unread_input(error: io::Error) -> Error {
+    unread(Path::new("-"), io_text(&error))
+}
+
 fn read_file(path: &Path) -> Result<Vec<u8>> {
     let file = open_file(path).map_err(|why| {
         let error = unread(path, why);
@@ -114,7 +119,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
             false => error,
         }
     })?;
-    limited(file, Vec::new())
+    limited(file, Vec::new()).map_err(|error| unread(path, io_text(&error)))
 }
 
 /// Opens a regular file. The error is the reason.
@@ -129,18 +134,16 @@ fn open_file(path: &Path) -> std::result::Result<File, String> {
 }
 
 /// Reads the rest of a Dockerfile that begins with these bytes.
-fn limited(input: impl Read, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+fn limited(input: impl Read, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     let most = MAX_SIZE as u64 + 1;
-    let read = input.take(most).read_to_end(&mut bytes);
-    read.map_err(|error| unread(Path::new("-"), io_text(&error)))?;
+    input.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn from_input(file: Option<&Path>, store: &ImageStore, maps: Option<&IdMaps>) -> Result<BuildSource> {
     let mut input = io::stdin();
     let mut start = Vec::new();
-    let read = input.by_ref().take(HEADER as u64).read_to_end(&mut start);
-    read.map_err(|error| unread(Path::new("-"), io_text(&error)))?;
+    input.by_ref().take(HEADER as u64).read_to_end(&mut start).map_err(unread_input)?;
     let is_header = || {
         // The header alone decides. What follows is not there yet.
         let mut entries = ArchiveEntries::new(&start[..]);
@@ -151,12 +154,12 @@ fn from_input(file: Option<&Path>, store: &ImageStore, maps: Option<&IdMaps>) ->
     let is_archive = is_compressed(&start) || is_header();
     let workspace = LayerWorkspace::make(store, maps)?;
     let directory = workspace.make_directory("context", None);
-    let directory = directory.map_err(|error| unread(Path::new("-"), io_text(&error)))?;
+    let directory = directory.map_err(unread_input)?;
     if is_archive {
         fill(start.chain(input), &directory, maps)?;
     } else {
         let context = open_directory(&directory)?;
-        let dockerfile = limited(input, start)?;
+        let dockerfile = limited(input, start).map_err(unread_input)?;
         return Ok(BuildSource { name: "-".to_owned(), dockerfile, context, _unpacked: Some(workspace) });
     }
     let context = open_directory(&directory)?;
@@ -187,7 +190,8 @@ fn ignoring(context: BuildContext, dockerfile: Option<&Path>) -> Result<BuildCon
     let (name, bytes) = match beside {
         Some(path) => {
             let file = open_file(&path).map_err(|why| unread(&path, why))?;
-            (printed(&path), Some(limited(file, Vec::new())?))
+            let bytes = limited(file, Vec::new()).map_err(|error| unread(&path, io_text(&error)))?;
+            (printed(&path), Some(bytes))
         }
         None => {
             let read = context.read(ignore::NAME.as_bytes(), ignore::MAX_SIZE as u64);
