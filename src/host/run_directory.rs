@@ -19,8 +19,8 @@ use rustix::io::Errno;
 
 use super::private_directory::{self, PrivateDirectory, Unusable, is_directory};
 use crate::error::{Error, Result};
-use crate::observe::file;
 use crate::observe::proc::{id_outside, is_initial_map};
+use crate::observe::{file, processes};
 use crate::text::text;
 
 /// How often an operation is tried again because another `sandbox` has removed the directory or the file meanwhile.
@@ -46,15 +46,10 @@ pub fn is_of_daemon(name: &OsStr) -> bool {
     is_socket || is_file
 }
 
-/// Whether the process with this PID may be a daemon: it exists and has not ended. One that was killed stays a zombie until its parent
-/// has waited for it.
+/// Whether the process with this PID may be a daemon: it has not ended, or that cannot be read. A process that was killed stays a
+/// zombie until its parent has waited for it.
 pub fn may_be_of_daemon(pid: u32) -> bool {
-    let stat = std::fs::read(format!("/proc/{pid}/stat"));
-    // After the name, which may contain anything, comes the state: Z or X for one that has ended. proc_pid_stat(5)
-    stat.is_ok_and(|stat| {
-        let end = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
-        !matches!(stat.get(end + 2), Some(b'Z' | b'X'))
-    })
+    !matches!(processes::read_started(pid.cast_signed()), Ok(None))
 }
 
 /// Whether a name in RUN is that of the ledger.
