@@ -104,7 +104,7 @@ fn cpu_time(pid: i32) -> Option<u64> {
     match file::parse::<procfs::process::Stat>(format!("/proc/{pid}/stat")) {
         Ok(stat) => {
             let ticks = stat.utime + stat.stime + (stat.cutime + stat.cstime).cast_unsigned();
-            Some(ticks * 1_000_000_000 / procfs::ticks_per_second())
+            Some(ticks.saturating_mul(1_000_000_000 / procfs::ticks_per_second()))
         }
         Err(error) => has_ended(&error).then_some(0),
     }
