@@ -2,11 +2,10 @@
 //! devices one by one, and which limits a container of this user can have at all.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::store::KeptContainer;
 use super::usage::own_cgroup;
-use crate::host::cgroups::Cgroups;
+use crate::host::cgroups::{Cgroups, counts_swap};
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Unread, file};
@@ -75,11 +74,11 @@ impl UsageDetails {
 }
 
 fn cpu_modes(cgroup: &ProcessCgroup) -> (u64, u64) {
-    // cpuacct.stat counts in ticks of the clock, cpu.stat in microseconds.
+    // cpuacct.stat counts in ticks of the clock, cpu.stat in microseconds. A tick is a whole number of nanoseconds.
     let of = |v1: &str, v2: &str| {
         let number = cgroup.field(("cpuacct.stat", v1), ("cpu.stat", v2)).unwrap_or(0);
         match cgroup.version() {
-            Version::V1 => number * 1_000_000_000 / procfs::ticks_per_second(),
+            Version::V1 => number.saturating_mul(1_000_000_000 / procfs::ticks_per_second()),
             Version::V2 => number * 1000,
         }
     };
@@ -158,26 +157,15 @@ impl PossibleLimits {
     /// Finds out where cgroups can be made.
     pub fn here() -> PossibleLimits {
         let has = |controller| {
-            let cgroups = Cgroups::gather(&[controller], false, &mut Unread::default());
-            cgroups.obstacles.is_empty().then_some(cgroups)
+            Cgroups::gather(&[controller], false, &mut Unread::default()).obstacles.is_empty()
         };
         let memory = has(Controller::Memory);
-        // In cgroup v1, it is an option of the kernel.
-        let is_file = |directory: &Path| {
-            let names = ["memory.memsw.limit_in_bytes", "memory.swap.max"];
-            names.iter().any(|name| directory.join(name).exists())
-        };
-        let swap = memory.as_ref().is_some_and(|cgroups| {
-            let parents = cgroups.parents.iter();
-            // The root of cgroup v2 has no such file, and each cgroup below it has.
-            parents.clone().any(|parent| parent.version == Version::V2 || is_file(&parent.base))
-        });
         PossibleLimits {
-            memory: memory.is_some(),
-            swap,
-            cpu: has(Controller::Cpu).is_some(),
-            cpuset: has(Controller::Cpuset).is_some(),
-            pids: has(Controller::Pids).is_some(),
+            memory,
+            swap: memory && counts_swap(),
+            cpu: has(Controller::Cpu),
+            cpuset: has(Controller::Cpuset),
+            pids: has(Controller::Pids),
         }
     }
 
