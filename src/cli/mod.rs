@@ -92,11 +92,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             if let Some(wrong) = wrong_switch(&error) {
                 return report(Color::Auto, &wrong);
             }
-            // clap advises `-- --foo`, which would be a word of the command, or the name of an image.
-            error
-                .remove(ContextKind::Suggested)
-                .filter(|_| error.kind() != ErrorKind::UnknownArgument)
-                .map(|suggested| error.insert(ContextKind::Suggested, suggested));
+            if error.kind() == ErrorKind::UnknownArgument {
+                // clap advises `-- --foo`, which would be a word of the command, or the name of an image.
+                let _ = error.remove(ContextKind::Suggested);
+            }
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
                 decide(Color::Auto, Stream::Err);

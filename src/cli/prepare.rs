@@ -158,9 +158,8 @@ pub(super) struct Adjustments {
 impl Adjustments {
     fn apply(&self, config: &mut Config) {
         config.process.additional_gids.extend(&self.groups);
-        if self.has_no_term {
-            let env = config.process.env.iter_mut();
-            env.for_each(|env| env.retain(|entry| !entry.as_bytes().starts_with(b"TERM=")));
+        if let Some(env) = config.process.env.as_mut().filter(|_| self.has_no_term) {
+            env.retain(|entry| !entry.as_bytes().starts_with(b"TERM="));
         }
         let environment = &mut config.environment;
         if let Some(root) = environment.root.as_mut().filter(|_| self.is_privileged) {

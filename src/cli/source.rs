@@ -119,7 +119,11 @@ impl MadeSpec {
                 }
             }
             // The image is not here, or there is none.
-            None => spec.command.splice(0..0, program.filter(|program| !program.is_empty())).for_each(drop),
+            None => {
+                if let Some(program) = program.filter(|program| !program.is_empty()) {
+                    spec.command.insert(0, program);
+                }
+            }
         }
         (spec, flags)
     }

@@ -1,7 +1,6 @@
 //! Facts about the files of this machine, from which a new root filesystem is planned.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -9,6 +8,7 @@ use std::{fs, io};
 use nix::sys::utsname::UtsName;
 use nix::unistd::AccessFlags;
 
+use super::containers::read_bounded;
 use crate::observe::proc::is_initial_map;
 use crate::observe::{Unread, file, mountinfo};
 use crate::text::printed;
@@ -66,7 +66,7 @@ impl Files {
     }
 }
 
-/// The maximum size of /etc/hosts that a container gets, in bytes.
+/// The maximum size of /etc/hosts that a container gets, in bytes. None of a longer one is used.
 const MAX_HOSTS: u64 = 256 << 10;
 
 /// /etc/hosts, which ends with the end of a line.
@@ -74,12 +74,11 @@ fn hosts() -> Option<OsString> {
     let file = fs::File::open("/etc/hosts")
         .ok()
         .filter(|file| file.metadata().is_ok_and(|about| about.is_file()))?;
-    let mut content = Vec::new();
-    file.take(MAX_HOSTS + 1).read_to_end(&mut content).ok()?;
+    let mut content = read_bounded(file, MAX_HOSTS).ok()?;
     if content.last().is_some_and(|last| *last != b'\n') {
         content.push(b'\n');
     }
-    Some(OsString::from_vec(content)).filter(|content| content.len() as u64 <= MAX_HOSTS)
+    Some(OsString::from_vec(content))
 }
 
 /// Whether a file is a directory; none if there is no such file.

@@ -1,8 +1,7 @@
 //! The known name that was probably meant by an unknown one.
 
 /// The nearest of the known names, if one is near. At most two characters may be missing, added, wrong or swapped with
-/// the next one, and at least half of them must be right, or
-/// the first one. Capital letters are the same.
+/// the next one. At least half of the characters must be right, or the first one. Capital letters are the same.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let small = name.to_lowercase();
     let distance = |known: &str| strsim::osa_distance(&small, &known.to_lowercase());
@@ -20,8 +19,8 @@ mod tests {
     #[test]
     fn the_nearest_name_is_found() {
         assert_eq!(nearest("memroy", ["memory", "env"]), Some("memory"));
-        // Two swapped characters are one difference.
         assert_eq!(nearest("luk", ["look"]), Some("look"));
+        // Two swapped characters are one difference.
         assert_eq!(nearest("pdi", ["pids", "pid"]), Some("pid"));
         assert_eq!(nearest("PID", ["pids", "pid"]), Some("pid"));
         assert_eq!(nearest("net_admin", ["NET_ADMIN"]), Some("NET_ADMIN"));
