@@ -4,6 +4,7 @@ pub(super) mod create;
 pub(super) mod events;
 pub(super) mod inspect;
 pub(super) mod life;
+mod log_options;
 pub(super) mod logs;
 pub(super) mod noun;
 pub(super) mod ps;
