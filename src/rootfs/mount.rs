@@ -172,7 +172,7 @@ impl<'a> OwnMounts<'a> {
                 (Some(CGROUPS), CGROUP) => &mut own.cgroups,
                 (Some("/dev"), "tmpfs") => &mut own.dev,
                 (Some("/dev/pts"), "devpts") => &mut own.pts,
-                (Some("/dev/shm"), "tmpfs") => &mut own.shm,
+                (Some(SHARED_MEMORY), "tmpfs") => &mut own.shm,
                 (Some("/dev/mqueue"), "mqueue") => &mut own.mqueue,
                 _ => {
                     own.others.push(mount);

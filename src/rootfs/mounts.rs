@@ -24,9 +24,6 @@ pub(super) fn show(mount: &ContainerMount, resolver: &mut Resolver) {
     }
 }
 
-/// The type of a filesystem in memory.
-const TMPFS: &str = "tmpfs";
-
 /// The mode of the directory of a filesystem in memory that has no option for it: that of the directory which is covered, so that
 /// nobody may write there who could not write before.
 fn mode_of(place: &Resolved) -> u32 {
@@ -82,7 +79,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &
             None => {
                 let (mut options, attributes) = (mount.data(), mount.attributes());
                 let mode = format!("{:o}", mode_of(&place));
-                if mount.kind == TMPFS && !options.iter().any(|(name, _)| *name == "mode") {
+                if mount.kind == "tmpfs" && !options.iter().any(|(name, _)| *name == "mode") {
                     options.push(("mode", &mode));
                 }
                 root.make(&mount.kind, &options, attributes, Held::Mount, "rootfs.empty.why");

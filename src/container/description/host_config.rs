@@ -5,12 +5,13 @@ use std::path::Path;
 use caps::Capability;
 use serde_json::{Map, Value, json};
 
-use super::mounts::{self, SHM, size};
+use super::mounts::{self, size};
 use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::devices::Rule;
 use crate::config::container::Namespace;
 use crate::container::network::{add_binding, network_name};
 use crate::container::store::KeptContainer;
+use crate::rootfs::dev::SHARED_MEMORY;
 use crate::security::capabilities::DEFAULT;
 use crate::text::printed;
 
@@ -83,7 +84,7 @@ fn isolation(container: &KeptContainer) -> Value {
         && process.seccomp.is_none()
         && environment.masked_paths.is_empty();
     let has_shm = environment.root.is_none()
-        || environment.mounts.iter().any(|mount| mount.destination.as_os_str() == "/dev/shm");
+        || environment.mounts.iter().any(|mount| mount.destination.as_os_str() == SHARED_MEMORY);
     let mut options = Vec::new();
     if process.no_new_privileges {
         options.push("no-new-privileges");
@@ -236,7 +237,7 @@ fn devices(container: &KeptContainer) -> (Vec<Value>, Vec<String>) {
 /// The size of /dev/shm: that of the last filesystem which is mounted there. Zero: it is that of the host.
 fn shared_memory(container: &KeptContainer) -> u64 {
     let mounts = container.record.config.environment.mounts.iter();
-    mounts.rev().filter(|mount| mount.destination == Path::new(SHM)).find_map(size).unwrap_or(0)
+    mounts.rev().filter(|mount| mount.destination == Path::new(SHARED_MEMORY)).find_map(size).unwrap_or(0)
 }
 
 fn throttles(all: &[Throttle]) -> Vec<Value> {

@@ -10,12 +10,12 @@ use crate::container::listing::bound;
 use crate::container::record::VolumeMount;
 use crate::container::store::KeptContainer;
 use crate::plan::call::detached::Attributes;
+use crate::rootfs::dev::SHARED_MEMORY;
 use crate::rootfs::mount::ContainerMount;
 use crate::text::printed;
 use crate::value::units::Size;
 
-/// The place of POSIX shared memory, and that of the device files. Each new root has a filesystem there.
-pub(super) const SHM: &str = "/dev/shm";
+/// The place of the device files. Each new root has a filesystem there, and one for POSIX shared memory.
 const DEV: &str = "/dev";
 
 /// Whether `--mount` has asked for the mount at this place.
@@ -56,7 +56,7 @@ fn source(container: &KeptContainer, volume: &VolumeMount) -> Option<String> {
 /// The filesystems in memory, without those that each new root has.
 fn in_memory(container: &KeptContainer) -> impl Iterator<Item = &ContainerMount> {
     let mounts = container.record.config.environment.mounts.iter().filter(|mount| mount.kind == "tmpfs");
-    mounts.filter(|mount| mount.destination != Path::new(DEV) && mount.destination != Path::new(SHM))
+    mounts.filter(|mount| ![DEV, SHARED_MEMORY].map(Path::new).contains(&mount.destination.as_path()))
 }
 
 /// The size of a filesystem in memory.
