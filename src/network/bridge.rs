@@ -108,8 +108,8 @@ impl Bridge {
     }
 }
 
-/// The chains of other programs that drop forwarded packets, such as Docker's and ufw's, each with the commands that add
-/// rules which let those of the bridge through. In nf_tables, a packet must be accepted by all chains. Without CAP_NET_ADMIN, it is not known.
+/// The chains of other programs that drop forwarded packets, such as Docker's and ufw's. Each has the commands that add rules for
+/// the packets of the bridge. In nf_tables, a packet must be accepted by all chains. Without CAP_NET_ADMIN, it is not known.
 pub fn closed_chains() -> Vec<String> {
     let sentence = |chain: nftables::ClosedChain| {
         let name = |bytes: &[u8]| quote(OsStr::from_bytes(bytes));

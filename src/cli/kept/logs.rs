@@ -106,7 +106,7 @@ fn notice(key: &str) {
     render::note(&text(key));
 }
 
-/// Tells that the log has a gap: what could not be written is nowhere else.
+/// Reports that the log has a gap: what could not be written is nowhere else.
 fn tell_dropped(store: &ContainerStore, container: &KeptContainer) {
     let state = store.again(container).ok().flatten().map(|present| present.state);
     let dropped = state.map_or(0, |state| state.log_dropped);
