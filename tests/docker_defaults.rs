@@ -273,6 +273,13 @@ fn a_device_file_can_be_made_where_its_rule_allows_it() {
             assert!(all.lines().any(|line| line == name), "{name} {all}");
         }
     }
+    // A device is no mount.
+    let create = ["create", "--network", "none", "--name", "web", "--device", "/dev/kmsg"];
+    home.out(&[&create[..], &["--device", "/dev/kmsg:/dev/own", "tool", "ls"]].concat());
+    assert_eq!(home.out(&["inspect", "-f", "{{json .Mounts}}{{json .HostConfig.Binds}}", "web"]), "[][]");
+    assert_eq!(home.out(&["inspect", "-f", "{{len .HostConfig.Devices}}", "web"]), "2");
+    assert_eq!(home.out(&["ps", "-a", "--format", "{{.Mounts}}"]), "");
+    home.out(&["rm", "web"]);
     if std::path::Path::new("/dev/net/tun").exists() {
         assert_eq!(printed(&home, &["--device", "/dev/net:/dev/own"], "stat -c %t:%T /dev/own/tun"), "a:c8");
     }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use regex_lite::Regex;
 
-use super::listing::bound;
+use super::devices::bound_without_devices;
 use super::network::network_name;
 use super::record::ContainerStatus;
 use super::store::{ContainerStore, KeptContainer};
@@ -101,7 +101,8 @@ pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool>
         "volume" => {
             let is_it = |path: &std::path::Path| printed(path) == value;
             record.volumes.iter().any(|volume| volume.name == value || is_it(&volume.target))
-                || bound(container).any(|mount| is_it(&mount.source) || is_it(&mount.destination))
+                || bound_without_devices(container)
+                    .any(|mount| is_it(&mount.source) || is_it(&mount.destination))
         }
         "network" => network_name(container) == value,
         // As in Docker, the port in the container, also where it is published at another one.

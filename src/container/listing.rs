@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use super::devices::bound_without_devices;
 use super::network::{network_mode, network_name};
 use super::record::{ContainerRecord, ContainerState, ContainerStatus};
 use super::store::KeptContainer;
@@ -102,7 +103,7 @@ fn labels(record: &ContainerRecord) -> String {
 
 /// The names of the volumes, and the directories of the host.
 fn mounts(container: &KeptContainer, is_whole: bool) -> String {
-    let binds = bound(container).map(|mount| printed(&mount.source));
+    let binds = bound_without_devices(container).map(|mount| printed(&mount.source));
     let all = container.record.volumes.iter().map(|volume| volume.name.clone()).chain(binds);
     let cut = |name: String| match is_whole || name.chars().count() <= MOUNT_WIDTH {
         true => name,

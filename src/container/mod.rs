@@ -11,6 +11,7 @@ pub mod attach;
 pub mod client;
 mod control;
 pub mod description;
+pub mod devices;
 pub mod events;
 pub mod exec_files;
 pub mod explain;

@@ -7,8 +7,8 @@ use super::super::docker::WantedVolume;
 use super::super::prepare::{Layered, own_maps};
 use super::MadeSpec;
 use crate::config::spec::Spec;
+use crate::container::devices::bound_without_devices;
 use crate::container::explain::Explainer;
-use crate::container::listing::bound;
 use crate::container::record::VolumeMount;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::{self, Volume, VolumeStore};
@@ -61,14 +61,15 @@ impl MadeSpec {
                 let readonly = readonly || mode == "ro";
                 all.push(WantedVolume { name: Some(name), target, readonly, copies: false });
             }
-            for bound in bound(&container).filter(|bound| !taken.contains(&bound.destination)) {
+            let bound = || bound_without_devices(&container);
+            for bound in bound().filter(|bound| !taken.contains(&bound.destination)) {
                 let readonly = mode == "ro" || bound.attributes().contains(Attributes::READ_ONLY);
                 let (source, target) = (bound.source.clone(), bound.destination.clone());
                 asked.push(target.clone());
                 mounts.mounts.push(ExtraMount::bind(source, target, readonly));
             }
             taken.extend(container.record.volumes.iter().map(|volume| volume.target.clone()));
-            taken.extend(bound(&container).map(|bound| bound.destination.clone()));
+            taken.extend(bound().map(|bound| bound.destination.clone()));
         }
         for target in layered.volumes.iter().map(|target| resolved(target)) {
             if !taken.contains(&target) {

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::cgroups::devices::{Access, Device, Rule};
-use crate::container::listing::bound;
+use crate::container::devices::bound_without_devices;
 use crate::container::record::VolumeMount;
 use crate::container::store::KeptContainer;
 use crate::plan::call::detached::Attributes;
@@ -21,26 +20,6 @@ const DEV: &str = "/dev";
 /// Whether `--mount` has asked for the mount at this place.
 fn is_flag(container: &KeptContainer, target: &Path) -> bool {
     container.record.mount_flags.iter().any(|flag| flag == target)
-}
-
-/// The rule for a device file of the host that `--device` has put at another place, and that mount. A rule has the numbers of the
-/// device, because a path in a rule would show the file there.
-pub(super) fn renamed_devices(container: &KeptContainer) -> Vec<(&ContainerMount, Device)> {
-    let rules = container.record.config.environment.resources.devices.iter();
-    let rules: Vec<Device> = rules
-        .flat_map(|devices| &devices.rules.allow)
-        .filter_map(|rule| if let Rule::Device(device) = rule { Some(*device) } else { None })
-        .collect();
-    let device = |mount: &ContainerMount| {
-        let own = Rule::Path(mount.source.clone(), Access::ALL).resolve().ok().flatten()?;
-        rules.iter().find(|rule| Device { access: Access::ALL, ..**rule } == own).copied()
-    };
-    let read_only = bound(container).filter(|mount| is_read_only(mount));
-    read_only.filter_map(|mount| Some((mount, device(mount)?))).collect()
-}
-
-fn is_device(container: &KeptContainer, mount: &ContainerMount) -> bool {
-    renamed_devices(container).iter().any(|(known, _)| known.destination == mount.destination)
 }
 
 fn is_read_only(mount: &ContainerMount) -> bool {
@@ -87,7 +66,7 @@ pub fn mounts(container: &KeptContainer) -> Vec<Value> {
             "Propagation": "",
         })
     });
-    let binds = bound(container).filter(|mount| !is_device(container, mount)).map(|mount| {
+    let binds = bound_without_devices(container).map(|mount| {
         json!({
             "Type": "bind",
             "Source": printed(&mount.source),
@@ -127,7 +106,7 @@ pub(super) fn flags(container: &KeptContainer) -> Vec<Value> {
         let name = (!volume.is_anonymous).then(|| volume.name.clone());
         one("volume", name, &volume.target, volume.readonly)
     });
-    let binds = bound(container)
+    let binds = bound_without_devices(container)
         .filter(|mount| is_flag(container, &mount.destination))
         .map(|mount| one("bind", Some(printed(&mount.source)), &mount.destination, is_read_only(mount)));
     let memory = in_memory(container).filter(|mount| is_flag(container, &mount.destination)).map(|mount| {
@@ -148,9 +127,7 @@ pub(super) fn binds(container: &KeptContainer) -> Vec<String> {
     let volumes = container.record.volumes.iter();
     let volumes = volumes.filter(|volume| !volume.is_anonymous && !is_flag(container, &volume.target));
     let volumes = volumes.map(|volume| one(volume.name.clone(), &volume.target, volume.readonly));
-    let is_bind =
-        |mount: &&ContainerMount| !is_flag(container, &mount.destination) && !is_device(container, mount);
-    let bound = bound(container).filter(is_bind);
+    let bound = bound_without_devices(container).filter(|mount| !is_flag(container, &mount.destination));
     let bound = bound.map(|mount| one(printed(&mount.source), &mount.destination, is_read_only(mount)));
     volumes.chain(bound).collect()
 }
