@@ -25,7 +25,7 @@ fn paths(container: &KeptContainer) -> Vec<&Path> {
 
 /// The mounts of device files that have a rule with the numbers of the device, each with that rule. So has a file that `--device` has
 /// put at another place, because a path in a rule would show the file there.
-pub(super) fn renamed_devices(container: &KeptContainer) -> Vec<(&ContainerMount, Device)> {
+pub(super) fn devices_by_numbers(container: &KeptContainer) -> Vec<(&ContainerMount, Device)> {
     let by_numbers = |rule: &Rule| if let Rule::Device(device) = rule { Some(*device) } else { None };
     let rules: Vec<Device> = allowed(container).filter_map(by_numbers).collect();
     let device = |mount: &ContainerMount| {
@@ -41,6 +41,6 @@ pub(super) fn renamed_devices(container: &KeptContainer) -> Vec<(&ContainerMount
 /// The bind mounts of a container without those of device files.
 pub fn bound_without_devices(container: &KeptContainer) -> impl Iterator<Item = &ContainerMount> {
     let mut devices = paths(container);
-    devices.extend(renamed_devices(container).into_iter().map(|(mount, _)| mount.destination.as_path()));
+    devices.extend(devices_by_numbers(container).into_iter().map(|(mount, _)| mount.destination.as_path()));
     bound(container).filter(move |mount| !devices.contains(&mount.destination.as_path()))
 }

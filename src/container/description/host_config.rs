@@ -9,7 +9,7 @@ use super::mounts::{self, size};
 use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::devices::Rule;
 use crate::config::container::Namespace;
-use crate::container::devices::renamed_devices;
+use crate::container::devices::devices_by_numbers;
 use crate::container::network::{add_binding, network_name};
 use crate::container::store::KeptContainer;
 use crate::rootfs::dev::SHARED_MEMORY;
@@ -225,7 +225,7 @@ fn devices(container: &KeptContainer) -> (Vec<Value>, Vec<String>) {
             rule => rules.push(rule.to_string()),
         }
     }
-    for (mount, device) in renamed_devices(container) {
+    for (mount, device) in devices_by_numbers(container) {
         rules.retain(|rule| *rule != device.to_string());
         devices.push(json!({
             "PathOnHost": printed(&mount.source), "PathInContainer": printed(&mount.destination),
