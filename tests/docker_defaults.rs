@@ -96,6 +96,8 @@ fn a_filesystem_in_memory_has_dockers_options() {
         &["nr_inodes=1024"],
         &["noatime", "relatime"],
     );
+    let both = ["noatime", "nodiratime", "nr_inodes=1024", "size=20k"];
+    has(&["--tmpfs", "/t:noatime,nodiratime,nr_inodes=1k,nr_blocks=5"], "/t", &both, &["relatime"]);
     has(&["--mount", "type=tmpfs,target=/t"], "/t", &usual, &[]);
     has(&["--mount", "type=tmpfs,target=/t,tmpfs-size=1m"], "/t", &["size=1024k", "noexec"], &[]);
     if is_root() {

@@ -58,7 +58,7 @@ pub enum TmpfsOption {
     Suid,
     /// `dev`: device files can be opened.
     Dev,
-    /// `noatime`, `nodiratime` or `strictatime`: when the time of the last access is noted.
+    /// `noatime`, `nodiratime` or `strictatime`: when the time of the last access is updated.
     AccessTime(&'static str),
     /// `nr_inodes=1k` or `nr_blocks=1k`: the maximum number of files, or of pages.
     Count(&'static str, Size),
@@ -72,6 +72,20 @@ pub enum TmpfsOption {
 
 const ACCESS_TIMES: [&str; 3] = ["noatime", "nodiratime", "strictatime"];
 const COUNTS: [&str; 2] = ["nr_inodes", "nr_blocks"];
+
+impl TmpfsOption {
+    /// Whether both options set the same property. Then the last one counts.
+    pub fn is_about_same(&self, other: &TmpfsOption) -> bool {
+        match (self, other) {
+            (TmpfsOption::Count(one, _), TmpfsOption::Count(other, _)) => one == other,
+            // `nodiratime` is about directories alone, and the kernel takes it together with each of the others.
+            (TmpfsOption::AccessTime(one), TmpfsOption::AccessTime(other)) => {
+                (*one == "nodiratime") == (*other == "nodiratime")
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
 
 impl fmt::Display for TmpfsOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,16 +113,15 @@ impl FromStr for TmpfsOption {
             None if written == "suid" => Some(TmpfsOption::Suid),
             None if written == "dev" => Some(TmpfsOption::Dev),
             None => ACCESS_TIMES.into_iter().find(|word| *word == written).map(TmpfsOption::AccessTime),
-            Some((name, number)) if COUNTS.contains(&name) => {
-                let name = COUNTS.into_iter().find(|known| *known == name);
-                name.zip(number.parse().ok()).map(|(name, number)| TmpfsOption::Count(name, number))
-            }
             Some(("mode", mode)) => {
                 u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777).map(TmpfsOption::Mode)
             }
             Some(("uid", uid)) => uid.parse().ok().map(TmpfsOption::Uid),
             Some(("gid", gid)) => gid.parse().ok().map(TmpfsOption::Gid),
-            _ => None,
+            Some((name, number)) => {
+                let name = COUNTS.into_iter().find(|known| *known == name);
+                name.zip(number.parse().ok()).map(|(name, number)| TmpfsOption::Count(name, number))
+            }
         };
         read.ok_or_else(|| text_with("docker.tmpfs.option", &[("option", written)]))
     }

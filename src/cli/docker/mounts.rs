@@ -98,24 +98,12 @@ pub(super) fn tmpfs(value: &OsStr) -> Result<WantedMount, String> {
             None if WITHOUT_EFFECT.contains(&option) => {}
             _ => {
                 let option: TmpfsOption = option.parse()?;
-                options.retain(|known| !replaces(&option, known));
+                options.retain(|known| !known.is_about_same(&option));
                 options.push(option);
             }
         }
     }
     Ok(WantedMount::Extra(ExtraMount::Tmpfs { target: absolute(target)?, size, options }))
-}
-
-/// Whether an option sets the same as an earlier one.
-fn replaces(option: &TmpfsOption, earlier: &TmpfsOption) -> bool {
-    match (option, earlier) {
-        (TmpfsOption::Count(name, _), TmpfsOption::Count(other, _)) => name == other,
-        // The times of files and those of directories are set separately.
-        (TmpfsOption::AccessTime(time), TmpfsOption::AccessTime(other)) => {
-            (*time == "nodiratime") == (*other == "nodiratime")
-        }
-        _ => std::mem::discriminant(option) == std::mem::discriminant(earlier),
-    }
 }
 
 /// Options that Docker accepts, and that change nothing of a filesystem in memory.
