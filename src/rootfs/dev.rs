@@ -83,32 +83,34 @@ pub fn devices() -> Vec<DeviceFile> {
     NODES.map(file).into()
 }
 
-/// The directories of /dev whose devices belong to the host's terminals and to the host's console.
-const NOT_SHOWN: [&str; 6] = ["console", "pts", "shm", "fd", "mqueue", "ptmx"];
-
-fn is_not_shown(path: &Path) -> bool {
-    NOT_SHOWN.iter().any(|name| path == Path::new("/dev").join(name))
-}
+/// The console of the host.
+const CONSOLE: &str = "/dev/console";
 
 /// The maximum depth of directories in /dev that are looked at.
 const MAX_DEPTH: usize = 8;
 
-/// The devices of the host, for a container with all privileges, without those that each container has: those that Docker shows too.
+/// The devices of the host for a container with all privileges: as for Docker, without the console. Those that each container has
+/// anyway are left out.
 pub fn devices_of_host() -> Vec<DeviceFile> {
-    let mut all = Vec::new();
-    add_devices(Path::new("/dev"), MAX_DEPTH, &mut all);
-    all.sort_by(|one: &DeviceFile, other| one.path.cmp(&other.path));
-    all.retain(|one| !is_usual(&one.path) && !is_not_shown(&one.path));
+    let mut all = devices_below(Path::new("/dev"));
+    all.retain(|one| !is_usual(&one.path) && one.path.as_os_str() != CONSOLE);
     all
 }
 
-/// Adds the devices of a directory of /dev, and of the directories below it. Symbolic links are not followed.
-pub fn add_devices(directory: &Path, depth: usize, all: &mut Vec<DeviceFile>) {
+/// The devices of a directory of /dev and of the directories below it, in the order of their paths. Symbolic links are not followed.
+pub fn devices_below(directory: &Path) -> Vec<DeviceFile> {
+    let mut all: Vec<DeviceFile> = Vec::new();
+    add_devices(directory, MAX_DEPTH, &mut all);
+    all.sort_by(|one, other| one.path.cmp(&other.path));
+    all
+}
+
+fn add_devices(directory: &Path, depth: usize, all: &mut Vec<DeviceFile>) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(found) = entry.metadata() else { continue };
         let kind = found.file_type();
-        if kind.is_dir() && depth > 0 && !(directory == Path::new("/dev") && is_not_shown(&path)) {
+        if kind.is_dir() && depth > 0 && !is_usual(&path) {
             add_devices(&path, depth - 1, all);
         } else if kind.is_char_device() || kind.is_block_device() {
             let (major, minor) = (nix::sys::stat::major(found.rdev()), nix::sys::stat::minor(found.rdev()));

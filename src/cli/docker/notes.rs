@@ -219,22 +219,19 @@ pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
     Ok(())
 }
 
-/// The maximum depth of the directories of `--device DIRECTORY`.
-const MAX_DEPTH: usize = 8;
-
 /// All devices of a directory, as for Docker: `/dev/snd`.
 fn devices_in(wanted: &mut Wanted, value: &OsStr, (directory, inside): (&str, &str), rights: &str) -> Noted {
-    let mut all = Vec::new();
-    dev::add_devices(Path::new(directory), MAX_DEPTH, &mut all);
+    let all = dev::devices_below(Path::new(directory));
     if all.is_empty() {
         return Err(text_with("devices.path.none", &[("path", directory)]));
     }
+    let inside = absolute(OsStr::new(inside))?;
     for found in all {
         let kind = if found.block { 'b' } else { 'c' };
         let rule = serde_json::Value::from(format!("{kind} {}:{} {rights}", found.major, found.minor));
         wanted.key("device", value, format!("devices: {{ allow: [{rule}] }}"));
         let rest = found.path.strip_prefix(directory).unwrap_or(&found.path);
-        let target = absolute(OsStr::new(inside))?.join(rest);
+        let target = inside.join(rest);
         wanted.mounts.push(WantedMount::Extra(ExtraMount::bind(found.path.clone(), target, true)));
     }
     Ok(())
