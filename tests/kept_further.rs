@@ -304,6 +304,9 @@ fn a_zero_takes_away_a_limit_or_leaves_it() {
         (&["--pids-limit", "-5"], 0),
         (&["-m", "0"], 0),
         (&["--cpus", "0"], 0),
+        // Neither takes the limit away.
+        (&["--cpus=-1"], 1),
+        (&["--cpus=-1", "--restart", "no"], 1),
     ] {
         let output = home.run(&[&["update"], words, &["web"]].concat());
         assert_eq!(output.status.code(), Some(status), "{words:?} {}", text(&output.stderr));

@@ -31,7 +31,7 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "SIZE")]
     memory_reservation: Option<Size>,
     /// Maximum CPU time: 0.5 is half of one CPU, 2 is two whole CPUs
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = cpu_limit)]
     cpus: Option<NewLimit<Cpus>>,
     /// Maximum CPU time of each period, in microseconds; -1: any amount
     #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", allow_hyphen_values = true, value_parser = |written: &str| within(written, &QUOTAS))]
@@ -102,6 +102,14 @@ fn at<T>(new: Option<NewLimit<T>>) -> Option<T> {
     match new {
         Some(NewLimit::At(limit)) => Some(limit),
         _ => None,
+    }
+}
+
+/// Reads a number of CPUs. As in Docker, no value takes the limit away.
+fn cpu_limit(written: &str) -> std::result::Result<NewLimit<Cpus>, String> {
+    match written {
+        "-1" => written.parse().map(NewLimit::At),
+        _ => written.parse(),
     }
 }
 
