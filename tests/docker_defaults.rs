@@ -318,6 +318,12 @@ fn the_hosts_ipc_has_the_hosts_shared_memory() {
     assert_eq!(printed(&home, &joined, script), "shared\n1");
     assert_eq!(home.out(&["exec", "web", "cat", "/dev/shm/y"]), "back");
     home.out(&["rm", "-f", "web"]);
+    // A container that joins has no mount that is less restricted than its own would be.
+    let open = ["--network", "none", "--name", "web", "--tmpfs", "/dev/shm:exec,suid,dev"];
+    home.out(&[&["run", "-d"], &open[..], &["tool", "sleep", "60"]].concat());
+    let found = options(&home, &joined, "/dev/shm");
+    assert!(["nosuid", "nodev", "noexec"].iter().all(|one| found.iter().any(|own| own == one)), "{found:?}");
+    home.out(&["rm", "-f", "web"]);
     // Nobody has asked for this mount.
     home.out(&["create", "--ipc", "host", "--network", "host", "--name", "web", "tool", "true"]);
     assert_eq!(home.out(&["inspect", "-f", "{{json .Mounts}}{{json .HostConfig.Binds}}", "web"]), "[][]");

@@ -175,7 +175,7 @@ impl Draft {
         self.notes.push(note);
     }
 
-    /// Adds a note that a container which stays reports too: about something that no flag asks for, or that a flag asks for in vain.
+    /// Adds a note that a container which stays reports too: about something that no flag asks for, or a flag without an effect.
     pub fn kept_note(&mut self, note: String) {
         self.kept_notes.push(note.clone());
         self.notes.push(note);

@@ -63,7 +63,7 @@ pub struct Plan {
     /// Those of the notes that are about limits of the caller's cgroup. A container that stays reports them at each start.
     #[serde(skip)]
     pub limit_notes: Vec<String>,
-    /// Those of the notes that are about something that no flag asks for, or that a flag asks for in vain. A container that stays
+    /// Those of the notes that are about something that no flag asks for, or about a flag without an effect. A container that stays
     /// reports them when it is made.
     #[serde(skip)]
     pub kept_notes: Vec<String>,

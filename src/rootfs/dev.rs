@@ -5,7 +5,8 @@
 //! mknod(2), so the device files of the host are bind-mounted.
 //!
 //! The container has its own devpts for terminals and its own /dev/shm, because those of the host contain the terminals
-//! and the shared memory of other processes. null(4), tty(4), pts(4), mq_overview(7)
+//! and the shared memory of other processes. Only with the IPC namespace of others, it has their /dev/shm too. null(4), tty(4),
+//! pts(4), mq_overview(7)
 //!
 //! What you see: `ls /dev`.
 
@@ -17,8 +18,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RootDraft;
 use super::mount::OwnMounts;
+use super::{RootDraft, mounts};
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::slots::Held;
 use crate::value::bytes;
@@ -187,6 +188,8 @@ pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
         if let Some(pid) = root.wanted.memory_of.filter(|_| name == "shm") {
             let (path, to) = (SHARED_MEMORY.into(), Held::Mount);
             root.step(DetachedMountCall::CloneJoined { pid, path, to }, "rootfs.sharedshm.why");
+            // The copy has the attributes that the other container has chosen.
+            mounts::restrict(root, Held::Mount, true, mount.attributes());
             root.attach(Held::Mount, (Held::Dev, name), "rootfs.place.why");
             continue;
         }

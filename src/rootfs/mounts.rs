@@ -136,7 +136,12 @@ pub(super) fn make_working_directory(root: &mut RootDraft<'_>, made: &mut BTreeS
 
 /// Sets the attributes of a bind mount. Device files in a directory have no effect, only a bind of a device file itself
 /// has.
-fn restrict(root: &mut RootDraft<'_>, mount: Held, is_directory: bool, mut attributes: Attributes) {
+pub(super) fn restrict(
+    root: &mut RootDraft<'_>,
+    mount: Held,
+    is_directory: bool,
+    mut attributes: Attributes,
+) {
     if is_directory {
         attributes = attributes.and(Attributes::NO_DEV);
     }
