@@ -236,7 +236,8 @@ pub(super) fn install(args: &InstallArgs) -> Result<u8> {
         .systemctl(&["daemon-reload"], explain)
         .and_then(|()| service.systemctl(&["enable", "--now", "sandbox.socket"], explain));
     if let Err(error) = enabled {
-        // A unit that systemd could not read stays in nobody's way.
+        // What systemd refuses is not left behind: neither the units nor the links to them.
+        let _ = service.systemctl(&["disable", "--now", "sandbox.socket"], explain);
         for file in &files {
             let _ = fs::remove_file(&file.path);
         }
