@@ -36,7 +36,7 @@ fn a_limit_of_memory_limits_swap_too() {
     let test = "a_limit_of_memory_limits_swap_too";
     let v1 = "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
     if !is_root() || !std::path::Path::new(v1).exists() {
-        return skip(test, "machine: it needs root and cgroup v1 that counts swap");
+        return skip(test, "machine: it takes root and cgroup v1 that counts swap");
     }
     let home = with_tools();
     let (none, half) = ("9223372036854771712", "134217728");
@@ -62,7 +62,7 @@ fn a_limit_of_memory_limits_swap_too() {
 #[test]
 fn zero_is_no_limit() {
     if !is_root() {
-        return skip("zero_is_no_limit", "machine: it needs root; its run holds it");
+        return skip("zero_is_no_limit", "machine: only root makes cgroups");
     }
     let home = with_tools();
     let flags = ["-m", "0b", "--memory-reservation", "0", "--blkio-weight", "0", "--cpus", "0", "-c", "0"];
@@ -257,7 +257,7 @@ fn the_name_and_the_hosts_are_those_of_the_network() {
 #[test]
 fn a_device_file_can_be_made_where_its_rule_allows_it() {
     if !is_root() {
-        return skip("a_device_file_can_be_made_where_its_rule_allows_it", "machine: it needs root; its run holds it");
+        return skip("a_device_file_can_be_made_where_its_rule_allows_it", "machine: mknod takes root");
     }
     let home = KeptHome::new();
     home.out(&["image", "from-host", "tool", "sh", "mknod", "stat", "ls"]);

@@ -15,7 +15,7 @@ use super::explain::Explainer;
 use super::id::Id;
 use super::life::silent;
 use super::message::{ClientMessage, MAX_DATA, Packet, STDIN, SupervisorMessage, packet_of};
-use crate::error::{Error, Result, io_text};
+use crate::error::{Error, ExitKind, Result, io_text};
 use crate::exec::RawMode;
 use crate::exec::signals::{ENDS, Signals};
 use crate::sys::signal;
@@ -414,15 +414,17 @@ fn write_ready(to: BorrowedFd<'_>, content: &[u8]) -> rustix::io::Result<usize> 
     Ok(written)
 }
 
-/// Refuses keys that are wrong.
+/// The keys of a command line, or the usual ones.
 ///
 /// # Errors
-/// A wrong command line.
+/// They are wrong.
 pub fn keys(written: Option<&str>) -> Result<Vec<u8>> {
     match written {
         None => Ok(DETACH_KEYS.to_vec()),
         Some(written) => parse_keys(written).ok_or_else(|| {
-            Error::usage(text_with("container.keys", &[("keys", written)])).why(text("container.keys.reason"))
+            // Docker's daemon reads them, so this is no error of the command line.
+            let error = Error::new(ExitKind::Refused, text_with("container.keys", &[("keys", written)]));
+            error.why(text("container.keys.reason"))
         }),
     }
 }

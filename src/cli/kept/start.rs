@@ -88,7 +88,7 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
     let options = AttachOptions {
         stdin: args.interactive && container.record.open_stdin,
         forwards: true,
-        detach_keys: keys(args.detach_keys.as_deref())?,
+        detach_keys: attach::keys(args.detach_keys.as_deref())?,
     };
     let is_started = !container.state.status.is_active();
     Ok(show(&store, &container, is_started, &options, explain)?.unwrap_or_default())
@@ -111,11 +111,6 @@ fn start_all(color: Color, explain: Explainer) -> Result<u8> {
     })
 }
 
-/// The keys that detach. Docker's daemon reads them, so wrong ones have the status 1.
-fn keys(written: Option<&str>) -> Result<Vec<u8>> {
-    attach::keys(written).map_err(|error| Error { kind: ExitKind::Refused, ..error })
-}
-
 /// Shows a running container.
 pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
     decide(color, Stream::Err);
@@ -134,7 +129,7 @@ pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
     let options = AttachOptions {
         stdin: !args.no_stdin && container.record.open_stdin,
         forwards: args.sig_proxy,
-        detach_keys: keys(args.detach_keys.as_deref())?,
+        detach_keys: attach::keys(args.detach_keys.as_deref())?,
     };
     let shown = show(&store, &container, false, &options, args.explain.explainer())?;
     Ok(shown.unwrap_or(ExitKind::Refused.status()))
