@@ -323,6 +323,9 @@ fn the_hosts_ipc_has_the_hosts_shared_memory() {
     home.out(&[&["run", "-d"], &open[..], &["tool", "sleep", "60"]].concat());
     let found = options(&home, &joined, "/dev/shm");
     assert!(["nosuid", "nodev", "noexec"].iter().all(|one| found.iter().any(|own| own == one)), "{found:?}");
+    // One that was asked for is its own.
+    let own = [&joined[..], &["--tmpfs", "/dev/shm:size=1m"]].concat();
+    assert!(options(&home, &own, "/dev/shm").contains(&"size=1024k".to_owned()));
     home.out(&["rm", "-f", "web"]);
     // Nobody has asked for this mount.
     home.out(&["create", "--ipc", "host", "--network", "host", "--name", "web", "tool", "true"]);

@@ -33,6 +33,7 @@ use crate::plan::{
     plan_terminal,
 };
 use crate::rootfs::dev::SHARED_MEMORY;
+use crate::rootfs::mount::shared_memory;
 use crate::rootfs::{self, RootRequest};
 use crate::security;
 use crate::security::capabilities::CapabilitySets;
@@ -243,10 +244,11 @@ fn opens_devices(environment: &Environment) -> bool {
 
 /// The process whose IPC namespace is joined, if it has a mount namespace of its own, with a filesystem in memory on
 /// /dev/shm. Its mounts can be copied by a process that has the capabilities in its user namespace, or in one above.
-fn memory_of(namespaces: &ContainerNamespaces, host: &Host) -> Option<i32> {
+/// None too, if a mount on /dev/shm was asked for.
+fn memory_of(environment: &Environment, host: &Host) -> Option<i32> {
     let joined = host.joined(Feature::Ipc).filter(|joined| !joined.is_own)?;
-    let pid = joined.pid?;
-    let may_copy = match &namespaces.user {
+    let pid = joined.pid.filter(|_| environment.mounts.contains(&shared_memory()))?;
+    let may_copy = match &environment.namespaces.user {
         Namespace::Host => true,
         Namespace::New(_) => false,
         Namespace::Join { .. } => host.joined(Feature::User).is_some_and(|user| user.pid == Some(pid)),
@@ -282,7 +284,7 @@ fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> 
         leads_out: net.options().is_some_and(|net| matches!(net.mode, Mode::Bridge | Mode::User)),
         on_bridge: net.is_new() && net.options().is_some_and(|net| net.mode == Mode::Bridge),
         opens_devices: opens_devices(environment),
-        memory_of: memory_of(&environment.namespaces, host),
+        memory_of: memory_of(environment, host),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),
         hosts,

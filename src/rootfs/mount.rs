@@ -119,7 +119,6 @@ pub fn defaults(isolated: Isolated) -> Vec<ContainerMount> {
     };
     let data = ["nosuid", "nodev", "noexec"];
     let read_only = ["ro", "nosuid", "nodev", "noexec"];
-    let size = format!("size={}", default_size().docker());
     let mut all = vec![
         if isolated.proc { ContainerMount::new("proc", "/proc", &data) } else { hosts("/proc", &data) },
         if isolated.net {
@@ -134,18 +133,18 @@ pub fn defaults(isolated: Isolated) -> Vec<ContainerMount> {
             "/dev/pts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        match isolated.shm {
-            true => {
-                let options = ["nosuid", "nodev", "noexec", &size, "mode=1777"];
-                ContainerMount::new("tmpfs", SHARED_MEMORY, &options)
-            }
-            false => hosts(SHARED_MEMORY, &data),
-        },
+        if isolated.shm { shared_memory() } else { hosts(SHARED_MEMORY, &data) },
     ];
     if isolated.ipc {
         all.push(ContainerMount::new("mqueue", "/dev/mqueue", &data));
     }
     all
+}
+
+/// The filesystem for POSIX shared memory that each new root has.
+pub fn shared_memory() -> ContainerMount {
+    let size = format!("size={}", default_size().docker());
+    ContainerMount::new("tmpfs", SHARED_MEMORY, &["nosuid", "nodev", "noexec", &size, "mode=1777"])
 }
 
 /// The mounts of a new root, by the way in which they are made.
