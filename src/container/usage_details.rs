@@ -156,9 +156,8 @@ pub struct PossibleLimits {
 impl PossibleLimits {
     /// Finds out where cgroups can be made.
     pub fn here() -> PossibleLimits {
-        let has = |controller| {
-            Cgroups::gather(&[controller], false, &mut Unread::default()).obstacles.is_empty()
-        };
+        let has =
+            |controller| Cgroups::gather(&[controller], false, &mut Unread::default()).obstacles.is_empty();
         let memory = has(Controller::Memory);
         PossibleLimits {
             memory,

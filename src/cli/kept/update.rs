@@ -105,7 +105,7 @@ fn at<T>(new: Option<NewLimit<T>>) -> Option<T> {
     }
 }
 
-/// Reads a number of CPUs. As in Docker, no value takes the limit away.
+/// Reads a number of CPUs. As in Docker, there is no value that takes the limit away.
 fn cpu_limit(written: &str) -> std::result::Result<NewLimit<Cpus>, String> {
     match written {
         "-1" => written.parse().map(NewLimit::At),
