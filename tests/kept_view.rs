@@ -295,7 +295,11 @@ fn limits_change_while_a_container_runs() {
         (&["--cpu-quota", "-1"], "max 50000", "0 50000"),
     ] {
         home.out(&[&["update"], flags, &["web"]].concat());
-        assert_eq!((quota().replace("-1", "max"), shown()), (expected.to_owned(), told.to_owned()), "{flags:?}");
+        assert_eq!(
+            (quota().replace("-1", "max"), shown()),
+            (expected.to_owned(), told.to_owned()),
+            "{flags:?}"
+        );
         home.out(&["verify", "web"]);
     }
     let told = home.refused(&["update", "--cpus", "0.5", "web"], 1);

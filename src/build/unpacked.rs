@@ -59,9 +59,9 @@ fn unpack<W: Write>(
 ) -> Result<(), ContextError> {
     let input =
         decompressed(BufReader::new(archive)).map_err(|error| ContextError::Wrong(io_text(&error)))?;
-    let below = |name: &[u8]| {
-        let path = clean(name).ok_or_else(|| ContextError::Wrong(text("build.add.outside")))?;
-        Ok(joined(directory, &path))
+    let below = |name: &[u8]| match clean(name) {
+        Some(path) => Ok(joined(directory, &path)),
+        None => Err(ContextError::Wrong(text("build.add.outside"))),
     };
     each_entry(input, |mut entry, content| {
         let name = below(&entry.name)?;

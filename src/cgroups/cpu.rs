@@ -58,12 +58,18 @@ pub struct Cpu {
     pub cpus: Option<Cpus>,
     /// Maximum CPU time of each period in microseconds, at least 1000: cpus in the units of the kernel
     #[arg(long, visible_alias = "cpu-quota", value_name = "MICROSECONDS")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<1000, 8_192_000_000, _, _>")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "parse::within::<1000, 8_192_000_000, _, _>"
+    )]
     #[schemars(range(min = 1000, max = 8_192_000_000_u64), example = 50_000)]
     pub quota: Option<u64>,
     /// The period of a quota in microseconds, 1000 to 1000000; the default is 100000
     #[arg(long, visible_alias = "cpu-period", value_name = "MICROSECONDS")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<1000, 1_000_000, _, _>")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "parse::within::<1000, 1_000_000, _, _>"
+    )]
     #[schemars(range(min = 1000, max = 1_000_000), example = 50_000)]
     pub period: Option<u64>,
     /// Use only these CPUs: 0, 0-3 or 0,2
@@ -149,8 +155,10 @@ impl Cpu {
         let quota = self.quota.map(|quota| ("quota", "--cpu-quota", quota.to_string()));
         let period = self.period.map(|period| ("period", "--cpu-period", period.to_string()));
         let written: Vec<_> = [cpus, quota, period].into_iter().flatten().collect();
-        let wish = written.iter().map(|(key, _, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ");
-        let docker = written.iter().map(|(_, flag, value)| format!("{flag} {value}")).collect::<Vec<_>>().join(" ");
+        let wish =
+            written.iter().map(|(key, _, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ");
+        let docker =
+            written.iter().map(|(_, flag, value)| format!("{flag} {value}")).collect::<Vec<_>>().join(" ");
         (!written.is_empty()).then_some((wish, docker))
     }
 

@@ -137,10 +137,18 @@ impl LimitChange {
                 (cpu.shares, cpu.weight) = (new.shares, None);
             }
             let conflict = match (&new, &*cpu) {
-                (Cpu { cpus: Some(_), .. }, Cpu { period: Some(_), .. }) => Some("container.update.cpus.period"),
-                (Cpu { cpus: Some(_), .. }, Cpu { quota: Some(_), .. }) => Some("container.update.cpus.quota"),
-                (Cpu { quota: Some(_), .. }, Cpu { cpus: Some(_), .. }) => Some("container.update.quota.cpus"),
-                (Cpu { period: Some(_), .. }, Cpu { cpus: Some(_), .. }) => Some("container.update.period.cpus"),
+                (Cpu { cpus: Some(_), .. }, Cpu { period: Some(_), .. }) => {
+                    Some("container.update.cpus.period")
+                }
+                (Cpu { cpus: Some(_), .. }, Cpu { quota: Some(_), .. }) => {
+                    Some("container.update.cpus.quota")
+                }
+                (Cpu { quota: Some(_), .. }, Cpu { cpus: Some(_), .. }) => {
+                    Some("container.update.quota.cpus")
+                }
+                (Cpu { period: Some(_), .. }, Cpu { cpus: Some(_), .. }) => {
+                    Some("container.update.period.cpus")
+                }
                 _ => None,
             };
             if let Some(conflict) = conflict {
@@ -151,7 +159,9 @@ impl LimitChange {
             put(&mut cpu.period, new.period);
             put(&mut cpu.cpuset, new.cpuset);
         }
-        if self.lifts_quota && let Some(cpu) = cpu {
+        if self.lifts_quota
+            && let Some(cpu) = cpu
+        {
             cpu.quota = None;
         }
         if let Some(new) = self.resources.blkio.clone() {

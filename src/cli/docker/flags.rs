@@ -149,12 +149,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         ("SIZE", "The size that is protected from reclaim"),
     ),
     note("cpus", Value, notes::cpus, ("NUMBER", "The maximum number of CPUs, such as 0.5")),
-    note(
-        "cpu-quota",
-        Value,
-        notes::cpu_quota,
-        ("MICROSECONDS", "The maximum CPU time of each period"),
-    ),
+    note("cpu-quota", Value, notes::cpu_quota, ("MICROSECONDS", "The maximum CPU time of each period")),
     note(
         "cpu-period",
         Value,

@@ -132,7 +132,9 @@ impl Wanted {
         if let Some(cpus) = self.keys.iter().find(|key| key.flag == "cpus")
             && let Some((_, other)) = other.into_iter().find(|(flag, _)| self.has(flag))
         {
-            return Err(wrong_value("cpus", &cpus.value).why(text_with("docker.cpus.other", &[("other", other)])));
+            return Err(
+                wrong_value("cpus", &cpus.value).why(text_with("docker.cpus.other", &[("other", other)]))
+            );
         }
         for flag in &self.keys {
             spec = yaml::with(&spec, &flag.keys, flag.flag).map_err(|mistakes| flag.wrong(&mistakes))?;
