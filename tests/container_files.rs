@@ -337,6 +337,27 @@ fn copied(home: &KeptHome, arguments: &[&str]) {
     assert_eq!(status, Some(0), "{arguments:?} {message}");
 }
 
+/// Of this kind: what only reads a container, what changes its files, and what makes an image of it.
+#[test]
+fn what_is_done_with_a_container_has_events() {
+    let home = KeptHome::new();
+    container(&home, "cd /; echo inside > file");
+    let out = home.around().join("out");
+    home.out(&["cp", "box:/file", out.to_str().unwrap()]);
+    home.out(&["cp", out.to_str().unwrap(), "box:/other"]);
+    home.out(&["top", "box"]);
+    home.out(&["diff", "box"]);
+    home.out(&["export", "-o", out.to_str().unwrap(), "box"]);
+    let id = home.out(&["commit", "--pause=false", "-m", "words", "box"]);
+    home.refused(&["cp", "box:/missing", out.to_str().unwrap()], 1);
+    let format = "{{.Action}} {{.Actor.Attributes.comment}} {{.Actor.Attributes.imageID}}";
+    let shown = home.out(&["events", "--since", "1h", "--until", "0s", "-f", "type=container", "--format", format]);
+    let commit = format!("commit words {id}");
+    let other = ["archive-path", "extract-to-dir", "top", "export"].map(|word| format!("{word} <no value> <no value>"));
+    let shown: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("archive")).collect();
+    assert_eq!(shown, [&other[..], &[commit]].concat());
+}
+
 #[test]
 fn files_are_copied_in_both_directions() {
     let home = KeptHome::new();

@@ -66,6 +66,18 @@ pub enum EventAction {
     Rename,
     /// It has other limits.
     Update,
+    /// Its terminal has another size.
+    Resize,
+    /// Its processes were listed.
+    Top,
+    /// Files of it were copied out.
+    ArchivePath,
+    /// Files were copied into it.
+    ExtractToDirectory,
+    /// Its files were written as an archive.
+    Export,
+    /// An image was made of it.
+    Commit,
     /// It was removed.
     Destroy,
 }
@@ -90,6 +102,12 @@ impl EventAction {
             EventAction::Unpause => "unpause",
             EventAction::Rename => "rename",
             EventAction::Update => "update",
+            EventAction::Resize => "resize",
+            EventAction::Top => "top",
+            EventAction::ArchivePath => "archive-path",
+            EventAction::ExtractToDirectory => "extract-to-dir",
+            EventAction::Export => "export",
+            EventAction::Commit => "commit",
             EventAction::Destroy => "destroy",
         }
     }

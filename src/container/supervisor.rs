@@ -316,6 +316,11 @@ impl Supervisor {
                 store.note_of(kept, |event| event.with("signal", number), EventAction::Kill);
                 Ok(())
             }
+            Noted::Resized { rows, columns } => {
+                let change = |event: Event| event.with("height", rows).with("width", columns);
+                store.note_of(kept, change, EventAction::Resize);
+                Ok(())
+            }
             Noted::Attached => {
                 store.note_of(kept, |event| event, EventAction::Attach);
                 Ok(())

@@ -17,6 +17,7 @@ use crate::cli::kept::find;
 use crate::container::description::described;
 use crate::container::life;
 use crate::container::record::ContainerStatus;
+use crate::container::events::{Event, EventAction};
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::image::layer::{self, LayerReading};
@@ -81,16 +82,17 @@ pub(crate) struct CommitArgs {
     explain: ExplainArg,
 }
 
-fn container(name: &OsString) -> Result<KeptContainer> {
-    let container = find(&ContainerStore::open()?, name)?;
+fn container(name: &OsString) -> Result<(ContainerStore, KeptContainer)> {
+    let store = ContainerStore::open()?;
+    let container = find(&store, name)?;
     container.is_here()?;
-    Ok(container)
+    Ok((store, container))
 }
 
 /// Prints what the container has changed, a line for each path.
 pub(crate) fn changes(color: Color, args: &ChangesArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let container = container(&args.container).map_err(as_docker)?;
+    let (_, container) = container(&args.container).map_err(as_docker)?;
     let layers = container.layers().map_err(as_docker)?;
     tell_reading(&args.explain, &layers.directories, "image.explain.changes");
     let (reading, directories) = (LayerReading::Changes, &layers.directories[..]);
@@ -128,8 +130,9 @@ pub(crate) fn export(color: Color, args: &ContainerExportArgs) -> Result<u8> {
         let error = Error::new(ExitKind::Refused, text("image.save.terminal"));
         return Err(error.paste(format!("sandbox export -o files.tar {}", quote(&args.container))));
     }
-    let container = container(&args.container).map_err(as_docker)?;
+    let (store, container) = container(&args.container).map_err(as_docker)?;
     let layers = container.layers().map_err(as_docker)?;
+    store.note_of(&container, |event| event, EventAction::Export);
     tell_reading(&args.explain, &layers.directories, "image.explain.export");
     let cannot = |error: io::Error| {
         as_docker(Error::new(ExitKind::Refused, text("image.save.cannot")).why(io_text(&error)))
@@ -152,7 +155,7 @@ pub(crate) fn export(color: Color, args: &ContainerExportArgs) -> Result<u8> {
 pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let name = args.name.as_deref().map(name_from).transpose()?;
-    let container = container(&args.container).map_err(as_docker)?;
+    let (containers, container) = container(&args.container).map_err(as_docker)?;
     let layers = container.layers().map_err(as_docker)?;
     let (store, _) = ImageStore::make().map_err(as_docker)?;
     let base = base_of(&store, &container).map_err(as_docker)?.ok_or_else(|| {
@@ -203,6 +206,10 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
         let now = ContainerStore::open().and_then(|store| store.find(container.record.id.as_str()));
         now.and_then(|container| life::pause(&container, false, args.explain.explainer()))
             .map_err(as_docker)?;
+    }
+    if let Ok(added) = &added {
+        let change = |event: Event| event.with("comment", &args.message).with("imageID", &added.image.id);
+        containers.note_of(&container, change, EventAction::Commit);
     }
     print_added(&store, added)
 }

@@ -14,6 +14,7 @@ use super::as_docker;
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::find;
 use crate::container::layers::ContainerLayers;
+use crate::container::events::EventAction;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::own_run::OwnRun;
@@ -76,14 +77,23 @@ pub(crate) fn run(color: Color, args: &CpArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let copied = match (side(&args.source), side(&args.target)) {
         (CopySide::Container(name, path), target) if !matches!(target, CopySide::Container(..)) => {
-            copy_out(args, &name, &path, &target)
+            copy_out(args, &name, &path, &target).inspect(|()| note(&name, EventAction::ArchivePath))
         }
         (source, CopySide::Container(name, path)) if !matches!(source, CopySide::Container(..)) => {
-            copy_in(args, &source, &name, &path)
+            copy_in(args, &source, &name, &path).inspect(|()| note(&name, EventAction::ExtractToDirectory))
         }
         _ => Err(Error::usage(text("image.copy.sides"))),
     };
     copied.map(|()| 0).map_err(as_docker)
+}
+
+/// Adds the event of a copy.
+fn note(name: &OsString, action: EventAction) {
+    if let Ok(store) = ContainerStore::open()
+        && let Ok(container) = find(&store, name)
+    {
+        store.note_of(&container, |event| event, action);
+    }
 }
 
 /// A container and its files.

@@ -10,6 +10,7 @@ use crate::cli::explain::ExplainArg;
 use crate::container::processes::pids;
 use crate::container::record::{ContainerStatus, ProcessPlace};
 use crate::container::refusal;
+use crate::container::events::EventAction;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::render;
@@ -69,6 +70,7 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
         let pid = line.split_whitespace().nth(column).and_then(|pid| pid.parse::<i32>().ok());
         pid.is_some_and(|pid| pids.contains(&pid))
     };
+    store.note_of(&container, |event| event, EventAction::Top);
     let lines = std::iter::once(titles).chain(lines.filter(is_own));
     let count = titles.split_whitespace().count();
     render::out(&in_columns(lines.map(|line| cells(line, count)).collect()));

@@ -98,6 +98,8 @@ pub(super) struct Attended<'a> {
 pub(super) enum Noted {
     /// They have frozen it, or thawed it.
     Paused(bool),
+    /// They have given its terminal another size.
+    Resized { rows: u16, columns: u16 },
     /// They have sent this signal.
     Signalled(i32),
     /// One of them shows its output.
@@ -280,9 +282,10 @@ impl<'a> Attended<'a> {
             Packet::Message(ClientMessage::Resize { rows, columns }) => {
                 let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
                 let terminals = outputs.iter().filter(|output| output.is_terminal);
-                terminals.filter_map(|output| output.descriptor.as_ref()).for_each(|master| {
+                for master in terminals.filter_map(|output| output.descriptor.as_ref()) {
                     let _ = tcsetwinsize(master, size);
-                });
+                    let _ = note(Noted::Resized { rows, columns });
+                }
             }
         });
         // The last client with standard input has left, without its end.
