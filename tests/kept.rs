@@ -391,6 +391,8 @@ fn a_terminal_is_shown_and_left_by_its_keys() {
     let (status, shown) = terminal.ended();
     assert!(status.success() && shown.contains("read escape sequence"), "{shown}");
     assert_eq!(home.status("web"), "running");
+    let shown = home.out(&["events", "--since", "1h", "--until", "0s", "--filter", "event=resize"]);
+    assert!(shown.lines().any(|line| line.contains("height=30") && line.contains("width=90")), "{shown}");
     // Other keys, and the signals of the terminal.
     let flags = ["--home", home_path.to_str().unwrap(), "attach", "--detach-keys", "a,b", &id[..8]];
     let mut terminal = Terminal::start(&flags);

@@ -8,10 +8,8 @@ use super::listing::{inside, only_exposed};
 use super::store::KeptContainer;
 use crate::config::container::Namespace;
 use crate::namespaces::net::Mode;
+use crate::network::bridge::{Bridge, PREFIX};
 use crate::observe::net;
-
-/// The length of the prefix of the bridge's network.
-const PREFIX: u8 = 24;
 
 /// Docker's word for the network of a container.
 pub fn network_mode(container: &KeptContainer) -> &'static str {
@@ -59,6 +57,14 @@ fn address(container: &KeptContainer) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
         (destination == "00000000").then(|| Ipv4Addr::from(bytes))
     });
     Some((address, gateway))
+}
+
+/// The network of the bridge and the host's address in it: as they are, or as the next container would get them. None: an
+/// ordinary user has no bridge.
+pub fn bridge_addresses() -> Option<(String, Ipv4Addr)> {
+    let bridge = Bridge::gather(true, false);
+    let (network, gateway) = bridge.network.filter(|_| bridge.permitted).zip(bridge.gateway())?;
+    Some((format!("{network}/{PREFIX}"), gateway))
 }
 
 /// Docker's `NetworkSettings`.

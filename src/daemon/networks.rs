@@ -9,14 +9,16 @@ use super::Daemon;
 use super::answer::{Answered, ApiError, ok};
 use super::command::blocking;
 use super::request::{ApiRequest, known_filters};
-use crate::container::network::{network_id, network_name};
-use crate::container::store::ContainerStore;
+use crate::container::network::{bridge_addresses, network_id, network_name, networks};
+use crate::container::store::{ContainerStore, KeptContainer};
 use crate::text::{printed, text, text_with};
 
 /// The networks, each with its driver.
 const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
 fn network(name: &str, driver: &str, containers: Value) -> Value {
+    let addresses = if name == "bridge" { bridge_addresses() } else { None };
+    let addresses = addresses.map(|(subnet, gateway)| json!({ "Subnet": subnet, "Gateway": gateway }));
     json!({
         "Name": name,
         "Id": network_id(name),
@@ -25,7 +27,7 @@ fn network(name: &str, driver: &str, containers: Value) -> Value {
         "Driver": driver,
         "EnableIPv4": true,
         "EnableIPv6": false,
-        "IPAM": { "Driver": "default", "Options": null, "Config": [] },
+        "IPAM": { "Driver": "default", "Options": null, "Config": Vec::from_iter(addresses) },
         "Internal": false,
         "Attachable": false,
         "Ingress": false,
@@ -62,15 +64,25 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let containers = blocking(move || {
         let mut all = ContainerStore::open()?.all()?.0;
         all.retain(|container| container.state.status.is_active() && network_name(container) == name);
-        let of = |container: &crate::container::store::KeptContainer| {
+        let of = |container: &KeptContainer| {
             let about = json!({
-                "Name": container.name, "EndpointID": "", "MacAddress": "", "IPv4Address": "", "IPv6Address": "",
+                "Name": container.name, "EndpointID": "", "MacAddress": "", "IPv4Address": address_in(container, name),
+                "IPv6Address": "",
             });
             (container.record.id.to_string(), about)
         };
         Ok(Value::Object(all.iter().map(of).collect()))
     });
     ok(&network(name, driver, containers.await?))
+}
+
+/// The address of a container in a network, with the length of the prefix. Empty: it has none.
+fn address_in(container: &KeptContainer, network: &str) -> String {
+    let networks = networks(container);
+    match (&networks[network]["IPAddress"], &networks[network]["IPPrefixLen"]) {
+        (Value::String(address), prefix) if !address.is_empty() => format!("{address}/{prefix}"),
+        _ => String::new(),
+    }
 }
 
 /// The network with this name, or with an ID that begins so, and its driver.

@@ -54,7 +54,7 @@ use crate::value::typed::TypedCommand;
 pub(super) const NAME: &str = "sandbox0";
 
 /// The prefix length of its network.
-const PREFIX: u8 = 24;
+pub const PREFIX: u8 = 24;
 
 /// The number of networks to choose from: 10.111.0.0/24 to 10.111.99.0/24. The networks of veth pairs follow these.
 const NETWORKS: u32 = 100;
