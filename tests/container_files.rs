@@ -351,9 +351,11 @@ fn what_is_done_with_a_container_has_events() {
     let id = home.out(&["commit", "--pause=false", "-m", "words", "box"]);
     home.refused(&["cp", "box:/missing", out.to_str().unwrap()], 1);
     let format = "{{.Action}} {{.Actor.Attributes.comment}} {{.Actor.Attributes.imageID}}";
-    let shown = home.out(&["events", "--since", "1h", "--until", "0s", "-f", "type=container", "--format", format]);
+    let shown =
+        home.out(&["events", "--since", "1h", "--until", "0s", "-f", "type=container", "--format", format]);
     let commit = format!("commit words {id}");
-    let other = ["archive-path", "extract-to-dir", "top", "export"].map(|word| format!("{word} <no value> <no value>"));
+    let other = ["archive-path", "extract-to-dir", "top", "export"]
+        .map(|word| format!("{word} <no value> <no value>"));
     let shown: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("archive")).collect();
     assert_eq!(shown, [&other[..], &[commit]].concat());
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use support::daemon::{RunningDaemon, create, exchange, frames, read_head, script};
 use support::kept::{KeptHome, in_run, lives};
 use support::lab::ran_with_loopback;
-use support::{text, wait_until};
+use support::{is_root, text, wait_until};
 
 /// What a container with this body prints.
 fn printed(daemon: &RunningDaemon, query: &str, body: &Value) -> String {

@@ -312,11 +312,12 @@ fn what_is_printed_is_read_as_it_is() {
     assert!(plain.no_new_privileges);
     // Each example is valid too. Of two examples that exclude each other, one is removed.
     let example = regex_lite::Regex::new(r"(?m)^( *)#([a-z_]+:)").unwrap();
-    let full = [r"(?m)^  (map|shares):.*\n", r"(?m)^  (map_user|map_group|weight):.*\n"].map(|others| {
-        let all = example.replace_all(&template, "$1$2").into_owned();
-        let all = regex_lite::Regex::new(others).unwrap().replace_all(&all, "").into_owned();
-        yaml::read(&all, "template").unwrap()
-    });
+    let full = [r"(?m)^  (map|shares|cpus):.*\n", r"(?m)^  (map_user|map_group|weight|quota|period):.*\n"]
+        .map(|others| {
+            let all = example.replace_all(&template, "$1$2").into_owned();
+            let all = regex_lite::Regex::new(others).unwrap().replace_all(&all, "").into_owned();
+            yaml::read(&all, "template").unwrap()
+        });
     assert!(!full.contains(&plain));
     let [one, other] = full;
     for spec in [plain, one, other, yaml::read(shipped::ALL[0].text, "x").unwrap()] {

@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::{as_docker, find, tell_reading};
 use crate::cli::explain::ExplainArg;
+use crate::container::events::EventAction;
 use crate::container::processes::pids;
 use crate::container::record::{ContainerStatus, ProcessPlace};
 use crate::container::refusal;
-use crate::container::events::EventAction;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::render;
