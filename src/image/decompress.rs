@@ -138,10 +138,12 @@ struct ZstdFrames<R: Read> {
     state: Option<FrameState<R>>,
 }
 
+/// The first bytes of a frame, which the decoder reads again, and what follows them.
+type FrameInput<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
 enum FrameState<R: Read> {
     Between(R),
-    /// The decoder reads the first bytes of the frame again.
-    Inside(Box<StreamingDecoder<io::Chain<io::Cursor<Vec<u8>>, R>, FrameDecoder>>),
+    Inside(Box<StreamingDecoder<FrameInput<R>, FrameDecoder>>),
 }
 
 impl<R: Read> Read for ZstdFrames<R> {
