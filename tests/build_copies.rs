@@ -382,6 +382,12 @@ fn it_says_which_part_of_a_step_has_changed() {
         shown.contains("A /one") && shown.contains("A /d, A /d/x") && shown.contains("D /usr/plain"),
         "{shown}"
     );
+    // The plan of the container: all of it for the first RUN, and what is new for the second.
+    for (call, count) in
+        [("clone3(", 1), ("FSCONFIG_SET_STRING, \"upperdir\"", 2), ("\"echo one > /one\"", 1)]
+    {
+        assert_eq!(shown.matches(call).count(), count, "{call}: {shown}");
+    }
     assert_eq!(found(&[]).0, [0; 6]);
     fs::write(place.join("file"), "y").unwrap();
     assert_eq!(found(&[]).0, [0, 1, 1, 0, 0, 0]);

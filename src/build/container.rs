@@ -63,6 +63,8 @@ pub struct RunTask {
 pub struct DescribedRun {
     /// The container.
     pub config: Config,
+    /// The plan that makes it.
+    pub plan: Plan,
     /// A sentence, if it lacks the default network.
     pub note: Option<String>,
 }
@@ -122,13 +124,13 @@ pub fn describe(task: RunTask) -> Result<DescribedRun> {
         }
         _ => {
             exec::accept(&planned)?;
-            return Ok(DescribedRun { config, note: None });
+            return Ok(DescribedRun { config, plan: planned, note: None });
         }
     };
     spec.net = Some(Net { mode: Mode::None, ..Net::default() });
     let (config, planned) = described(&spec);
     exec::accept(&planned)?;
-    Ok(DescribedRun { config, note: Some(note) })
+    Ok(DescribedRun { config, plan: planned, note: Some(note) })
 }
 
 /// The plan of such a container. It changes nothing.

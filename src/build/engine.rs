@@ -33,6 +33,7 @@ use crate::image::manifest::{Descriptor, Platform, read_json};
 use crate::image::new_image::NewImage;
 use crate::image::rootfs;
 use crate::image::store::{ImageStore, Ingest, StoredImage};
+use crate::plan::Plan;
 use crate::text::{text, text_with};
 use crate::value::timestamp::Timestamp;
 
@@ -69,11 +70,25 @@ pub struct BuildInputs<'b> {
     pub pull: &'b (dyn Fn(&str, Option<&str>) -> Result<()> + Sync),
     /// The build arguments that an `ARG` has declared.
     pub used_arguments: Mutex<BTreeSet<String>>,
+    /// The calls for containers that were told, as they are printed.
+    pub told_calls: Mutex<BTreeSet<String>>,
 }
 
 impl BuildInputs<'_> {
     pub(super) fn use_argument(&self, name: &str) {
         self.used_arguments.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    /// Tells the calls that make a container. Those that were told for a former container are left out.
+    pub(super) fn tell_plan(&self, plan: &Plan, tell: Tell<'_>) {
+        let mut told = self.told_calls.lock().unwrap_or_else(PoisonError::into_inner);
+        for step in &plan.steps {
+            let call = step.call.to_string();
+            if !told.contains(&call) {
+                tell(&call, step.why);
+                told.insert(call);
+            }
+        }
     }
 }
 

@@ -155,6 +155,7 @@ impl ImageBuilder<'_> {
             self.event(BuildEvent::NoNetwork(note));
         }
         (self.tell)(&"execve(\"/proc/self/exe\", [\"sandbox\", \"__build-step\"])", "build.explain.run");
+        self.inputs.tell_plan(&described.plan, self.tell);
         self.event(BuildEvent::Running(&container));
         let ended = process::run(described.config, &made.env, &self.output(), self.inputs.stops)
             .map_err(|error| placed_at(self.source().0, &step.span, error))?;

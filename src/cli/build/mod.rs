@@ -221,6 +221,7 @@ fn build(
         stops: &stops,
         pull: &pull,
         used_arguments: Mutex::default(),
+        told_calls: Mutex::default(),
     };
     // The steps are explained in their order.
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
