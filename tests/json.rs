@@ -314,6 +314,59 @@ fn lines_of_stats_and_events_are_valid_json() {
     }
 }
 
+/// Of this kind: one image and two, a path that is there, that was deleted, whose links lead in a circle; no difference.
+#[cfg(feature = "images")]
+#[test]
+fn what_is_said_of_images_is_valid_json() {
+    let home = KeptHome::new();
+    home.out(&["image", "from-host", "tool", "sh", "rm", "ln"]);
+    for (name, dockerfile) in [
+        ("one", "FROM tool\nENV A=1\nRUN echo 1 > /file; ln -s b /a; ln -s a /b\n"),
+        ("other", "FROM one\nRUN rm /file\n"),
+    ] {
+        let made = support::feed(
+            &mut home.command(&["build", "-q", "--network", "none", "-t", name, "-"]),
+            dockerfile,
+        );
+        assert!(made.status.success(), "{}", text(&made.stderr));
+    }
+    let said = |arguments: &[&str], status: i32, name: &str| {
+        let schema = schema(name);
+        let output = home.run(&[&["image"], arguments, &["--format", "json"]].concat());
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", text(&output.stderr));
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        check(&value, &schema, &schema, name);
+        value
+    };
+    let trees = said(&["tree", "one", "other"], 0, "image-tree");
+    assert_eq!(
+        (trees[0]["image"].as_str(), trees[1]["steps"][3]["layer"]["number"].as_u64()),
+        (Some("one:latest"), Some(3))
+    );
+    let layers = trees[1]["steps"].as_array().unwrap().iter().filter(|step| !step["layer"].is_null());
+    assert_eq!(layers.count(), 3, "{trees}");
+    let verified = said(&["verify", "one"], 0, "image-verified");
+    assert!(
+        verified[0]["parts"].as_array().unwrap().iter().all(|part| part["wrong"].is_null()),
+        "{verified}"
+    );
+    let which = said(&["which", "other", "file"], 1, "image-which");
+    let changes: Vec<&Value> =
+        which["layers"].as_array().unwrap().iter().map(|layer| &layer["change"]).collect();
+    assert_eq!(
+        (&which["from"], changes),
+        (&Value::Null, vec![&Value::from("deletes"), &Value::from("has"), &Value::Null])
+    );
+    assert_eq!(said(&["which", "one", "/file"], 0, "image-which")["layers"][0]["file"]["kind"], "file");
+    assert!(said(&["which", "one", "/a/x"], 1, "image-which")["path"].is_null());
+    let differences = said(&["diff", "one", "other"], 0, "image-diff");
+    assert_eq!(
+        (differences[0]["path"].as_str(), differences[0]["change"].as_str()),
+        (Some("/file"), Some("deleted"))
+    );
+    assert_eq!(said(&["diff", "one", "one"], 0, "image-diff"), Value::Array(Vec::new()));
+}
+
 #[test]
 fn every_schema_can_be_printed_and_describes_itself() {
     for name in stdout(&["spec", "schema", "list"]).lines() {

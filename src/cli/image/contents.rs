@@ -4,11 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::as_docker;
 use crate::cli::explain::ExplainArg;
+use crate::cli::output::FormatArgs;
 use crate::error::Result;
-use crate::image::contents::{ImageContents, LayerChange, LayerFile};
+use crate::image::contents::{ImageContents, ImagePath, LayerChange, LayerFile};
 use crate::image::differences::{ImageDifference, differences};
 use crate::image::entries::EntryKind;
 use crate::image::store::ImageStore;
@@ -28,6 +30,8 @@ pub(crate) struct WhichArgs {
     #[arg(value_name = "PATH")]
     path: OsString,
     #[command(flatten)]
+    output: FormatArgs,
+    #[command(flatten)]
     explain: ExplainArg,
 }
 
@@ -41,6 +45,8 @@ pub(crate) struct DiffArgs {
     /// The second image
     #[arg(value_name = "IMAGE")]
     other: String,
+    #[command(flatten)]
+    output: FormatArgs,
     #[command(flatten)]
     explain: ExplainArg,
 }
@@ -61,6 +67,10 @@ pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
     let shown = |path: &[u8]| format!("/{}", printed(OsStr::from_bytes(path)));
     let place = contents.place_of(args.path.as_bytes());
     let Some(place) = place else {
+        if args.output.is_json() {
+            render::print_json(Stream::Out, &json!({ "path": null, "from": null, "layers": [] }));
+            return Ok(1);
+        }
         render::out(&(text("image.which.loop") + "\n"));
         return Ok(1);
     };
@@ -72,6 +82,13 @@ pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
     }
     let seen = contents.at(&place).map(|(layer, _)| layer);
     let path = shown(&place);
+    let status = u8::from(seen.is_none() && !place.is_empty());
+    if args.output.is_json() {
+        let layers: Vec<Value> =
+            (1..=contents.layers).rev().map(|layer| in_layer(&contents, &place, layer)).collect();
+        render::print_json(Stream::Out, &json!({ "path": path, "from": seen, "layers": layers }));
+        return Ok(status);
+    }
     lines.push(match seen {
         // Most archives have no entry for it, and there is a root directory in any case.
         _ if place.is_empty() => wrap(&text("image.which.root"), paint::width()).join("\n"),
@@ -85,9 +102,8 @@ pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
             Some(LayerChange::Deletes) => text("image.which.deletes"),
             Some(LayerChange::Hides) => text("image.which.hides"),
             Some(LayerChange::Has(file)) => {
-                let hidden = contents.changes(&place).iter().map(|(own, _)| *own).find(|own| *own > layer);
                 let about = described(file);
-                match hidden {
+                match hidden_by(&contents, &place, layer) {
                     None => about,
                     Some(by) => {
                         let values = [("file", &*about), ("layer", &by.to_string())];
@@ -100,18 +116,49 @@ pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
         lines.push(format!("  {}", text_with("image.which.layer", &values)));
     }
     render::out(&(lines.join("\n") + "\n"));
-    Ok(u8::from(seen.is_none() && !place.is_empty()))
+    Ok(status)
 }
 
-/// `file, mode 0644, owner 0:0, 5B`.
-fn described(file: &LayerFile) -> String {
-    let kind = text(match file.kind {
+/// The next layer above this one that changes the path too.
+fn hidden_by(contents: &ImageContents, place: &[u8], layer: usize) -> Option<usize> {
+    contents.changes(place).iter().map(|(own, _)| *own).find(|own| *own > layer)
+}
+
+/// What a layer has at a path, for programs.
+fn in_layer(contents: &ImageContents, place: &[u8], layer: usize) -> Value {
+    let change = contents.changes(place).iter().find(|(own, _)| *own == layer).map(|(_, change)| change);
+    let (change, file) = match change {
+        None => (None, None),
+        Some(LayerChange::Deletes) => (Some("deletes"), None),
+        Some(LayerChange::Hides) => (Some("hides"), None),
+        Some(LayerChange::Has(file)) => (Some("has"), Some(file)),
+    };
+    let file = file.map(|file| {
+        json!({
+            "kind": kind(file).trim_start_matches(KIND), "mode": format!("{:04o}", file.mode), "uid": file.owner.0, "gid": file.owner.1,
+            "size": file.size, "link": printed(OsStr::from_bytes(&file.link)),
+        })
+    });
+    json!({ "layer": layer, "change": change, "file": file, "hidden_by": hidden_by(contents, place, layer) })
+}
+
+/// The prefix of the messages that say what a file is. The rest of their keys is the word for programs.
+const KIND: &str = "image.kind.";
+
+/// The message that says what a file is.
+fn kind(file: &LayerFile) -> &'static str {
+    match file.kind {
         EntryKind::File | EntryKind::HardLink => "image.kind.file",
         EntryKind::Symlink => "image.kind.link",
         EntryKind::CharDevice | EntryKind::BlockDevice => "image.kind.device",
         EntryKind::Directory => "image.kind.directory",
         EntryKind::Fifo => "image.kind.fifo",
-    });
+    }
+}
+
+/// `file, mode 0644, owner 0:0, 5B`.
+fn described(file: &LayerFile) -> String {
+    let kind = text(kind(file));
     let (uid, gid) = file.owner;
     let values =
         [("kind", &*kind), ("mode", &format!("{:04o}", file.mode)), ("owner", &format!("{uid}:{gid}"))];
@@ -130,6 +177,11 @@ pub(crate) fn diff(color: Color, args: &DiffArgs) -> Result<u8> {
     let store = ImageStore::open().map_err(as_docker)?;
     let one = read(&store, &args.one, &args.explain).map_err(as_docker)?;
     let other = read(&store, &args.other, &args.explain).map_err(as_docker)?;
+    let all = differences(&one, &other);
+    if args.output.is_json() {
+        render::print_json(Stream::Out, &all.iter().map(of_difference).collect::<Vec<_>>());
+        return Ok(0);
+    }
     let line = |(path, difference): (Vec<u8>, ImageDifference)| {
         let path = printed(OsStr::from_bytes(&path));
         match difference {
@@ -141,6 +193,17 @@ pub(crate) fn diff(color: Color, args: &DiffArgs) -> Result<u8> {
             }
         }
     };
-    render::out(&differences(&one, &other).into_iter().map(line).collect::<String>());
+    render::out(&all.into_iter().map(line).collect::<String>());
     Ok(0)
+}
+
+/// A difference, for programs.
+fn of_difference((path, difference): &(ImagePath, ImageDifference)) -> Value {
+    let (change, parts) = match difference {
+        ImageDifference::Added => ("added", &[][..]),
+        ImageDifference::Deleted => ("deleted", &[][..]),
+        ImageDifference::Changed(parts) => ("changed", &parts[..]),
+    };
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_start_matches("image.diff.")).collect();
+    json!({ "path": format!("/{}", printed(OsStr::from_bytes(path))), "change": change, "parts": parts })
 }

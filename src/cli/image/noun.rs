@@ -1,7 +1,7 @@
 //! `sandbox image ACTION`: what an image is made of.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::as_docker;
 use super::contents::{DiffArgs, WhichArgs};
@@ -19,12 +19,13 @@ use super::tag::TagArgs;
 use crate::cli::build::{self, BuildArgs};
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::inspect::{description_format, print_all};
+use crate::cli::output::FormatArgs;
 use crate::container::explain::Explainer;
 use crate::error::Result;
 use crate::image::history::{self, HistoryStep, ImageStep};
 use crate::image::inspected::inspected;
 use crate::image::store::{ImageStore, StoredImage};
-use crate::image::verify;
+use crate::image::verify::{self, VerifiedPart};
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::text::{printed, text, text_with, wrap};
@@ -45,9 +46,9 @@ enum ImageAction {
     /// Print everything about images, as JSON
     Inspect(DescribedImages),
     /// Print the layers of an image: sizes, commands, digests, and how each digest is computed
-    Tree(NamedImages),
+    Tree(ShownImages),
     /// Compute every digest of images again, from what is on the disk
-    Verify(NamedImages),
+    Verify(ShownImages),
     /// Print which layer a path comes from, and which layers hide it
     Which(WhichArgs),
     /// Print what a second image adds (A), changes (C) and deletes (D)
@@ -88,6 +89,15 @@ struct NamedImages {
 
 #[derive(Debug, Args)]
 #[group(skip)]
+struct ShownImages {
+    #[command(flatten)]
+    output: FormatArgs,
+    #[command(flatten)]
+    named: NamedImages,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
 struct DescribedImages {
     /// json: one object on each line; or a template of Go. Without it, a list with indents
     #[arg(long, short, value_name = "FORMAT")]
@@ -101,10 +111,8 @@ pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
     match &args.action {
         ImageAction::Build(args) => build::run(color, args),
         ImageAction::Inspect(described) => inspect(color, described),
-        ImageAction::Tree(named) => {
-            each(color, named, "image.explain.documents", |store, image| tree(store, image).map(|()| true))
-        }
-        ImageAction::Verify(named) => each(color, named, "image.explain.verify", verify_one),
+        ImageAction::Tree(shown) => each(color, shown, "image.explain.documents", tree),
+        ImageAction::Verify(shown) => each(color, shown, "image.explain.verify", verify_one),
         ImageAction::Which(args) => super::contents::which(color, args),
         ImageAction::Diff(args) => super::contents::diff(color, args),
         ImageAction::Import(args) => super::import::run(color, args),
@@ -121,29 +129,48 @@ pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
     }
 }
 
-/// Does something with each image. Each error is printed, and the others are done all the same.
+/// What is found out about an image.
+struct Finding {
+    /// For people.
+    lines: Vec<String>,
+    /// For programs.
+    json: Value,
+    /// Whether all of it is right.
+    is_good: bool,
+}
+
+/// Prints what is found out about each image. Each error is printed, and the others are done all the same.
 fn each(
     color: Color,
-    named: &NamedImages,
+    ShownImages { output, named }: &ShownImages,
     why: &str,
-    act: impl Fn(&ImageStore, &StoredImage) -> Result<bool>,
+    find: impl Fn(&ImageStore, &StoredImage) -> Result<Finding>,
 ) -> Result<u8> {
     decide(color, Stream::Out);
     let store = ImageStore::open().map_err(as_docker)?;
     let tell = named.explain.tell();
-    let mut is_good = true;
+    let (mut is_good, mut all) = (true, Vec::new());
     for written in &named.images {
         let done = store.find(written).and_then(|image| {
             tell(&format!("read(<blobs/sha256/{}>); ...", image.descriptor.digest.hex()), why);
-            act(&store, &image)
+            find(&store, &image)
         });
         match done {
-            Ok(good) => is_good &= good,
+            Ok(found) => {
+                is_good &= found.is_good;
+                match output.is_json() {
+                    true => all.push(found.json),
+                    false => render::out(&(found.lines.join("\n") + "\n")),
+                }
+            }
             Err(error) => {
                 is_good = false;
                 render::err(&render::error::text(&as_docker(error)));
             }
         }
+    }
+    if output.is_json() {
+        render::print_json(Stream::Out, &all);
     }
     Ok(u8::from(!is_good))
 }
@@ -174,9 +201,9 @@ pub(in crate::cli) fn described(name: &str, explain: Explainer) -> Result<Value>
     inspected(&store, &image).map_err(as_docker)
 }
 
-/// Prints what an image is made of, from the name down to the layers, and how the digests are computed. A line with a
+/// What an image is made of, from the name down to the layers, and how the digests are computed. A line with a
 /// digest is exactly as wide as a terminal of 80 columns.
-fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
+fn tree(store: &ImageStore, image: &StoredImage) -> Result<Finding> {
     let line = |key: &str, digest: &dyn std::fmt::Display| text_with(key, &[("digest", &digest.to_string())]);
     let mut lines = vec![
         image.shown(),
@@ -188,9 +215,10 @@ fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
         let command = wrap(&printed(&step.created_by), paint::width() - 2);
         command.into_iter().map(|line| format!("  {line}")).filter(|line| !line.trim().is_empty())
     };
-    let (mut number, mut is_without) = (0, false);
+    let (mut number, mut is_without, mut described) = (0, false, Vec::new());
     for ImageStep { step, layer } in &steps {
         let Some(layer) = layer else {
+            described.push(json!({ "command": step.created_by, "layer": null }));
             if !std::mem::replace(&mut is_without, true) {
                 lines.extend([String::new(), text("image.tree.none")]);
             }
@@ -199,6 +227,11 @@ fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
         };
         number += 1;
         is_without = false;
+        let about = json!({
+            "number": number, "size": layer.size, "media_type": layer.blob.media_type, "blob": layer.blob.digest,
+            "diff_id": layer.diff_id, "chain_id": layer.chain_id,
+        });
+        described.push(json!({ "command": step.created_by, "layer": about }));
         let size = layer.size.map_or_else(|| text("image.tree.packed"), human);
         let values =
             [("number", &*number.to_string()), ("size", &size), ("type", &printed(&layer.blob.media_type))];
@@ -210,20 +243,24 @@ fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
     }
     lines.push(String::new());
     lines.extend(wrap(&text("image.tree.computed"), paint::width()));
-    render::out(&(lines.join("\n") + "\n"));
-    Ok(())
+    let json = json!({
+        "image": image.shown(), "manifest": image.descriptor.digest, "config": image.id, "steps": described,
+    });
+    Ok(Finding { lines, json, is_good: true })
 }
 
-fn verify_one(store: &ImageStore, image: &StoredImage) -> Result<bool> {
+fn verify_one(store: &ImageStore, image: &StoredImage) -> Result<Finding> {
     let parts = verify::verify(store, image, super::own_maps().as_ref())?;
-    let mut lines = format!("{}\n", image.shown());
+    let mut lines = vec![image.shown()];
     for part in &parts {
         let result = part.wrong.clone().unwrap_or_else(|| text("image.verify.good"));
-        lines += &format!("  {:<9}{}  {result}\n", part.kind, part.digest);
+        lines.push(format!("  {:<9}{}  {result}", part.kind, part.digest));
     }
     if parts.iter().any(|part| part.kind == "files") {
-        lines += &format!("  {}\n", text("image.verify.limits"));
+        lines.push(format!("  {}", text("image.verify.limits")));
     }
-    render::out(&lines);
-    Ok(parts.iter().all(|part| part.wrong.is_none()))
+    let described =
+        |part: &VerifiedPart| json!({ "kind": part.kind, "digest": part.digest, "wrong": part.wrong });
+    let json = json!({ "image": image.shown(), "parts": parts.iter().map(described).collect::<Vec<_>>() });
+    Ok(Finding { lines, json, is_good: parts.iter().all(|part| part.wrong.is_none()) })
 }

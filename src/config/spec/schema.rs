@@ -32,6 +32,10 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("pack", include_str!("../../../docs/schema/pack.json")),
     ("recorded", include_str!("../../../docs/schema/recorded.json")),
     ("ledger", include_str!("../../../docs/schema/ledger.json")),
+    ("image-tree", include_str!("../../../docs/schema/image-tree.json")),
+    ("image-verified", include_str!("../../../docs/schema/image-verified.json")),
+    ("image-which", include_str!("../../../docs/schema/image-which.json")),
+    ("image-diff", include_str!("../../../docs/schema/image-diff.json")),
 ];
 
 /// The JSON Schema of a spec, draft 2020-12. Editors use it to complete keys.
