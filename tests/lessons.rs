@@ -109,7 +109,7 @@ const NEXT: &str = "$ : next\n";
 fn the_blocks_of_a_lesson_can_be_typed_in_one_shell() {
     let _alone = alone();
     let (working, pack, mut wrong) = (working(), pack(), String::new());
-    for lesson in sample(2, &pack.lessons) {
+    for lesson in sample(4, &pack.lessons) {
         let blocks = blocks(lesson).into_iter();
         let blocks =
             blocks.filter(|(block, _)| is_executed(block) && lacks(lesson, block, &working).is_empty());
