@@ -141,3 +141,31 @@ fn what_is_no_device_is_refused_by_name() {
         }
     }
 }
+
+/// While the new root is mounted on `/`, `/dev/..` is the new root for the kernel, and so is a symbolic link with enough `..`.
+#[test]
+fn a_path_with_parents_leads_to_the_file_of_the_host() {
+    let _alone = alone();
+    let test = "a_path_with_parents_leads_to_the_file_of_the_host";
+    let Some(device) = existing(CHARACTER) else { return skip(test, "machine: /dev has only the usual devices") };
+    let name = Path::new(device).file_name().unwrap().to_str().unwrap();
+    for path in [format!("/dev/../dev/{name}"), format!("/dev/shm/../{name}"), format!("/usr/../dev/{name}")] {
+        for rules in [vec![format!("{path} rw")], vec![format!("{device} r"), format!("{path} rw")]] {
+            let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+            let found = output(&spec("rootfs: host", &rules), &format!("test -c {device}"));
+            assert!(found.status.success(), "{rules:?}: {}", text(&found.stderr));
+        }
+    }
+    // The same for any bind mount.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().canonicalize().unwrap().join("file");
+    fs::write(&file, "of the host").unwrap();
+    let up = "../".repeat(file.components().count());
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(format!("{up}{}", file.strip_prefix("/").unwrap().display()), &link).unwrap();
+    for source in [format!("/usr/..{}", file.display()), link.display().to_string()] {
+        let mounts = format!("mnt: {{ mounts: [{{ type: bind, source: {source}, target: /mnt/file }}] }}\n");
+        let found = output(&format!("rootfs: host\npid:\n{mounts}"), "cat /mnt/file");
+        assert_eq!(text(&found.stdout), "of the host", "{source}: {}", text(&found.stderr));
+    }
+}

@@ -314,11 +314,8 @@ fn variables(spec: &Spec, host: &Host, is_root: bool) -> Vec<OsString> {
 /// restrict the device, but the mode of the host's file stays as it is.
 pub fn device_files(spec: &Spec) -> Vec<ExtraMount> {
     let rules = spec.devices.iter().flat_map(|devices| &devices.allow);
-    let paths =
-        rules.filter(|rule| spec.rootfs.is_some() && rule.resolve().is_ok()).filter_map(|rule| match rule {
-            Rule::Path(path, _) if !rootfs::dev::is_usual(path) => Some(path.clone()),
-            _ => None,
-        });
+    let rules = rules.filter(|rule| spec.rootfs.is_some() && rule.resolve().is_ok());
+    let paths = rules.filter_map(Rule::place).filter(|path| !rootfs::dev::is_usual(path));
     let paths: BTreeSet<PathBuf> = paths.collect();
     let file = |path: PathBuf| ExtraMount::bind(path.clone(), path, true);
     paths.into_iter().map(file).collect()

@@ -1,6 +1,6 @@
 //! The device files of the host that are bind-mounted in a container. Docker does not list them as mounts.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::listing::bound;
 use super::store::KeptContainer;
@@ -15,12 +15,8 @@ fn allowed(container: &KeptContainer) -> impl Iterator<Item = &Rule> {
 }
 
 /// The paths of devices in the rules: the file of each is mounted on its own path.
-fn paths(container: &KeptContainer) -> Vec<&Path> {
-    let path = allowed(container).filter_map(|rule| match rule {
-        Rule::Path(path, _) => Some(path.as_path()),
-        _ => None,
-    });
-    path.collect()
+fn paths(container: &KeptContainer) -> Vec<PathBuf> {
+    allowed(container).filter_map(Rule::place).collect()
 }
 
 /// The mounts of device files that have a rule with the numbers of the device, each with that rule. So has a file that `--device` has
@@ -33,7 +29,7 @@ pub(super) fn devices_by_numbers(container: &KeptContainer) -> Vec<(&ContainerMo
         rules.iter().find(|rule| Device { access: Access::ALL, ..**rule } == own).copied()
     };
     let paths = paths(container);
-    let others = bound(container).filter(|mount| !paths.contains(&mount.destination.as_path()));
+    let others = bound(container).filter(|mount| !paths.contains(&mount.destination));
     let read_only = others.filter(|mount| mount.attributes().contains(Attributes::READ_ONLY));
     read_only.filter_map(|mount| Some((mount, device(mount)?))).collect()
 }
@@ -41,6 +37,6 @@ pub(super) fn devices_by_numbers(container: &KeptContainer) -> Vec<(&ContainerMo
 /// The bind mounts of a container without those of device files.
 pub fn bound_without_devices(container: &KeptContainer) -> impl Iterator<Item = &ContainerMount> {
     let mut devices = paths(container);
-    devices.extend(devices_by_numbers(container).into_iter().map(|(mount, _)| mount.destination.as_path()));
-    bound(container).filter(move |mount| !devices.contains(&mount.destination.as_path()))
+    devices.extend(devices_by_numbers(container).into_iter().map(|(mount, _)| mount.destination.clone()));
+    bound(container).filter(move |mount| !devices.contains(&mount.destination))
 }

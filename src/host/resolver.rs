@@ -63,6 +63,11 @@ impl Resolver {
 
     /// Resolves a path. A relative one starts at the working directory, or at `/` of another root.
     pub fn resolve(&self, path: &Path) -> Resolved {
+        self.walk(path).0
+    }
+
+    /// As [`Resolver::resolve`], and whether the way goes through `..`, in the path itself or in a symbolic link.
+    fn walk(&self, path: &Path) -> (Resolved, bool) {
         let mut at = PathBuf::from("/");
         let mut ahead: VecDeque<OsString> = VecDeque::new();
         push_front(&mut ahead, path);
@@ -72,9 +77,10 @@ impl Resolver {
         {
             push_front(&mut ahead, &directory);
         }
-        let mut links = 0;
+        let (mut links, mut climbs) = (0, false);
         while let Some(name) = ahead.pop_front() {
             if name == ".." {
+                climbs = true;
                 at.pop();
                 continue;
             }
@@ -83,7 +89,7 @@ impl Resolver {
             let Some(target) = target else { continue };
             links += 1;
             if links > MAX_LINKS {
-                return Resolved { container: at, host: None };
+                return (Resolved { container: at, host: None }, climbs);
             }
             at.pop();
             if target.is_absolute() {
@@ -91,7 +97,7 @@ impl Resolver {
             }
             push_front(&mut ahead, &target);
         }
-        Resolved { host: self.on_host(&at), container: at }
+        (Resolved { host: self.on_host(&at), container: at }, climbs)
     }
 
     /// The bind mount that contains a path of the container: its mount point, and the file on the host. None if the path
@@ -130,6 +136,15 @@ impl Resolver {
             [root] => Some((root, rest)),
             layers => layer::showing(layers, rest).map(|layer| (layer, rest)),
         }
+    }
+}
+
+/// The same file of the host by a path without `..`. While a new root is mounted on `/`, the kernel goes from `/dev/..` to the new
+/// root, and not to that of the host. In /proc, a link can lead to a file that has no path here.
+pub fn without_parents(path: &Path) -> PathBuf {
+    match Resolver::default().walk(path) {
+        (Resolved { host: Some(host), .. }, true) if !path.starts_with("/proc") => host,
+        _ => path.to_owned(),
     }
 }
 
@@ -179,6 +194,19 @@ mod tests {
         // A relative link starts at the directory that contains it.
         std::os::unix::fs::symlink("bin", directory.path().join("usr/tools")).unwrap();
         assert_eq!(resolver.resolve(Path::new("/usr/tools/sh")).container, Path::new("/usr/bin/sh"));
+    }
+
+    #[test]
+    fn a_path_of_the_host_gets_no_parents() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().canonicalize().unwrap();
+        std::fs::create_dir(directory.join("a")).unwrap();
+        std::os::unix::fs::symlink("../b", directory.join("a/link")).unwrap();
+        std::os::unix::fs::symlink("b", directory.join("plain")).unwrap();
+        for (written, expected) in [("a/../b", "b"), ("a/link", "b"), ("plain", "plain"), ("a", "a")] {
+            assert_eq!(without_parents(&directory.join(written)), directory.join(expected), "{written}");
+        }
+        assert_eq!(without_parents(Path::new("/proc/self/../self")), Path::new("/proc/self/../self"));
     }
 
     #[test]

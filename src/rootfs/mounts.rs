@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::mount::ContainerMount;
 use super::{OURS, RootDraft, RootFilesystem, dev, etc, init_layer};
 use crate::host::files::is_directory;
-use crate::host::resolver::{Resolved, Resolver};
+use crate::host::resolver::{Resolved, Resolver, without_parents};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 use crate::text::{printed, text, text_with};
@@ -70,7 +70,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &
                 // A path on the host. The reader of the spec has made it absolute.
                 let copied = trees.next_if(|_| is_new && is_whole_host(mount));
                 if copied.is_none() {
-                    let (path, below) = (source.to_owned(), mount.is_recursive());
+                    let (path, below) = (without_parents(source), mount.is_recursive());
                     root.step(DetachedMountCall::Clone { path, below, to: Held::Mount }, "rootfs.bind.why");
                 }
                 held = copied.unwrap_or(Held::Mount);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use nix::sys::stat::{SFlag, major, minor, stat};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::host::resolver::Resolver;
 use crate::text::{printed, text, text_with};
 
 /// One rule as it is written.
@@ -146,6 +147,17 @@ impl Rule {
                 Ok(Rule::Path(path.into(), printed(OsStr::from_bytes(&bytes[at + 1..])).parse()?))
             }
             None => Ok(Rule::Path(OsStr::from_bytes(bytes).into(), Access::ALL)),
+        }
+    }
+
+    /// Where a container gets the file of the device: the path of the rule, without `..`. A symbolic link of the device's own name
+    /// stays one, as `/dev/cdrom`.
+    pub fn place(&self) -> Option<PathBuf> {
+        let Rule::Path(path, _) = self else { return None };
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Some(path.clone()) };
+        match path.components().any(|part| part == Component::ParentDir) {
+            true => Some(Resolver::default().resolve(parent).container.join(name)),
+            false => Some(path.clone()),
         }
     }
 
