@@ -1,6 +1,8 @@
 //! Answers to command lines of docker, unshare and nsenter: the error names the command line of `sandbox` that does
 //! the same.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::words::is_spec;
@@ -57,11 +59,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
             (ErrorKind::UnknownArgument, Some(ContextValue::String(refused))) => refused,
             _ => return None,
         };
-        let place = words.iter().position(|word| word == refused).or_else(|| {
-            // For `--flag=value` clap reports `--flag`, and for `-xyz` it reports `-x`.
-            words.iter().position(|word| word.starts_with(refused.as_str()))
-        })?;
-        return of_feature(feature, words, place);
+        return of_feature(feature, words, refused_at(words, refused)?);
     }
     match first {
         "help" => {
@@ -85,7 +83,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
             }
             // There is a spec: an unknown flag is reported by clap with the nearest one, and a command needs its `--`.
             if words[1..].iter().any(|word| is_spec(word.as_ref())) {
-                let place = words.iter().position(|word| word == refused)?;
+                let place = refused_at(words, refused)?;
                 return (!refused.starts_with('-')).then(|| without_dashes("run", words, place));
             }
             // There is an image.
@@ -114,6 +112,21 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         return Some(of_command(words));
     }
     (error.kind() == ErrorKind::InvalidSubcommand).then(|| unknown(first, &words[1..]))
+}
+
+/// The place of the word that clap refused. An equal word before it may be the value of a flag, so the first part of the line
+/// counts that clap refuses for the same word. For `--flag=value` clap reports `--flag`, and for `-xyz` it reports `-x`.
+fn refused_at(words: &[String], refused: &str) -> Option<usize> {
+    let ends_there = |place: &usize| {
+        let part: Vec<OsString> =
+            std::iter::once("sandbox").chain(words[..=*place].iter().map(String::as_str)).map(Into::into).collect();
+        super::parse(&part).is_err_and(|error| {
+            let word = error.get(ContextKind::InvalidArg);
+            error.kind() == ErrorKind::UnknownArgument
+                && matches!(word, Some(ContextValue::String(word)) if word == refused)
+        })
+    };
+    (0..words.len()).filter(|place| words[*place].starts_with(refused)).find(ends_there)
 }
 
 /// The number of words after the global flags, which come before the subcommand.

@@ -8,6 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::journal::{Entry, EntryOutcome, Line, run_backwards};
 use super::undo::{exists, namespace_of};
 use crate::config::container::{Config, ConfigVersion};
@@ -17,6 +19,7 @@ use crate::host::own_run::{self, CONFIG};
 use crate::host::private_directory::{MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_directory;
 use crate::host::run_lock::{self, RunLock};
+use crate::host::storage;
 use crate::observe::Unread;
 use crate::plan::call::c_string;
 use crate::plan::undo::Undo;
@@ -74,7 +77,7 @@ enum Uncleaned {
     Kept(String),
     /// The container has got SIGKILL, and has not ended yet: a sentence.
     Ending(String),
-    /// This process could not open a file, which says nothing about that file.
+    /// This process could not open or change a file, which says nothing about that file.
     Unopened(io::Error),
 }
 
@@ -87,7 +90,8 @@ impl From<String> for Uncleaned {
 impl From<io::Error> for Uncleaned {
     fn from(error: io::Error) -> Uncleaned {
         match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Uncleaned::Unopened(error),
+            Some(libc::EROFS) => Uncleaned::Unopened(error),
+            _ if storage::is_shortage(&error) => Uncleaned::Unopened(error),
             _ => Uncleaned::Kept(crate::error::io_text(&error)),
         }
     }
@@ -108,13 +112,19 @@ impl Swept {
         match why {
             Uncleaned::Kept(why) => self.kept.push(Kept { path, why, is_ending: false }),
             Uncleaned::Ending(why) => self.kept.push(Kept { path, why, is_ending: true }),
+            // It is the same for all files, so it is told once.
+            Uncleaned::Unopened(_) if self.refused.is_some() => {}
             Uncleaned::Unopened(error) => {
-                let refused = Error::failed(text_with("gc.unopened", &[("path", &quote(&path))]));
-                let call = format!("openat({})", c_string(&path));
-                let is_limit = error.raw_os_error() == Some(libc::EMFILE);
-                let refused = refused.call(call, error);
-                self.refused =
-                    Some(if is_limit { refused.why(text("doctor.openfiles.why")) } else { refused });
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+                let refused = match errno {
+                    Errno::EROFS => {
+                        let run = run_directory::path();
+                        Error::failed(text_with("gc.readonly", &[("path", &quote(&run))]))
+                    }
+                    _ => Error::failed(text_with("gc.unopened", &[("path", &quote(&path))])),
+                };
+                let refused = refused.call(format!("openat({})", c_string(&path)), error);
+                self.refused = Some(storage::explain(refused, errno, &path));
             }
         }
     }

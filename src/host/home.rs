@@ -19,7 +19,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::accounts::Accounts;
-use super::private_directory::{self, PrivateDirectory, Unusable};
+use super::private_directory::{self, Instead, PrivateDirectory, Unusable};
 use super::untrusted::UntrustedRoot;
 use crate::error::Result;
 use crate::text::{printed, text, text_with};
@@ -105,9 +105,11 @@ impl HomePlace {
         if let Some(found) = self.open()? {
             return Ok((found, false));
         }
-        if let Some(parent) = self.path.parent() {
-            // What is wrong is reported by mkdir(2) below.
-            let _ = std::fs::create_dir_all(parent);
+        let parent = self.path.parent().filter(|parent| !parent.exists());
+        if let Some(Err(error)) = parent.map(std::fs::create_dir_all) {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::NOENT);
+            let missing = self.path.ancestors().take_while(|path| path.symlink_metadata().is_err()).last();
+            return Err(self.explained_at(Unusable::NotMade(errno), missing.unwrap_or(&self.path)));
         }
         match private_directory::make_private(CWD, self.path.as_os_str(), MODE) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -120,9 +122,34 @@ impl HomePlace {
     }
 
     fn explained(&self, unusable: Unusable) -> crate::error::Error {
-        let instead = format!("{}\n   export {VARIABLE}=\"$(mktemp -d)\"", text("home.other"));
-        unusable.explained(&self.path, MODE, &text("home.purpose"), Some(&instead))
+        self.explained_at(unusable, &self.path)
     }
+
+    /// The error about HOME, or about a directory above it.
+    fn explained_at(&self, unusable: Unusable, path: &Path) -> crate::error::Error {
+        let is_flag = CHOSEN.get().is_some();
+        let is_ours = self.path == usual() || self.instead_of.is_some();
+        let advice = match is_flag {
+            true => text("home.other.flag"),
+            false => format!("{}\n   export {VARIABLE}=\"$(mktemp -d)\"", text("home.other")),
+        };
+        let has_errno = !matches!(unusable, Unusable::Suspicious { .. });
+        let instead = Instead { advice, is_ours };
+        let mode = if path == self.path { MODE } else { 0o777 };
+        let error = unusable.explained(path, mode, &text("home.purpose"), Some(&instead));
+        match has_errno {
+            true if is_ours && !is_flag && is_without_home() => {
+                error.why(text("home.unset")).todo(text("home.other.flag"))
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Whether the usual HOME is in `/`, because nothing says where the user's files are.
+fn is_without_home() -> bool {
+    let is_unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    !geteuid().is_root() && is_unset("XDG_DATA_HOME") && is_unset("HOME")
 }
 
 /// The mode of HOME.

@@ -129,9 +129,8 @@ impl Unusable {
     }
 
     /// The error of a directory that is not used. `purpose` is a sentence: what it is for, and so why it must be private.
-    /// `instead` is advice for a directory of another user: what it has may be worth something to its owner. None: it has only
-    /// locks and journals, and can be removed.
-    pub(super) fn explained(self, path: &Path, mode: u32, purpose: &str, instead: Option<&str>) -> Error {
+    /// `instead` is advice for a directory whose content is worth something. None: it has only locks and journals, and can be removed.
+    pub(super) fn explained(self, path: &Path, mode: u32, purpose: &str, instead: Option<&Instead>) -> Error {
         let shown = file::path_text(path);
         let error = Error::failed(what(path));
         let (reason, owner, is_directory) = match self {
@@ -148,17 +147,31 @@ impl Unusable {
             Unusable::Suspicious { reason, owner, is_directory } => (reason, owner, is_directory),
         };
         let quoted = quote(path);
-        let error = error.why(reason).why(purpose).paste(format!("ls -ld {quoted}"));
+        let look = |error: Error| error.step(&text("gc.run.look"), format!("ls -ld {quoted}"));
+        let error = look(error.why(reason).why(purpose));
+        let remove = |error: Error, how: &str| error.step(&text("gc.run.remove"), format!("{how} {quoted}"));
+        let close = |error: Error| error.step(&text("gc.run.close"), format!("chmod 700 {quoted}"));
         match (owner, is_directory, instead) {
-            (PathOwner::Caller, true, _) => error.paste(format!("chmod 700 {quoted}")),
-            (PathOwner::Caller, false, _) => error.paste(format!("rm {quoted}")),
-            (PathOwner::Other | PathOwner::Unmapped, _, Some(instead)) => error.todo(instead),
-            (PathOwner::Other, true, None) => error.paste(format!("sudo rm -r {quoted}")),
-            (PathOwner::Other, false, None) => error.paste(format!("sudo rm {quoted}")),
+            (PathOwner::Caller, true, None | Some(Instead { is_ours: true, .. })) => close(error),
+            // What the caller has named, or a file in the place of a directory, may be worth something.
+            (_, _, Some(instead)) => error.todo(&instead.advice),
+            (PathOwner::Caller, false, None) => remove(error, "rm"),
+            (PathOwner::Other, true, None) => remove(error, "sudo rm -r"),
+            (PathOwner::Other, false, None) => remove(error, "sudo rm"),
             // To root outside it may be in use, and root inside cannot remove it.
             (PathOwner::Unmapped, _, None) => error,
         }
     }
+}
+
+/// What to use instead of a directory that is not used.
+#[derive(Debug)]
+pub(super) struct Instead {
+    /// A sentence, or one with a command below it.
+    pub(super) advice: String,
+    /// Whether the directory has the name that `sandbox` has chosen. Otherwise the user has named it, as `/tmp`, and its mode is not
+    /// ours to change.
+    pub(super) is_ours: bool,
 }
 
 impl From<io::Error> for Unusable {
