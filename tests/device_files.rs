@@ -147,9 +147,12 @@ fn what_is_no_device_is_refused_by_name() {
 fn a_path_with_parents_leads_to_the_file_of_the_host() {
     let _alone = alone();
     let test = "a_path_with_parents_leads_to_the_file_of_the_host";
-    let Some(device) = existing(CHARACTER) else { return skip(test, "machine: /dev has only the usual devices") };
+    let Some(device) = existing(CHARACTER) else {
+        return skip(test, "machine: /dev has only the usual devices");
+    };
     let name = Path::new(device).file_name().unwrap().to_str().unwrap();
-    for path in [format!("/dev/../dev/{name}"), format!("/dev/shm/../{name}"), format!("/usr/../dev/{name}")] {
+    for path in [format!("/dev/../dev/{name}"), format!("/dev/shm/../{name}"), format!("/usr/../dev/{name}")]
+    {
         for rules in [vec![format!("{path} rw")], vec![format!("{device} r"), format!("{path} rw")]] {
             let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
             let found = output(&spec("rootfs: host", &rules), &format!("test -c {device}"));

@@ -41,7 +41,8 @@ pub(super) struct ExecArgs {
     /// Set an environment variable of the command; without a value, it is the one of your environment (may be repeated)
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
-    /// Read environment variables from a file: NAME=VALUE or NAME on each line (may be repeated)
+    /// Read environment variables from a file: NAME=VALUE or NAME on each line; a file with NUL bytes is read as
+    /// /proc/PID/environ (may be repeated)
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
     /// The user of the command. A name is looked up in /etc/passwd and /etc/group of the container; a number is an ID

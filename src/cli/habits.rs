@@ -118,8 +118,10 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
 /// counts that clap refuses for the same word. For `--flag=value` clap reports `--flag`, and for `-xyz` it reports `-x`.
 fn refused_at(words: &[String], refused: &str) -> Option<usize> {
     let ends_there = |place: &usize| {
-        let part: Vec<OsString> =
-            std::iter::once("sandbox").chain(words[..=*place].iter().map(String::as_str)).map(Into::into).collect();
+        let part: Vec<OsString> = std::iter::once("sandbox")
+            .chain(words[..=*place].iter().map(String::as_str))
+            .map(Into::into)
+            .collect();
         super::parse(&part).is_err_and(|error| {
             let word = error.get(ContextKind::InvalidArg);
             error.kind() == ErrorKind::UnknownArgument

@@ -78,7 +78,12 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         ("NAME[=VALUE]", "Set an environment variable; without a value, it is yours"),
     )
     .short('e'),
-    note("env-file", Value, notes::env_file, ("FILE", "Read environment variables from a file")),
+    note(
+        "env-file",
+        Value,
+        notes::env_file,
+        ("FILE", "Read environment variables from a file; with NUL bytes, it is read as /proc/PID/environ"),
+    ),
     note(
         "volume",
         Value,

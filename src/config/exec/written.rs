@@ -1,14 +1,16 @@
 //! What the words of `exec` mean: `-u USER[:GROUP]`, `-e NAME[=VALUE]` and `--env-file FILE`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::host::accounts::Accounts;
 use crate::security::run_as::RunAs;
-use crate::text::{printed, text_with, word};
+use crate::text::{printed, text, text_with, word};
 
 /// The variables that a command line adds, as `NAME=VALUE`: first those of these files of the caller, then `own`. A word of `own`
 /// without a value is a variable of the caller. If there is none, it is returned without `=`: as for Docker, the command shall not
@@ -19,14 +21,21 @@ use crate::text::{printed, text_with, word};
 pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
     let mut all = Vec::new();
     for path in files {
-        let content = fs::read(path).map_err(|error| {
-            let path = printed(path);
-            Error::failed(text_with("exec.with.file", &[("path", &path)])).why(crate::error::io_text(&error))
+        let content = content_of(path).map_err(|why| {
+            Error::failed(text_with("exec.with.file", &[("path", &printed(path))])).why(why)
         })?;
         // The form of /proc/PID/environ: a value may have several lines.
         if content.contains(&0) {
-            let all_of_it = content.split(|byte| *byte == 0).filter(|one| !one.is_empty() && one[0] != b'=');
-            all.extend(all_of_it.map(|one| OsStr::from_bytes(one).to_owned()));
+            let records = content.split(|byte| *byte == 0).enumerate();
+            for (index, record) in records.filter(|(_, one)| !one.is_empty() && one[0] != b'=') {
+                let name = record.iter().position(|byte| *byte == b'=').map(|end| &record[..end]);
+                if name.is_none_or(|name| name.iter().any(u8::is_ascii_whitespace)) {
+                    let place = [("path", &*printed(path)), ("record", &(index + 1).to_string())];
+                    let error = Error::failed(text_with("exec.with.record", &place));
+                    return Err(error.why(text("exec.with.record.why")));
+                }
+                all.push(OsStr::from_bytes(record).to_owned());
+            }
             continue;
         }
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
@@ -50,6 +59,26 @@ pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
         all.push(variable(one).unwrap_or_else(|| one.clone()));
     }
     Ok(all)
+}
+
+/// The maximum size of a file with variables: execve(2) takes no more for the arguments and the variables together.
+const MAX_FILE: u64 = 6 << 20;
+
+/// The content of a file with variables. A device can have an endless one. Of those, only /dev/null is read.
+fn content_of(path: &Path) -> std::result::Result<Vec<u8>, String> {
+    let why = |error: std::io::Error| crate::error::io_text(&error);
+    let file = File::open(path).map_err(why)?;
+    let kind = file.metadata().map_err(why)?.file_type();
+    let is_device = kind.is_char_device() || kind.is_block_device();
+    if is_device && path.canonicalize().ok().as_deref() != Some(Path::new("/dev/null")) {
+        return Err(text("exec.with.device"));
+    }
+    let mut content = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(why)?;
+    match content.len() as u64 > MAX_FILE {
+        true => Err(text("exec.with.large")),
+        false => Ok(content),
+    }
 }
 
 /// `NAME=VALUE` as it is, and `NAME` with its value in the caller's environment, if it has one.
@@ -138,10 +167,32 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::fs;
 
     use super::*;
     use crate::host::untrusted::UntrustedRoot;
+
+    #[test]
+    fn a_file_with_variables_is_bounded_and_each_record_is_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("env");
+        let read = |content: &[u8]| {
+            fs::write(&path, content).unwrap();
+            variables(std::slice::from_ref(&path), &[]).map_err(|error| error.what)
+        };
+        assert_eq!(read(b"A=1\0B=two\nlines\0=C:=x\0").unwrap(), ["A=1", "B=two\nlines"]);
+        assert_eq!(read(b"A=1\n# no\n\nB=2").unwrap(), ["A=1", "B=2"]);
+        // One NUL byte in a file of lines.
+        for wrong in [&b"A=1\0\nB=2\n"[..], b"A=1\nB\0", b"A\0", b"A B=1\0", b"A=1\n\0B"] {
+            assert!(read(wrong).is_err_and(|what| what.contains("record")), "{wrong:?}");
+        }
+        assert!(read(&vec![b'x'; 7 << 20]).is_err());
+        let device = |path: &str| variables(&[path.into()], &[]);
+        assert_eq!(device("/dev/null").unwrap(), [""; 0]);
+        for endless in ["/dev/zero", "/dev/urandom", "/dev/full"] {
+            assert!(device(endless).is_err(), "{endless}");
+        }
+    }
 
     /// An evil /etc/passwd that gives each name, also those that are numbers, the ID 0.
     #[test]

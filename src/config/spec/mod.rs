@@ -2,6 +2,7 @@
 //! structs.
 
 mod contradictions;
+mod escapes;
 mod fault;
 mod fields;
 mod flaw;

@@ -1,6 +1,7 @@
 //! A bracket or a quote that is not closed. The parser reports such a mistake far behind it, often at the end of the
 //! document, or as another mistake in the next line.
 
+use super::escapes;
 use super::flaw::Flaw;
 use super::tree::Place;
 use crate::text::text_with;
@@ -9,6 +10,12 @@ use crate::text::text_with;
 pub(super) fn instead_of(place: Place, document: &str, error: &str) -> Option<Flaw> {
     let at =
         document.lines().nth(place.line.saturating_sub(1)).and_then(|line| line.chars().nth(place.column));
+    if at == Some('"')
+        && error.contains("quoted scalar")
+        && let Some(flaw) = escapes::wrong(document, place)
+    {
+        return Some(flaw);
+    }
     if let Some(quote @ ('"' | '\'')) = at
         && error.contains("quoted scalar")
         && !error.contains("trailing")

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use super::Spec;
 use super::flaw::{self, Flaw};
 use super::tree::{NodeKind, Place};
-use super::{contradictions, reader, tree};
+use super::{contradictions, escapes, reader, tree};
 use crate::error::Mistake;
 use crate::text::{printed, text, text_with, wrap};
 use crate::value::bytes;
@@ -22,6 +22,7 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
     if text.len() > MAX_SIZE {
         return Err(vec![Mistake::whole(file, text_with("spec.long", &[("most", "256 KiB")]))]);
     }
+    let text = &*escapes::joined(text);
     let mut flaws = Vec::new();
     let tree = tree::parse(text, &mut flaws);
     flaws.extend(tree.iter().flat_map(contradictions::of));
@@ -38,6 +39,7 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
 /// # Errors
 /// All mistakes of the document.
 pub fn read_document<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Vec<Mistake>> {
+    let text = &*escapes::joined(text);
     let mut flaws = Vec::new();
     let tree = tree::parse(text, &mut flaws);
     match tree.as_ref().map(reader::read) {
@@ -52,6 +54,7 @@ pub fn read_document<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, V
 /// of it is not in the document, as where a flag set it, the place is that of the part before. None if there is no
 /// such part.
 pub fn mistake_of(text: &str, file: &str, key: &str, what: &str) -> Option<Mistake> {
+    let text = &*escapes::joined(text);
     let mut node = &tree::parse(text, &mut Vec::new())?;
     let mut place = None;
     for part in key.split('.') {
