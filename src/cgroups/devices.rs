@@ -339,6 +339,13 @@ impl Policy {
         holes.max_by_key(Hole::is_opened)
     }
 
+    /// Whether a device file with these numbers can be made.
+    pub fn allows_mknod(&self, kind: DeviceKind, major: u32, minor: u32) -> bool {
+        let made = Device::new(kind, Some(major), Some(minor), Access::MKNOD);
+        let rule = self.rules().find(|(_, rule)| rule.meets(&made));
+        rule.map_or(self.otherwise, |(verdict, _)| verdict) == Verdict::Allow
+    }
+
     /// The rules in the order in which they are applied, each with its verdict.
     fn rules(&self) -> impl Iterator<Item = (Verdict, &Device)> {
         let deny = self.deny.iter().map(|device| (Verdict::Deny, device));

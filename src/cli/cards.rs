@@ -1,7 +1,7 @@
 //! A demonstration: its introduction, its cards, its end. On a terminal the cards come one at a time.
 
 use std::cell::RefCell;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -285,10 +285,26 @@ fn draw(live: &mut Live, card: &Card, plot: &Plot) {
     }
 }
 
+/// Checks before the demonstration that a picture can be written to this file.
+pub(super) fn check_svg(file: &Path) -> Result<()> {
+    use rustix::fs::{Access, access};
+    let is_missing = file.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let checked = match file.parent().filter(|_| is_missing) {
+        Some(parent) => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            access(parent, Access::WRITE_OK | Access::EXEC_OK)
+        }
+        None if file.is_dir() => Err(rustix::io::Errno::ISDIR),
+        None => access(file, Access::WRITE_OK),
+    };
+    checked.map_err(|errno| unwritten(file, &errno.into()))
+}
+
 fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
-    std::fs::write(file, svg::svg(plots)).map_err(|error| {
-        let path = printed(file);
-        Error::failed(text_with("common.svg.unwritten", &[("path", &path)]))
-            .why(crate::error::io_text(&error))
-    })
+    std::fs::write(file, svg::svg(plots)).map_err(|error| unwritten(file, &error))
+}
+
+fn unwritten(file: &Path, error: &std::io::Error) -> Error {
+    let what = text_with("common.svg.unwritten", &[("path", &printed(file))]);
+    Error::failed(what).why(crate::error::io_text(error))
 }

@@ -93,6 +93,7 @@ pub(super) fn run<F: Args>(
         if has_command && !output.dry_run && !output.print_spec { Stream::Err } else { Stream::Out },
     );
     output.check_format(has_command && common.mistake.is_none())?;
+    refuse_unused(&common)?;
     if common.svg.is_some() && !demo::has_plots(feature) {
         let with: Vec<&str> =
             Feature::WITH_SUBCOMMAND.iter().filter(|of| demo::has_plots(**of)).map(|of| of.name()).collect();
@@ -134,6 +135,7 @@ pub(super) fn run<F: Args>(
         return Ok(0);
     }
     demo::check(feature, common.demo.as_deref())?;
+    common.svg.as_deref().map_or(Ok(()), cards::check_svg)?;
     let ending = prepare::ending(&completed, &command::callers_path())?;
     let ending = ending.unwrap_or(Ending::Demonstration);
     // The process inside first makes the difference, then it reads the view.
@@ -177,6 +179,30 @@ pub(super) fn run<F: Args>(
         return Err(error);
     }
     cards::demonstrate(feature, machine, &spec, &common, &mut narrator)
+}
+
+/// Refuses flags of the demonstration where none runs, so that none is dropped silently.
+fn refuse_unused(common: &Common) -> Result<()> {
+    let output = &common.output;
+    let others = [
+        ("COMMAND", !common.command.is_empty()),
+        ("--print-spec", output.print_spec),
+        ("--dry-run", output.dry_run),
+        ("--show-proc", output.show_proc),
+        ("--break", common.mistake.is_some()),
+    ];
+    let Some((other, _)) = others.into_iter().find(|(_, is_set)| *is_set) else { return Ok(()) };
+    let flags = [
+        ("--svg", common.svg.is_some()),
+        ("--plain", common.plain),
+        ("--no-pause", common.no_pause),
+        ("--demo", common.demo.is_some()),
+        ("--break", common.mistake.is_some() && other == "COMMAND"),
+    ];
+    let Some((flag, _)) = flags.into_iter().find(|(_, is_set)| *is_set) else { return Ok(()) };
+    let values = [("flag", flag), ("other", other)];
+    let key = if flag == "--break" { "common.unused.break" } else { "common.unused" };
+    Err(Error::usage(text_with(key, &values)).todo(text_with("common.unused.todo", &values)))
 }
 
 /// Makes a mistake, or lists the mistakes.

@@ -83,6 +83,9 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output::protect_program();
     }
     if let Some(attack) = &args.mistake {
+        if args.source.is_some() || !args.command.is_empty() {
+            return Err(Error::usage(text("run.break.alone")).todo(text("run.break.alone.todo")));
+        }
         decide(color, Stream::Out);
         let spec = Spec::default();
         return make_mistake(Purpose::Container, attack, &Machine::of(&Config::default()), &spec, output);

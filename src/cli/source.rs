@@ -78,7 +78,8 @@ impl MadeSpec {
         spec = wanted.apply(spec)?;
         variables.append(&mut wanted.names);
         flags.namespaces.apply(&mut spec);
-        if let Some(mounts) = &mut spec.mnt {
+        // A container of a spec leaves nothing on the host: its mounts are checked as those of the spec.
+        if let Some(mounts) = spec.mnt.as_mut().filter(|_| image.is_some()) {
             allow_mount_points(mounts, &wanted.targets(), spec.workdir.as_deref(), Path::to_owned);
         }
         if !command.is_empty() {

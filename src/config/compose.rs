@@ -12,7 +12,7 @@ use super::facts::Machine;
 use super::inherited::Inherited;
 use super::{joins, paths};
 use crate::cgroups;
-use crate::cgroups::devices::Verdict;
+use crate::cgroups::devices::{DeviceKind, Verdict};
 use crate::feature::{Feature, Purpose};
 use crate::host::resolver::Resolver;
 use crate::host::{Host, identity};
@@ -32,7 +32,7 @@ use crate::plan::{
     Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace, plan_null, plan_pipes, plan_streams,
     plan_terminal,
 };
-use crate::rootfs::dev::SHARED_MEMORY;
+use crate::rootfs::dev::{DeviceFile, SHARED_MEMORY};
 use crate::rootfs::mount::shared_memory;
 use crate::rootfs::{self, RootRequest};
 use crate::security;
@@ -242,6 +242,18 @@ fn opens_devices(environment: &Environment) -> bool {
     denies_others || environment.root.as_ref().is_some_and(|root| root.devices)
 }
 
+/// The devices of /dev of which the rules of the container deny mknod(2), for its own root too.
+fn devices_to_bind(environment: &Environment) -> Vec<&Path> {
+    let rules = environment.resources.devices.as_ref();
+    let Some(policy) = rules.and_then(|rules| rules.policy().ok()) else { return Vec::new() };
+    let is_denied = |device: &&DeviceFile| {
+        let kind = if device.block { DeviceKind::Block } else { DeviceKind::Character };
+        // In the kernel, the numbers have 12 and 20 bits.
+        !policy.allows_mknod(kind, device.major as u32, device.minor as u32)
+    };
+    environment.devices.iter().filter(is_denied).map(|device| device.path.as_path()).collect()
+}
+
 /// The process whose IPC namespace is joined, if it has a mount namespace of its own, with a filesystem in memory on
 /// /dev/shm. Its mounts can be copied by a process that has the capabilities in its user namespace, or in one above.
 /// None too, if a mount on /dev/shm was asked for.
@@ -284,6 +296,7 @@ fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> 
         leads_out: net.options().is_some_and(|net| matches!(net.mode, Mode::Bridge | Mode::User)),
         on_bridge: net.is_new() && net.options().is_some_and(|net| net.mode == Mode::Bridge),
         opens_devices: opens_devices(environment),
+        devices_to_bind: devices_to_bind(environment),
         memory_of: memory_of(environment, host),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),

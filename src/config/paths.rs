@@ -58,7 +58,15 @@ pub(super) fn check_directory(config: &Config, directory: &Path, tree: &Resolver
     }
 }
 
+/// Paths that lead each process to a directory of its own.
+const OF_EACH_PROCESS: [&str; 3] = ["/proc/self", "/proc/thread-self", "/dev/fd"];
+
 fn obstacle(config: &Config, directory: &Path, tree: &Resolver) -> Option<Error> {
+    if OF_EACH_PROCESS.iter().any(|of| directory.starts_with(of)) {
+        let values = [("path", &*file::path_text(directory))];
+        let error = Error::failed(text_with("run.workdir.what", &values)).why(text("run.workdir.self"));
+        return Some(error.todo(text("run.workdir.todo") + "\n   workdir: /"));
+    }
     let resolved = tree.resolve(directory);
     let on_host = resolved.host?;
     let makes = config.environment.root.as_ref().is_some_and(RootFilesystem::makes_working_directory);

@@ -324,7 +324,13 @@ fn refused_map(facts: &Facts, call: &UserCall) -> Option<Reason> {
             }
             // A process in the parent user namespace needs this capability there. A process that maps only its own
             // ID needs none.
-            (*process == MapOwner::Child && !facts.has(capability)).then_some(Reason::Capability(capability))
+            if *process == MapOwner::Child && !facts.has(capability) {
+                return Some(Reason::Capability(capability));
+            }
+            // Since Linux 5.12, only a process with CAP_SETFCAP may map root of the parent user namespace.
+            let maps_root = *kind == IdKind::User && map.iter().any(|range| range.outside == 0);
+            (maps_root && !facts.has(Capability::CAP_SETFCAP))
+                .then_some(Reason::Capability(Capability::CAP_SETFCAP))
         }
     }
 }

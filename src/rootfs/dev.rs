@@ -156,7 +156,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
                 DetachedMountCall::MakeDirectory { at: Held::Dev, path: directory.to_owned(), mode: 0o755 };
             root.step(call, "rootfs.devdirectory.why");
         }
-        if root.is_user() {
+        if root.is_user() || root.wanted.devices_to_bind.contains(&path.as_path()) {
             let (at, content) = (Held::Dev, OsString::new());
             let file = DetachedMountCall::MakeFile { at, path: name.clone(), content };
             root.step(file, "rootfs.nodefile.why");

