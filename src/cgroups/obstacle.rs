@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::host::cgroups::Obstacle;
 use crate::observe::file;
 use crate::observe::hierarchy::{Controller, Version};
+use crate::observe::proc::is_initial_map;
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
 use crate::value::typed::TypedCommand;
@@ -22,6 +23,25 @@ pub(super) struct Advice {
     is_root: bool,
     /// The features of a whole container that meet an obstacle. Its spec can mark them as optional.
     optional: Vec<Feature>,
+}
+
+/// The line that mounts the hierarchy of a controller: that of cgroup v1 where the kernel uses the controller there. None in another
+/// user namespace than the initial one: it must own the cgroup namespace for that, which it seldom does.
+fn mount_line(controller: Controller) -> Option<String> {
+    let map = file::read_text("/proc/self/uid_map").unwrap_or_default();
+    if !is_initial_map(&map) {
+        return None;
+    }
+    let table = file::read_text("/proc/cgroups").unwrap_or_default();
+    let name = controller.name(Version::V1).unwrap_or_default();
+    let is_v1 = table.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some(name) && words.next().is_some_and(|hierarchy| hierarchy != "0")
+    });
+    Some(match is_v1 {
+        true => format!("mount -t cgroup -o {name} cgroup /sys/fs/cgroup"),
+        false => "mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_owned(),
+    })
 }
 
 impl Advice {
@@ -46,8 +66,9 @@ impl Advice {
                 (text("limits.noproc.because"), vec![todo], false)
             }
             Obstacle::NothingMounted => {
-                let todo = command(&text("limits.nothing.todo"), "mount -t cgroup2 cgroup2 /sys/fs/cgroup");
-                (why("limits.nothing.because", ""), vec![todo], false)
+                let line = mount_line(controller);
+                let todo = line.map(|line| command(&text("limits.nothing.todo"), &line));
+                (why("limits.nothing.because", ""), todo.into_iter().collect(), false)
             }
             Obstacle::NotMounted => {
                 (why("limits.notthere.because", ""), vec![text("limits.notthere.todo")], false)

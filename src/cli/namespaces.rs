@@ -18,7 +18,7 @@ use crate::value::join::JoinTarget;
 #[group(skip)]
 #[command(next_help_heading = "Namespaces")]
 pub(super) struct NamespaceArgs {
-    /// Network: none, bridge, host (yours), container:NAME, or a PATH such as /proc/123/ns/net
+    /// Network: none, bridge, user, host (yours), container:NAME, or a PATH such as /proc/123/ns/net
     #[arg(long, visible_alias = "net", value_name = "NETWORK", value_parser = OsStringValueParser::new().try_map(read_network))]
     network: Option<NetworkFlag>,
     /// PID namespace: private (a new one), host (yours), container:NAME, or a PATH such as /proc/123/ns/pid

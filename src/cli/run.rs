@@ -27,7 +27,7 @@ use crate::feature::Purpose;
 use crate::host::run_lock::RunLock;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
-use crate::text::{text, text_with, wrap};
+use crate::text::{text, text_with, word, wrap};
 use crate::value::nearest::nearest;
 
 /// The flags of `run`.
@@ -224,7 +224,7 @@ fn refused_run(error: Error) -> Error {
 
 /// The error of `--without` with a key that the spec does not have.
 fn without_what(key: &str, keys: &[String]) -> Error {
-    let what = text_with("run.without", &[("key", key)]);
+    let what = text_with("run.without", &[("key", &word(key))]);
     match nearest(key, keys.iter().map(String::as_str)) {
         Some(near) => Error::usage(format!("{what}: {}", text_with("spec.near", &[("word", near)]))),
         None => Error::usage(what),

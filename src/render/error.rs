@@ -35,7 +35,7 @@ fn lines(error: &Error, width: usize, first: usize) -> String {
 /// Adds the call, why it failed, and what to do.
 pub(super) fn parts(out: &mut String, call: Option<&str>, why: &[String], todo: &[String], width: usize) {
     if let Some(call) = call {
-        part(out, "call", call, width);
+        part(out, "call", &with_breaks(call, width - 8), width);
     }
     for (index, why) in why.iter().enumerate() {
         part(out, if index == 0 { "why" } else { "" }, why, width);
@@ -47,6 +47,26 @@ pub(super) fn parts(out: &mut String, call: Option<&str>, why: &[String], todo: 
         let separator = if todo.starts_with(' ') && count > 1 { "\n  " } else { "" };
         part(out, if index == 0 { "do" } else { "" }, &format!("{number}{separator}{todo}"), width);
     }
+}
+
+/// A call whose long words are broken after a `|`, between flags.
+fn with_breaks(call: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in wrap(call, width) {
+        let mut rest = line.as_str();
+        while rest.width() > width
+            && let Some(end) =
+                rest.match_indices('|').map(|(at, _)| at + 1).take_while(|at| *at <= width).last()
+        {
+            out.push_str(&rest[..end]);
+            out.push('\n');
+            rest = &rest[end..];
+        }
+        out.push_str(rest);
+        out.push('\n');
+    }
+    out.pop();
+    out
 }
 
 /// Adds a name and the text beside it. A line of the text that begins with a space is a command to paste: a line that is

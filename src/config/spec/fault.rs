@@ -92,6 +92,13 @@ impl de::Error for Fault {
             let near = nearest(field, expected.iter().copied()).filter(|near| instead.contains(near));
             return Fault { key: Some(field.into()), near: near.map(str::to_owned), ..Fault::new(what) };
         }
+        if field == "<<" {
+            let what = text_with("spec.key.unknown", &[("word", field)]);
+            return Fault {
+                key: Some(field.into()),
+                ..Fault::new(format!("{what}: {}", text("spec.instead.merge")))
+            };
+        }
         if expected.is_empty() {
             return Fault {
                 key: Some(field.into()),

@@ -37,8 +37,10 @@ pub fn read(path: &Path) -> Result<ProfileFile> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY);
     let opened = options.open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (metadata, file) =
-        opened.map_err(|error| failed().call(format!("open({})", c_string(path)), error))?;
+    let (metadata, file) = opened.map_err(|error| {
+        let error = failed().call(format!("open({})", c_string(path)), error);
+        error.todo(text("seccomp.unread.todo"))
+    })?;
     if !metadata.is_file() {
         return Err(failed().why(text("seccomp.irregular")));
     }

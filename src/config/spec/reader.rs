@@ -54,6 +54,12 @@ impl Node<'_> {
     fn found(&self) -> String {
         match &self.kind {
             _ if self.is_null() => text("spec.is.nothing"),
+            // With quotes, 64 is no number, and true no boolean.
+            NodeKind::Scalar { text, is_plain: false }
+                if text.parse::<f64>().is_ok() || ["true", "false"].contains(&&**text) =>
+            {
+                text_with("spec.is.string", &[("text", text)])
+            }
             NodeKind::Scalar { text, .. } => word(text),
             NodeKind::List(_) => text("spec.is.many"),
             NodeKind::Map(_) => text("spec.is.map"),
@@ -113,7 +119,15 @@ impl Node<'_> {
     fn within<N: TryFrom<i128>>(&self, least: i128, most: i128) -> Result<N, Fault> {
         self.whole().and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
             let values = [("least", &*least.to_string()), ("most", &*most.to_string())];
-            self.wrong(&text_with("spec.wants.whole", &values))
+            let wanted = text_with("spec.wants.whole", &values);
+            let digits = self.plain().filter(|plain| plain.bytes().any(|byte| byte.is_ascii_digit()));
+            let reason = digits.and_then(|plain| match plain.as_bytes() {
+                all if !all.iter().all(|byte| byte.is_ascii_digit() || *byte == b'_') => None,
+                all if all.contains(&b'_') => Some(text("spec.number.underscore")),
+                [b'0', _, ..] => Some(text("spec.number.zero")),
+                _ => None,
+            });
+            self.wrong_with(&wanted, reason)
         })
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Spec;
 use super::flaw::{self, Flaw};
-use super::tree::{NodeKind, Place};
+use super::tree::{Node, NodeKind, Place};
 use super::{contradictions, escapes, reader, tree};
 use crate::error::Mistake;
 use crate::text::{printed, text, text_with, wrap};
@@ -25,6 +25,9 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
     let text = &*escapes::joined(text);
     let mut flaws = Vec::new();
     let tree = tree::parse(text, &mut flaws);
+    if let Some(place) = tree.as_ref().and_then(place_of_config) {
+        return Err(flaw::mistakes_of(vec![Flaw::at(place, crate::text::text("spec.config"))], text, file));
+    }
     flaws.extend(tree.iter().flat_map(contradictions::of));
     match tree.as_ref().map(reader::read) {
         Some(Ok(spec)) if flaws.is_empty() => return Ok(spec),
@@ -32,6 +35,14 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
         _ => {}
     }
     Err(flaw::mistakes_of(flaws, text, file))
+}
+
+/// Where the version is, if this is a config instead of a spec.
+fn place_of_config(tree: &Node<'_>) -> Option<Place> {
+    let NodeKind::Map(entries) = &tree.kind else { return None };
+    let key = |name: &str| entries.iter().find(|(key, _)| key.scalar() == Some(name));
+    let (version, _) = key("version").filter(|_| key("environment").is_some() && key("process").is_some())?;
+    Some(version.place)
 }
 
 /// Reads another document, such as the exercises of a lesson, as a spec is read: with every mistake and its place.

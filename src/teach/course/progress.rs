@@ -345,7 +345,10 @@ fn read(path: &Path) -> Result<Option<ProgressFile>> {
 
 fn unread(path: &Path, why: String) -> Error {
     let removal = format!("mv {} {}", quote(path), quote(path.with_extension("old")));
-    Error::failed(text_with("lesson.progress.unread", &[("path", &printed(path))]))
-        .why(why)
-        .step(&text("lesson.progress.todo"), removal)
+    let error = Error::failed(text_with("lesson.progress.unread", &[("path", &printed(path))])).why(why);
+    match path.symlink_metadata() {
+        Ok(_) => error.step(&text("lesson.progress.todo"), removal),
+        // The directory itself cannot be used.
+        Err(_) => error.todo(text("lesson.progress.directory")),
+    }
 }

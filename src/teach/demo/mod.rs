@@ -44,7 +44,7 @@ use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::DemoCall;
-use crate::text::{text, text_if_any, text_with};
+use crate::text::{text, text_if_any, text_with, word};
 use crate::value::nearest::nearest;
 use crate::value::shell::quote;
 use crate::value::units::Size;
@@ -123,7 +123,7 @@ pub fn run(feature: Feature, only: Option<&str>, stage: &mut Stage<'_>, show: &m
 pub fn check(feature: Feature, card: Option<&str>) -> Result<()> {
     let names = names(feature);
     let Some(card) = card.filter(|card| !names.contains(card)) else { return Ok(()) };
-    let what = text_with("demo.unknown", &[("feature", feature.name()), ("card", card)]);
+    let what = text_with("demo.unknown", &[("feature", feature.name()), ("card", &word(card))]);
     let what = match nearest(card, names.iter().copied()) {
         Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
         None => what,

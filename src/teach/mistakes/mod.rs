@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::teach::demo::{AS_ORDINARY_USER, Evidence, Stage};
-use crate::text::{text, text_if_any, text_with};
+use crate::text::{text, text_if_any, text_with, word};
 use crate::value::nearest::nearest;
 
 /// A mistake: the right way compared with the wrong way.
@@ -94,7 +94,7 @@ pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contra
         None => {
             let known: Vec<&str> = entries(purpose).iter().map(|(name, _)| *name).collect();
             let purpose = purpose.to_string();
-            let what = text_with("common.break.unknown", &[("feature", &purpose), ("name", name)]);
+            let what = text_with("common.break.unknown", &[("feature", &purpose), ("name", &word(name))]);
             let what = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
                 None => what,
