@@ -167,8 +167,8 @@ fn a_path_with_parents_leads_to_the_file_of_the_host() {
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(format!("{up}{}", file.strip_prefix("/").unwrap().display()), &link).unwrap();
     for source in [format!("/usr/..{}", file.display()), link.display().to_string()] {
-        let mounts = format!("mnt: {{ mounts: [{{ type: bind, source: {source}, target: /mnt/file }}] }}\n");
-        let found = output(&format!("rootfs: host\npid:\n{mounts}"), "cat /mnt/file");
+        let mounts = format!("mnt: {{ mounts: [{{ type: bind, source: {source}, target: /srv/file }}] }}\n");
+        let found = output(&format!("rootfs: host\npid:\n{mounts}"), "cat /srv/file");
         assert_eq!(text(&found.stdout), "of the host", "{source}: {}", text(&found.stderr));
     }
 }

@@ -122,12 +122,12 @@ fn a_missing_capability_to_map_root_is_named() {
 fn flags_leave_no_mount_point_on_the_host() {
     let directory = tempfile::tempdir().unwrap();
     let bound = directory.path().to_str().unwrap();
-    let volume = format!("{bound}:/mnt/b");
+    let volume = format!("{bound}:/srv/b");
     for more in [
-        &["-v", "/etc/hostname:/mnt/b/hn"][..],
-        &["--tmpfs", "/mnt/b/tt/uu"],
-        &["--mount", "type=tmpfs,target=/mnt/b/x"],
-        &["-w", "/mnt/b/made"],
+        &["-v", "/etc/hostname:/srv/b/hn"][..],
+        &["--tmpfs", "/srv/b/tt/uu"],
+        &["--mount", "type=tmpfs,target=/srv/b/x"],
+        &["-w", "/srv/b/made"],
     ] {
         let words = [&["run", "-q", "-v", &volume], more, &["-", "--", "true"]].concat();
         let output = feed(&mut sandbox(&words), "rootfs: host\npid:\n");
@@ -137,7 +137,7 @@ fn flags_leave_no_mount_point_on_the_host() {
     }
     // One that exists is used.
     fs::create_dir(directory.path().join("t")).unwrap();
-    let words = ["run", "-q", "-v", &volume, "--tmpfs", "/mnt/b/t", "-", "--", "true"];
+    let words = ["run", "-q", "-v", &volume, "--tmpfs", "/srv/b/t", "-", "--", "true"];
     let output = feed(&mut sandbox(&words), "rootfs: host\npid:\n");
     assert!(output.status.success(), "{}", text(&output.stderr));
 }

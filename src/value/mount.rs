@@ -160,7 +160,7 @@ fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error>
     let path = PathBuf::deserialize(deserializer)?;
     match path.as_os_str().as_encoded_bytes() {
         [] => Err(D::Error::custom(text("spec.nopath"))),
-        path if path.contains(&0) => Err(D::Error::custom(text("spec.nul"))),
+        path if path.contains(&0) => Err(D::Error::custom(text("spec.path.nul"))),
         [b'~', ..] => Err(D::Error::custom(text("spec.tilde"))),
         _ => Ok(path),
     }
