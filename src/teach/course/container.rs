@@ -3,6 +3,7 @@
 //! They are read from the files of the supervisor's own HOME. A record counts only if it names this supervisor, so no other
 //! process can pass for one.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ use crate::teach::supervised::SupervisedContainer;
 
 /// The path of the layers in HOME.
 const LAYERS: &str = "layers";
+
+/// The most files of an image that are listed.
+const MAX_FILES: usize = 20_000;
 
 /// How many digits of the name of a layer are printed.
 const SHORT: usize = 12;
@@ -130,6 +134,13 @@ pub(super) fn image(process: &str, part: ImagePart) -> FactValue {
     let Some(known) = known.filter(|known| !known.is_empty()) else { return FactValue::refused("no image") };
     match part {
         ImagePart::Layers => FactValue::list(known.iter().map(|(_, name)| short(name)).collect()),
+        ImagePart::Files => {
+            let mut paths = BTreeSet::new();
+            match layers.iter().try_for_each(|layer| add_files(layer, Path::new("/"), &mut paths)) {
+                Ok(()) => FactValue::list(paths.iter().map(|path| file::path_text(path)).collect()),
+                Err(error) => FactValue::of(Err(error), FactValue::one),
+            }
+        }
         _ => stored(process, part, known[0]),
     }
 }
@@ -195,6 +206,21 @@ pub(super) fn layers_with(process: &str, path: &str) -> FactValue {
     FactValue::list(found)
 }
 
+/// Adds the paths of a layer that are no directories, below one of its directories. Links are not followed.
+fn add_files(layer: &Path, below: &Path, paths: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    let directory = layer.join(below.strip_prefix("/").unwrap_or(below));
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = below.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => add_files(layer, &path, paths)?,
+            false if paths.len() >= MAX_FILES => return Err(io::Error::other("too many files")),
+            false => drop(paths.insert(path)),
+        }
+    }
+    Ok(())
+}
+
 /// Whether a layer has this path. A link in the layer leads to a file of the layer, not of the host.
 fn has_path(layer: &Path, path: &str) -> io::Result<bool> {
     match in_root::open(File::open(layer)?, path, OFlags::PATH | OFlags::NOFOLLOW) {
@@ -221,5 +247,9 @@ mod tests {
         let has = |path: &str| has_path(layer, path).unwrap();
         assert!(has("/own/file") && has("own") && has("/link/file") && has("/host"));
         assert!(!has("/host/self") && !has("/own/file/below") && !has("/none"));
+        std::fs::create_dir(layer.join("own/empty")).unwrap();
+        let mut files = BTreeSet::new();
+        add_files(layer, Path::new("/"), &mut files).unwrap();
+        assert_eq!(files.into_iter().collect::<Vec<_>>(), ["/host", "/link", "/own/file"].map(PathBuf::from));
     }
 }

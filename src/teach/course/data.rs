@@ -196,6 +196,8 @@ pub enum Predicate {
     Has(String),
     /// No item is this.
     HasNot(String),
+    /// Each item is one of these.
+    HasOnly(Vec<String>),
     /// One item begins with this: a line of a file.
     BeginsWith(String),
     /// One item ends with this.

@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::container;
-use super::data::{Fact, MountSet, OwnIdKind, Predicate, SpecFact, Transport};
+use super::data::{Fact, MountSet, OwnIdKind, Predicate, QuotaUnit, SpecFact, Transport};
 use super::seed::{StudentValues, fill};
-use super::{files, mounts, relatives};
+use super::{cgroup, container, files, mounts, relatives};
 use crate::error::Result;
-use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{self, Version};
 use crate::observe::proc::{self, status_of};
 use crate::observe::{Observation, Value, file, mountinfo, net};
@@ -115,7 +113,18 @@ impl Standpoint<'_> {
             Fact::Capabilities(set) => set_of(&process, set, capability_names),
             Fact::Signals(set) => set_of(&process, set, signal_names),
             Fact::File(path) => {
-                FactValue::of(file::read_text(format!("{process}/{}", filled(path))), FactValue::lines)
+                FactValue::of(file::read_text(format!("{process}/{}", filled(path))), |content| {
+                    // Not even its own sentence shows a byte 0.
+                    FactValue::lines(&content.replace('\0', "\n"))
+                })
+            }
+            Fact::Environment(name) => {
+                FactValue::of(file::read_text(format!("{process}/environ")), |content| {
+                    let value = |variable: &str| {
+                        variable.strip_prefix(&*filled(name))?.strip_prefix('=').map(str::to_owned)
+                    };
+                    FactValue::list(content.split('\0').find_map(value).into_iter().collect())
+                })
             }
             Fact::Link(path) => {
                 FactValue::of(file::read_link(format!("{process}/{}", filled(path))), FactValue::one)
@@ -143,16 +152,9 @@ impl Standpoint<'_> {
                 Ok(table) => mounts::part(&table, &filled(&mount.on), mount.show),
                 Err(error) => FactValue::of(Err(error), FactValue::one),
             },
-            Fact::Cgroup(wanted) => match ProcessCgroup::of(&process, wanted.controller) {
-                Some(cgroup) => {
-                    let path = cgroup.directory().join(cgroup.name(&wanted.v1, &wanted.v2));
-                    FactValue::of(file::read_text(path), |content| match &wanted.key {
-                        Some(key) => value_of(content, key),
-                        None => FactValue::lines(content),
-                    })
-                }
-                None => FactValue::refused("no hierarchy"),
-            },
+            Fact::Cgroup(wanted) => cgroup::file_of(&process, wanted),
+            Fact::CpuQuota(QuotaUnit::Percent) => cgroup::cpu_percent(&process),
+            Fact::DiskLimit(wanted) => cgroup::disk_limit(&process, &filled(&wanted.path), wanted.limit),
             Fact::CgroupPath(controller) => {
                 FactValue::seen(crate::observe::cgroup::membership(&process, *controller), FactValue::one)
             }
@@ -248,15 +250,6 @@ fn socket(process: &str, link: &str) -> FactValue {
             None => FactValue::refused("another kind of socket"),
         }
     })
-}
-
-/// The value of a key in a file with lines `KEY VALUE`.
-pub(super) fn value_of(content: &str, key: &str) -> FactValue {
-    let mut lines = content.lines().filter_map(|line| line.split_once(char::is_whitespace));
-    match lines.find(|(known, _)| *known == key) {
-        Some((_, value)) => FactValue::words(value),
-        None => FactValue::refused("no such key"),
-    }
 }
 
 /// The values of a column of a file whose first line has a word above each column.

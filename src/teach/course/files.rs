@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -60,6 +60,43 @@ pub(super) fn are_one(process: &str, path: &str, other: &Path) -> FactValue {
     FactValue::of(same, FactValue::one)
 }
 
+/// Whether an executable is that of the checker, or a copy of it, also one to which something was added.
+pub(super) fn is_copy_of_checker(path: &str) -> bool {
+    let opened = |path: &str| {
+        let file = File::open(path)?;
+        let found = file.metadata()?;
+        Ok::<_, io::Error>((BufReader::with_capacity(BLOCK, file), found))
+    };
+    let Ok(((mut own, own_found), (mut other, found))) =
+        opened("/proc/self/exe").and_then(|own| Ok((own, opened(path)?)))
+    else {
+        return false;
+    };
+    if (found.dev(), found.ino()) == (own_found.dev(), own_found.ino()) {
+        return true;
+    }
+    found.len() >= own_found.len() && begins_with(&mut other, &mut own).unwrap_or(false)
+}
+
+/// How many bytes of two files are compared at once.
+const BLOCK: usize = 1 << 16;
+
+/// Whether a file begins with the whole content of another one.
+fn begins_with(file: &mut impl BufRead, beginning: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let (own, wanted) = (file.fill_buf()?, beginning.fill_buf()?);
+        let length = own.len().min(wanted.len());
+        if length == 0 {
+            return Ok(wanted.is_empty());
+        }
+        if own[..length] != wanted[..length] {
+            return Ok(false);
+        }
+        file.consume(length);
+        beginning.consume(length);
+    }
+}
+
 /// Whether a file of a directory is still one of those that were written there.
 pub(super) fn shipped(directory: &Path, name: &str, all: &[(&str, Vec<u8>)]) -> FactValue {
     let Some((_, content)) = all.iter().find(|(known, _)| *known == name) else {
@@ -102,4 +139,24 @@ pub(super) fn terminal_size(link: &str) -> FactValue {
         .and_then(|terminal| Ok(tcgetwinsize(&terminal)?))
         .map(|size| format!("{} {}", size.ws_row, size.ws_col));
     FactValue::of(size, FactValue::words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_an_executable_is_found_by_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        std::fs::copy("/proc/self/exe", path("copy")).unwrap();
+        let mut content = std::fs::read("/proc/self/exe").unwrap();
+        content.push(0);
+        std::fs::write(path("longer"), &content).unwrap();
+        std::fs::write(path("shorter"), &content[..content.len() - 2]).unwrap();
+        std::os::unix::fs::symlink("/proc/self/exe", path("link")).unwrap();
+        assert!(["copy", "longer", "link"].iter().all(|name| is_copy_of_checker(&path(name))));
+        assert!(["shorter", "none"].iter().all(|name| !is_copy_of_checker(&path(name))));
+        assert!(!is_copy_of_checker("/bin/sh"));
+    }
 }

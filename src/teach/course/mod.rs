@@ -6,12 +6,13 @@
 //! ([`data`]), which the languages share, and pictures ([`picture`]). [`lint`] finds what they lack.
 //!
 //! [`check`] finds the process that a learner has made, reads facts about it from the kernel ([`fact`], with `files`, `mounts`,
-//! `relatives` and `container`), and compares them (`predicate`); an answer to a prediction is compared with what is measured (`answer`). Values differ per student ([`seed`]). [`here`] finds what cannot be done on this machine. [`pace`]
+//! `cgroup`, `relatives` and `container`), and compares them (`predicate`); an answer to a prediction is compared with what is measured (`answer`). Values differ per student ([`seed`]). [`here`] finds what cannot be done on this machine. [`pace`]
 //! scales waits to the machine. [`trial`] proves for authors that an exercise fails untouched, passes when
 //! it is solved, and answers each wrong solution. [`skeleton`] writes a new lesson to begin with.
 
 pub mod advice;
 mod answer;
+mod cgroup;
 pub mod check;
 mod container;
 pub mod data;

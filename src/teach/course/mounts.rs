@@ -81,7 +81,9 @@ fn is_root(mount: &Mount<'_>, host: &[Mount<'_>]) -> bool {
 fn is_of_kernel(mount: &Mount<'_>, origin: &Path) -> bool {
     let name = mount.filesystem.to_string_lossy();
     let is_at_its_place = *mount.mount_point == *origin;
-    name.starts_with("cgroup") || ["proc", "sysfs", "mqueue"].contains(&&*name) && is_at_its_place
+    // In cgroup v1, the hierarchies are in a tmpfs.
+    let is_of_cgroups = name.starts_with("cgroup") || is_at_its_place && mount.is_on("/sys/fs/cgroup");
+    is_of_cgroups || ["proc", "sysfs", "mqueue"].contains(&&*name) && is_at_its_place
 }
 
 /// The path at which the host has what a mount shows. None: no mount of the host has it.
@@ -126,6 +128,8 @@ mod tests {
         };
         assert!(is_left_out("9 8 0:5 /bus /proc/bus ro - proc proc rw", "/proc/bus"));
         assert!(!is_left_out("9 8 0:5 / /host ro - proc proc rw", "/proc"));
+        assert!(is_left_out("9 8 0:5 / /sys/fs/cgroup ro - tmpfs tmpfs rw", "/sys/fs/cgroup"));
+        assert!(!is_left_out("9 8 0:5 / /sys/fs/cgroup ro - tmpfs tmpfs rw", "/run"));
         assert!(!is_left_out("9 8 0:5 / /run ro - tmpfs run rw", "/run"));
     }
 

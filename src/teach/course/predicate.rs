@@ -29,6 +29,9 @@ pub(super) fn holds(
         Predicate::IsNot(expected) => text != filled(expected),
         Predicate::Has(item) => seen.items.contains(&filled(item)),
         Predicate::HasNot(item) => !seen.items.contains(&filled(item)),
+        Predicate::HasOnly(all) => {
+            seen.items.iter().all(|item| all.iter().any(|known| *item == filled(known)))
+        }
         Predicate::BeginsWith(start) => {
             let start = filled(start);
             seen.items.iter().any(|item| item.starts_with(&start) && is_whole(item, 0, &start))
@@ -83,7 +86,7 @@ pub(super) fn expected(predicate: &Predicate, values: &StudentValues) -> String 
         | Predicate::Equals(text)
         | Predicate::SameAs(text)
         | Predicate::DiffersFrom(text) => text.clone(),
-        Predicate::OneOf(all) => all.join(", "),
+        Predicate::OneOf(all) | Predicate::HasOnly(all) => all.join(", "),
         Predicate::Count(count) => count.to_string(),
         Predicate::Exists(exists) => exists.to_string(),
         Predicate::ByVersion(_) => String::new(),
@@ -110,7 +113,7 @@ fn number(text: &str) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::observe::hierarchy::Version;
-    use crate::teach::course::fact::value_of;
+    use crate::teach::course::cgroup::value_of;
 
     fn is(predicate: &str, seen: &FactValue) -> bool {
         let predicate: serde_yaml::Value = serde_yaml::from_str(predicate).unwrap();
@@ -125,6 +128,7 @@ mod tests {
         assert!(is("{count: 3}", &depth) && !is("{count: 2}", &depth));
         assert!(is("{is: 4711 2 1}", &depth) && is("{has: '2'}", &depth) && !is("{has: '47'}", &depth));
         assert!(is("{has_not: '3'}", &depth) && is("{contains: '2 1'}", &depth));
+        assert!(is("{has_only: ['1', '2', '4711', '5']}", &depth) && !is("{has_only: ['1', '2']}", &depth));
         // A number in a text is a whole one.
         assert!(!is("{contains: '47'}", &depth) && !is("{contains: '711 2'}", &depth));
         assert!(is("{contains_not: '11'}", &depth) && !is("{begins_with: '47'}", &FactValue::one("4711")));
@@ -173,7 +177,14 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_nothing_but_its_reason() {
         let missing = FactValue::refused("ENOENT");
-        for never in ["{count: 0}", "{is_not: x}", "{has_not: x}", "{contains_not: x}", "{at_most: max}"] {
+        for never in [
+            "{count: 0}",
+            "{is_not: x}",
+            "{has_not: x}",
+            "{has_only: [x]}",
+            "{contains_not: x}",
+            "{at_most: max}",
+        ] {
             assert!(!is(never, &missing), "{never}");
         }
         assert!(

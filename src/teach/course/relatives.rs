@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::data::Relation;
 use super::fact::FactValue;
+use super::files;
 use crate::observe::proc::status_of;
 use crate::observe::{file, processes};
 
@@ -15,6 +16,14 @@ struct Relative {
 
 fn status(pid: &str) -> String {
     file::read_text(format!("/proc/{pid}/status")).unwrap_or_default()
+}
+
+/// The name of a starter. That of `sandbox` comes from the content of its executable: a copy can have any name.
+fn name_of_starter(starter: Relative) -> String {
+    match files::is_copy_of_checker(&format!("/proc/{}/exe", starter.pid)) {
+        true => env!("CARGO_PKG_NAME").to_owned(),
+        false => starter.name,
+    }
 }
 
 fn field(status: &str, name: &str) -> String {
@@ -68,7 +77,7 @@ pub(super) fn names(process: &str, relation: Relation) -> FactValue {
         let names = |all: Vec<Relative>| all.into_iter().map(|relative| relative.name).collect();
         FactValue::list(match relation {
             Relation::Ancestors => names(ancestors(own)),
-            Relation::Starters => names(starters(own)),
+            Relation::Starters => starters(own).into_iter().map(name_of_starter).collect(),
             Relation::Children => children(own, false),
             Relation::Zombies => children(own, true),
         })

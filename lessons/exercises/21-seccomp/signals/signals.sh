@@ -1,6 +1,9 @@
-# Sends SIGKILL to the first process and SIGTERM to the second one. Usage: sh signals.sh SECONDS SECONDS
-sleep "$1" & kept=$!
-sleep "$2" & ended=$!
-kill -KILL $kept
-kill -TERM $ended
+# Sends SIGKILL to the first process. Sends four other signals, each to a process that it ends.
+# Usage: sh signals.sh SECONDS SECONDS
+sleep "$1" &
+kill -KILL $!
+for signal in HUP USR1 ALRM TERM; do
+    sleep "$2" &
+    kill -$signal $!
+done
 wait

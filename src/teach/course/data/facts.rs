@@ -19,8 +19,10 @@ pub enum Fact {
     Capabilities(String),
     /// The names of the signals in this set: `SigCgt`, `SigIgn`, `SigBlk`.
     Signals(String),
-    /// The lines of a file in `/proc/PID`: `uid_map`.
+    /// The lines of a file in `/proc/PID`: `uid_map`. The texts of `cmdline` and `environ` are lines too.
     File(String),
+    /// The value of a variable in the environment with which it was executed. Nothing, if there is no such variable.
+    Environment(String),
     /// The target of a link in `/proc/PID`: `root`, `cwd`, `exe`.
     Link(String),
     /// The kind of the socket that this link in `/proc/PID` leads to: `unix`, `tcp`, `udp`. `fd/3` is descriptor 3.
@@ -41,6 +43,10 @@ pub enum Fact {
     Cgroup(CgroupFact),
     /// The path of its cgroup in the hierarchy of this controller.
     CgroupPath(Controller),
+    /// The quota of CPU time of its cgroup. It has a period, so two pairs of numbers can be one limit.
+    CpuQuota(QuotaUnit),
+    /// The limit of its cgroup on the disk with a file.
+    DiskLimit(DiskLimitFact),
     /// The soft and the hard value of a resource limit, by its name in `/proc/PID/limits`: `Max open files`.
     Limit(String),
     /// The ports on which something listens in its network namespace.
@@ -102,6 +108,8 @@ pub enum ImagePart {
     Steps,
     /// Its layers, the topmost first: the beginnings of their names.
     Layers,
+    /// The paths in its layers, without directories, in alphabetical order. A file that a later layer removes is one too.
+    Files,
 }
 
 /// Which mounts.
@@ -173,7 +181,8 @@ pub enum Relation {
     Zombies,
     /// Its parent, the parent of that, and so on.
     Ancestors,
-    /// Those of its ancestors that are no ancestors of the checker: the programs that started it.
+    /// Those of its ancestors that are no ancestors of the checker: the programs that started it. A copy of `sandbox` with
+    /// another name is called `sandbox`.
     Starters,
 }
 
@@ -216,6 +225,60 @@ pub struct CgroupFact {
     pub key: Option<String>,
 }
 
+/// How a quota of CPU time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum QuotaUnit {
+    /// In percent of one CPU; `max` without a quota.
+    Percent,
+}
+
+/// A limit on disk I/O.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiskLimitFact {
+    /// A file or directory on the disk.
+    pub path: String,
+    /// What is limited.
+    pub limit: DiskLimit,
+}
+
+/// What a limit on disk I/O is about. The names are those of io.max in cgroup v2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskLimit {
+    /// The bytes read per second.
+    Rbps,
+    /// The bytes written per second.
+    Wbps,
+    /// The reads per second.
+    Riops,
+    /// The writes per second.
+    Wiops,
+}
+
+impl DiskLimit {
+    /// Its key in io.max.
+    pub fn key(self) -> &'static str {
+        match self {
+            DiskLimit::Rbps => "rbps",
+            DiskLimit::Wbps => "wbps",
+            DiskLimit::Riops => "riops",
+            DiskLimit::Wiops => "wiops",
+        }
+    }
+
+    /// Its file in cgroup v1.
+    pub fn v1(self) -> &'static str {
+        match self {
+            DiskLimit::Rbps => "blkio.throttle.read_bps_device",
+            DiskLimit::Wbps => "blkio.throttle.write_bps_device",
+            DiskLimit::Riops => "blkio.throttle.read_iops_device",
+            DiskLimit::Wiops => "blkio.throttle.write_iops_device",
+        }
+    }
+}
+
 /// A key of a YAML file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -232,6 +295,8 @@ impl Fact {
         match self {
             Fact::Cgroup(fact) => Some(fact.controller),
             Fact::CgroupPath(controller) => Some(*controller),
+            Fact::CpuQuota(_) => Some(Controller::Cpu),
+            Fact::DiskLimit(_) => Some(Controller::Io),
             _ => None,
         }
     }
@@ -254,6 +319,12 @@ impl Fact {
             Fact::Cgroup(file) if file.v1 == file.v2 => file.v2.clone(),
             Fact::Cgroup(file) => format!("{} (v1: {})", file.v2, file.v1),
             Fact::CgroupPath(_) => process("cgroup"),
+            Fact::Environment(name) => process(&format!("environ, {name}")),
+            Fact::CpuQuota(_) => "cpu.max (v1: cpu.cfs_quota_us, cpu.cfs_period_us)".to_owned(),
+            Fact::DiskLimit(wanted) => {
+                let path = filled(&wanted.path);
+                format!("io.max (v1: {}), stat(\"{path}\")", wanted.limit.v1())
+            }
             Fact::Limit(name) => process(&format!("limits, {name}")),
             Fact::Listening(transport)
             | Fact::ListeningOn(transport)
@@ -271,6 +342,7 @@ impl Fact {
             Fact::Container(ContainerPart::Request) => "HOME/containers/ID/config.json, client".to_owned(),
             Fact::Container(ContainerPart::Starts) => "HOME/events".to_owned(),
             Fact::Image(ImagePart::Layers) => "RUN/ID/config.json".to_owned(),
+            Fact::Image(ImagePart::Files) => "HOME/layers/*/files".to_owned(),
             Fact::Image(_) => "RUN/ID/config.json, HOME/images".to_owned(),
             Fact::LayersWith(path) => format!("HOME/layers/*/files{}", filled(path)),
             Fact::Mounts(MountSet::FromHost) => format!("{}, /proc/self/mountinfo", process("mountinfo")),
