@@ -20,7 +20,7 @@ use crate::teach::course::here::{Here, reasons};
 use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed::StudentValues;
-use crate::teach::course::trial::message_of;
+use crate::teach::course::trial::markdown_of;
 use crate::teach::course::{seed, text::ExerciseText};
 use crate::value::nearest::nearest;
 
@@ -40,9 +40,9 @@ pub(super) struct CheckArgs {
     /// Grade all exercises: those of the course, or of the lesson that --lesson names
     #[arg(long, conflicts_with_all = OF_ONE)]
     all: bool,
-    /// Only the exercises of this lesson
+    /// Only the exercises of this lesson; can be given several times
     #[arg(long, value_name = "LESSON", requires = "all", conflicts_with_all = OF_ONE)]
-    lesson: Option<String>,
+    lesson: Vec<String>,
     /// The format of the grade
     #[arg(long, value_name = "FORMAT", default_value = "text", requires = "all", conflicts_with_all = OF_ONE)]
     report: ReportKind,
@@ -219,15 +219,18 @@ impl Course {
 
     /// Grades exercises. The status is 1 if one has not passed.
     fn check_all(&mut self, args: &CheckArgs) -> Result<u8> {
-        let lessons = match &args.lesson {
-            Some(name) => vec![
-                super::lesson_named(&self.pack, name, |near| {
-                    format!("sandbox lesson check --all --lesson {near}")
-                })?
-                .clone(),
-            ],
-            None => self.pack.lessons.clone(),
-        };
+        let mut lessons: Vec<Lesson> = Vec::new();
+        for name in &args.lesson {
+            let advised = |near: &str| format!("sandbox lesson check --all --lesson {near}");
+            let lesson = super::lesson_named(&self.pack, name, advised)?;
+            // A lesson that is named twice counts once.
+            if lessons.iter().all(|known| known.number != lesson.number) {
+                lessons.push(lesson.clone());
+            }
+        }
+        if lessons.is_empty() {
+            lessons.clone_from(&self.pack.lessons);
+        }
         let (is_partial, is_live, pace) = (args.partial, args.live, args.pace(TOTAL_OF_ALL));
         let grading = Grading { language: self.language, is_partial, is_live, pace };
         let mut grade = grade::grade(&self.pack, &lessons, &self.learner, grading)?;
@@ -320,7 +323,7 @@ impl Course {
             }
             return print(&lines);
         };
-        let message = message_of(&chosen.lesson, self.language, name, failure);
+        let message = markdown_of(&chosen.lesson, self.language, name, failure);
         let not_yet = paint::different(&text("lesson.state.notyet")).to_string();
         let mut lines = vec![format!("{number} {name}: {not_yet}")];
         lines.extend(render::markdown::lines(&message, view.look));

@@ -186,7 +186,7 @@ fn perform(color: Color, chosen: Option<Language>, args: &LessonArgs) -> Result<
         return author::create(root, new);
     }
     if let Some(LessonAction::Lint) = &args.action {
-        return Ok(author::lint(&Pack::linted(root)?));
+        return Ok(author::lint(&Pack::linted(root)?, root));
     }
     keep_places(root, args.dir.as_deref());
     let pack = Pack::in_directory_or_shipped(root)?;

@@ -1,6 +1,7 @@
 //! Compares the answer to a prediction with what is measured.
 
 use super::advice::text_with;
+use super::trial::escaped;
 
 /// How numbers are written.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,16 @@ fn plain(answer: &str, base: NumberBase) -> String {
 fn words(answer: &str) -> Vec<String> {
     let separates = |character: char| character.is_whitespace() || ",;、".contains(character);
     let narrow: String = answer.chars().map(narrow).collect();
-    narrow.split(separates).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+    narrow.split(separates).filter(|word| !word.is_empty()).map(|word| bare(word).to_lowercase()).collect()
+}
+
+/// A word without what a sentence has around it: quotes on both sides, and what ends a sentence. What has nothing else
+/// stays as it is.
+fn bare(word: &str) -> &str {
+    let is_quote = |character: char| "'\"`‘’“”「」『』".contains(character);
+    let ends = |character: char| is_quote(character) || ".。!?:".contains(character);
+    let found = word.trim_start_matches(is_quote).trim_end_matches(ends);
+    if found.is_empty() { word } else { found }
 }
 
 /// The ASCII character of a wide one (U+FF01 to U+FF5E). Any other character as it is.
@@ -77,7 +87,7 @@ pub(super) fn not_a_number(answer: &str, measured: &str, base: NumberBase) -> Op
     if !measured.iter().all(is_number) || (!given.is_empty() && given.iter().all(may_be)) {
         return None;
     }
-    let values = [("answer", answer), ("count", &*measured.len().to_string())];
+    let values = [("answer", &*escaped(answer, false)), ("count", &*measured.len().to_string())];
     Some(text_with(
         if measured.len() == 1 { "lesson.answer.number" } else { "lesson.answer.numbers" },
         &values,
@@ -96,6 +106,12 @@ mod tests {
         {
             assert!(same(list, "4 11"), "{list}");
         }
+        for list in ["4 11.", "'4' '11'", "\"4, 11\"", "4, 11!", "「4、11」", "４，１１。", "`4` 11"]
+        {
+            assert!(same(list, "4 11"), "{list}");
+        }
+        assert!(same("m.", "m") && same("'m'", "m") && same("“RWM”?", "rwm") && same("6.", "6"));
+        assert!(same(".", ".") && !same(".5", "5") && !same("/a/b", "a/b") && !same("-m", "m"));
         assert!(same("two-6ts, ONE-sta, one-sta", "two-6ts one-sta one-sta") && same("2.0", "2"));
         assert!(same("0", "0") && same("-", "-") && same("0.50", "0.50"));
         for other in ["411", "11 4", "4", "4 11 0", "4.5 11", "0x4 11", "-4 11"] {

@@ -121,7 +121,7 @@ pub enum Privilege {
 #[serde(rename_all = "lowercase")]
 pub enum ValueSource {
     /// A whole number from the first to the second.
-    Number([u64; 2]),
+    Number(#[schemars(with = "[u64; 2]")] Vec<u64>),
     /// A word with this beginning: `box` becomes `box-k3f`.
     Word(String),
     /// One of these.

@@ -10,7 +10,7 @@ use super::pack::{Lesson, Pack};
 use super::text::LessonText;
 use crate::cgroups::feature_of;
 use crate::error::Result;
-use crate::feature::Purpose;
+use crate::feature::{Feature, Purpose};
 use crate::host::{Cgroups, Host};
 use crate::observe::Unread;
 use crate::observe::hierarchy::Controller;
@@ -39,6 +39,10 @@ impl LessonObstacle {
             LessonObstacle::Program(program) => text_with("lesson.needs.program", &[("program", program)]),
             LessonObstacle::Feature(feature) => {
                 text_with("lesson.needs.feature", &[("feature", feature.name())])
+            }
+            // Only root may load the program that denies devices, also in a delegated cgroup.
+            LessonObstacle::Limit(feature) if feature.feature() == Some(Feature::Devices) => {
+                text("lesson.needs.devices")
             }
             LessonObstacle::Limit(feature) => text_with("lesson.needs.limit", &[("feature", feature.name())]),
         }

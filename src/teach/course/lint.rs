@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::data::{CHECKER, Exercise, ExerciseKind, Predicate, SUBJECT};
+use super::data::{CHECKER, Exercise, ExerciseKind, Predicate, SUBJECT, Sought, ValueSource};
 use super::pack::{LANGUAGES, Lesson, Pack, path_of};
 use super::picture;
 use super::text::{CodeBlock, ExerciseText, LessonText, Passage, Prose, Quiz, Section, mistake};
@@ -21,12 +21,17 @@ const COLUMNS: usize = 80;
 const HINTS: usize = 3;
 
 /// The values that a message of a failed check can have, apart from those of the student.
-const SEEN: [&str; 7] = ["pid", "comm", "seen", "count", "expected", "other", "answer"];
+pub(super) const SEEN: [&str; 7] = ["pid", "comm", "seen", "count", "expected", "other", "answer"];
 
 /// Adds the mistakes of a pack. `content` returns the text of a file.
 pub(super) fn pack(pack: &Pack, content: &dyn Fn(&str) -> String, mistakes: &mut Vec<Mistake>) {
     if pack.head.format != FORMAT {
         mistakes.push(Mistake::whole("pack.yaml", text_with("lesson.lint.format", &[("format", "1")])));
+    }
+    if !is_name_of_pack(&pack.head.name) {
+        let file = content("pack.yaml");
+        let what = text_with("lesson.lint.packname", &[("name", &pack.head.name)]);
+        mistakes.push(mistake(&file, "pack.yaml", line_of(&file, ["name"].into_iter()), what));
     }
     for part in pack.head.parts.iter().filter(|part| pack.lesson(&part.first).is_none()) {
         let what = text_with("lesson.lint.part", &[("name", &part.first)]);
@@ -127,6 +132,9 @@ impl Linter<'_> {
             self.check_pictures(pack, passage);
         }
         text.quizzes().for_each(|quiz| self.check_quiz(quiz));
+        for (name, source) in &self.lesson.data.values {
+            self.check_value(&[("value", name)], source);
+        }
         for name in self.lesson.data.questions.keys() {
             if !text.quizzes().any(|quiz| quiz.name == *name) {
                 self.wrong_data("lesson.lint.nosuch", &[("what", "question"), ("name", name)]);
@@ -137,6 +145,7 @@ impl Linter<'_> {
                 Some(data) => {
                     self.check_exercise(exercise, data);
                     self.check_data(&exercise.name, data);
+                    self.check_told(exercise, data);
                 }
                 None => self.wrong(exercise.line, "lesson.lint.nodata", &[("name", &exercise.name)]),
             }
@@ -256,8 +265,48 @@ impl Linter<'_> {
         }
     }
 
+    /// The source of a value of the student.
+    fn check_value(&mut self, names: &[(&str, &str)], source: &ValueSource) {
+        let key = match source {
+            ValueSource::Number(range) if !matches!(range[..], [first, last] if first <= last) => {
+                "lesson.lint.range"
+            }
+            ValueSource::Choice(all) if all.is_empty() => "lesson.lint.choice",
+            ValueSource::Word(beginning) if !is_plain_word(beginning) => "lesson.lint.plain",
+            _ => return,
+        };
+        self.wrong_data(key, names);
+    }
+
+    /// The learner must know each value that a check uses: from the task, or from a file of the exercise.
+    fn check_told(&mut self, exercise: &ExerciseText, data: &Exercise) {
+        let files =
+            data.files.iter().filter_map(|file| self.lesson.files.get(&format!("{}/{file}", exercise.name)));
+        let files = files.map(|content| String::from_utf8_lossy(content).into_owned());
+        let told: Vec<String> = [exercise.task.markdown.clone()].into_iter().chain(files).collect();
+        let told = placeholders(&told.concat());
+        // The values are in strings of many types. All of these have Debug.
+        let mut used = placeholders(&format!("{:?} {:?} {:?}", data.subject, data.others, data.checks));
+        used.sort_unstable();
+        used.dedup();
+        let is_value =
+            |name: &String| data.values.contains_key(name) || self.lesson.data.values.contains_key(name);
+        let missing: Vec<String> =
+            used.into_iter().filter(|name| is_value(name) && !told.contains(name)).collect();
+        for name in missing {
+            self.wrong(exercise.line, "lesson.lint.untold", &[("name", &exercise.name), ("value", &name)]);
+        }
+    }
+
     fn check_data(&mut self, name: &str, data: &Exercise) {
         let values = [("name", name)];
+        for (value, source) in &data.values {
+            self.check_value(&[("name", name), ("value", value)], source);
+        }
+        let is_empty = |sought: &Sought| sought.process.first().is_none_or(String::is_empty);
+        if data.subject.iter().chain(data.others.values()).any(is_empty) {
+            self.wrong_data("lesson.lint.noargument", &values);
+        }
         let is_prediction = data.kind == ExerciseKind::Predict;
         if data.weight == 0 {
             self.wrong_data("lesson.lint.weight", &values);
@@ -310,6 +359,17 @@ impl Linter<'_> {
             }
         }
     }
+}
+
+/// Whether the name of a pack can be that of a directory, and can be printed.
+fn is_name_of_pack(name: &str) -> bool {
+    !name.trim().is_empty() && !name.starts_with('.') && !name.contains(|c: char| c == '/' || c.is_control())
+}
+
+/// Whether a text can be in a command line, a hostname and the name of an image as it is.
+fn is_plain_word(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.as_bytes().first().is_some_and(u8::is_ascii_lowercase) && text.bytes().all(is_plain)
 }
 
 /// The line of a file of data, from 1, that these names lead to: that of an exercise, and in it that of its check. A name

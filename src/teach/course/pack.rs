@@ -228,7 +228,8 @@ impl PackFiles {
 
     /// Reads all files. With `lints`, a pack must have everything that a lesson must have.
     fn read(&self, lints: bool) -> Result<Pack> {
-        let mut mistakes = Vec::new();
+        let mut mistakes =
+            self.files.iter().filter_map(|(path, content)| unreadable(path, content)).collect::<Vec<_>>();
         let head = self.document::<PackHead>("pack.yaml", &mut mistakes);
         let mut lessons = Vec::new();
         for stem in self.stems() {
@@ -273,8 +274,11 @@ impl PackFiles {
     }
 
     fn document<T: serde::de::DeserializeOwned>(&self, path: &str, mistakes: &mut Vec<Mistake>) -> Option<T> {
-        if !self.files.contains_key(path) {
+        let Some(content) = self.files.get(path) else {
             mistakes.push(Mistake::whole(path, message("lesson.lint.missing")));
+            return None;
+        };
+        if unreadable(path, content).is_some() {
             return None;
         }
         match yaml::read_document(&self.text(path), path) {
@@ -305,7 +309,9 @@ impl PackFiles {
         let mut is_whole = true;
         for language in LANGUAGES {
             let path = format!("{language}/{stem}.md");
-            if !self.files.contains_key(&path) {
+            let Some(content) = self.files.get(&path) else { continue };
+            if unreadable(&path, content).is_some() {
+                is_whole = false;
                 continue;
             }
             match text::read(&self.text(&path), &path) {
@@ -336,6 +342,23 @@ impl PackFiles {
             files: files.collect(),
         })
     }
+}
+
+/// Why a file is no text that can be read: its encoding, or its line ends. Other files of an exercise can be anything.
+fn unreadable(path: &str, content: &[u8]) -> Option<Mistake> {
+    let is_markdown = path.ends_with(".md");
+    if !is_markdown && !path.ends_with(".yaml") {
+        return None;
+    }
+    let lossy = String::from_utf8_lossy(content);
+    let at = |end: usize, key: &str| {
+        let line = content[..end].iter().filter(|byte| **byte == b'\n').count() + 1;
+        text::mistake(&lossy, path, line, message(key))
+    };
+    if let Err(error) = std::str::from_utf8(content) {
+        return Some(at(error.valid_up_to(), "lesson.lint.utf8"));
+    }
+    (is_markdown && content.windows(2).any(|pair| pair == b"\r\n")).then(|| at(0, "lesson.lint.crlf"))
 }
 
 /// The name of the pack that is compiled in.

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::check::{Attempt, Marking};
+use super::check::{Attempt, Failure, Marking};
 use super::data::{Exercise, ExerciseKind, SUBJECT};
 use super::pace::Pace;
 use super::pack::Lesson;
 use super::place::Scratch;
 use super::script::{Processes, Surroundings};
-use super::seed::{fill, values};
+use super::seed::{StudentValues, fill, values};
 use crate::error::Result;
 use crate::exec::sweep;
 use crate::teach::ledger::{Ledger, LedgerDifference, NewThing, Survey};
@@ -151,7 +151,7 @@ impl Goal<'_> {
 }
 
 /// A value in braces that a message has, and that is not known when the check fails.
-fn unfilled(attempt: &Attempt<'_>, message: &str, values: &super::seed::StudentValues) -> Option<String> {
+fn unfilled(attempt: &Attempt<'_>, message: &str, values: &StudentValues) -> Option<String> {
     for language in attempt.lesson.texts.keys() {
         let exercises = attempt.lesson.texts[language].exercises().find(|known| known.name == attempt.name);
         let Some(passage) = exercises.and_then(|exercise| exercise.fails.get(message)) else { continue };
@@ -163,15 +163,85 @@ fn unfilled(attempt: &Attempt<'_>, message: &str, values: &super::seed::StudentV
     None
 }
 
-/// The message of a failed check, in a language.
-pub fn message_of(lesson: &Lesson, language: &str, name: &str, failure: &super::check::Failure) -> String {
-    if let Some(message) = &failure.built_in {
-        return message.clone();
+/// The message of a failed check, in a language. It is for programs: the values are as they were seen.
+pub fn message_of(lesson: &Lesson, language: &str, name: &str, failure: &Failure) -> String {
+    match &failure.built_in {
+        Some(message) => message.clone(),
+        None => fill(&passage_of(lesson, language, name, failure), &failure.values),
     }
+}
+
+/// The message of a failed check as Markdown. What was seen or answered can be any text, and is no markup.
+pub fn markdown_of(lesson: &Lesson, language: &str, name: &str, failure: &Failure) -> String {
+    match &failure.built_in {
+        Some(message) => message.clone(),
+        None => fill_seen(&passage_of(lesson, language, name, failure), &failure.values),
+    }
+}
+
+/// What the lesson has for a failed check.
+fn passage_of(lesson: &Lesson, language: &str, name: &str, failure: &Failure) -> String {
     let mut exercises = lesson.text(language).exercises();
     let passage = exercises
         .find(|exercise| exercise.name == name)
         .and_then(|exercise| exercise.fails.get(&failure.message));
-    let message = passage.map(|passage| passage.markdown.as_str()).unwrap_or(&failure.message);
-    fill(message, &failure.values)
+    passage.map(|passage| passage.markdown.as_str()).unwrap_or(&failure.message).to_owned()
+}
+
+/// A passage with its values. Those that are no values of the student are escaped. A value of the student that is a number
+/// or a plain word needs no escape, and can be in a block of code.
+fn fill_seen(passage: &str, values: &StudentValues) -> String {
+    let (mut out, mut rest, mut is_code) = (String::new(), passage, false);
+    while let Some(at) = rest.find(['{', '`']) {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let found = after.split_once('}').and_then(|(name, behind)| Some((name, values.get(name)?, behind)));
+        rest = match found.filter(|_| rest[at..].starts_with('{')) {
+            Some((name, value, behind)) => {
+                let is_seen = super::lint::SEEN.contains(&name);
+                out.push_str(&if is_seen { escaped(value, is_code) } else { value.clone() });
+                behind
+            }
+            None => {
+                is_code ^= rest[at..].starts_with('`');
+                out.push_str(&rest[at..=at]);
+                after
+            }
+        };
+    }
+    out + rest
+}
+
+/// A text as Markdown that shows just this text. In code, nothing is markup but a backtick.
+pub(super) fn escaped(text: &str, is_code: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars().map(|character| if character.is_control() { ' ' } else { character }) {
+        match character {
+            '`' if is_code => out.push('\''),
+            character => {
+                if character.is_ascii_punctuation() && !is_code {
+                    out.push('\\');
+                }
+                out.push(character);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_no_markup() {
+        let value = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let values =
+            StudentValues::from([value("answer", "**4** <b>`x`"), value("seen", "a`b"), value("n", "7")]);
+        assert_eq!(
+            fill_seen("You said {answer}. `{seen} {n}` is {other} {n}: `x` {seen}.", &values),
+            "You said \\*\\*4\\*\\* \\<b\\>\\`x\\`. `a'b 7` is {other} 7: `x` a\\`b."
+        );
+        assert_eq!(escaped("4\n# x", false), "4 \\# x");
+    }
 }

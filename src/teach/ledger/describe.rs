@@ -67,7 +67,8 @@ impl Survey {
             remove: None,
         };
         let Some(detail) = self.details.get(&(kind, key.to_owned())) else { return about };
-        about.is_of_others = detail.owner.is_some_and(is_another_user);
+        let is_of_root = is_only_for_root(kind) && !may_change_host();
+        about.is_of_others = is_of_root || detail.owner.is_some_and(is_another_user);
         about.ours = detail.ours && !about.is_of_others;
         let (raw, path) = (detail.raw.as_os_str(), Path::new(&detail.raw));
         let ours = |words: &str| with_name(&format!("sandbox {words}"), raw);
@@ -276,6 +277,18 @@ fn has_processes_below(path: &Path) -> bool {
 
 /// The first ID that can be a subordinate one: then it is the caller's own, in a user namespace. login.defs(5)
 const FIRST_SUBORDINATE: u32 = 65_536;
+
+/// Whether such things belong to a namespace of the caller, in which only a process with capabilities can make them.
+fn is_only_for_root(kind: ThingKind) -> bool {
+    use ThingKind::{BlockDevices, Devices, Mounts, Names, Tables};
+    [BlockDevices, Devices, Mounts, Names, Tables].contains(&kind)
+}
+
+/// Whether the caller may change the mounts and the network of its own namespaces.
+fn may_change_host() -> bool {
+    let may = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN);
+    nix::unistd::geteuid().is_root() || may.unwrap_or(false)
+}
 
 /// Whether an ID is that of another user. To root, all belongs.
 fn is_another_user(owner: u32) -> bool {
