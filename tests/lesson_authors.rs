@@ -48,7 +48,7 @@ fn a_new_lesson_has_no_mistake_and_its_exercises_hold() {
     let linted = pasted(commands[0]);
     assert_eq!(
         text(&linted.stdout),
-        "my pack: no mistake (lessons: 1, exercises: 2)\n",
+        format!("{}: no mistake (lessons: 1, exercises: 2)\n", pack.display()),
         "{}",
         text(&linted.stderr)
     );

@@ -81,6 +81,8 @@ fn a_pack_has_its_lessons_in_the_languages_of_its_title() {
     assert!(!is_right && error.contains("zh/01-look.md:1:1: this file is missing"), "{error}");
 }
 
+const SECONDS: &str = "seconds: {number: [100000, 999999]}";
+
 #[test]
 fn mistakes_in_the_data_are_named() {
     let checks = "expect: {same_as: checker}}";
@@ -91,6 +93,11 @@ fn mistakes_in_the_data_are_named() {
         (checks, by_version, "no process is called \"nobody\""),
         ("forgotten-shell: {answer: \"{n}\", fails: shell}", both, "either \"answer\" or \"answer_run\""),
         ("fact: {namespace: uts}", "fact: {listening_on: sctp}", "sctp"),
+        (SECONDS, "seconds: {number: [9, 1]}", "value \"seconds\": a number is chosen"),
+        (SECONDS, "seconds: {number: [1, 5, 9]}", "two numbers"),
+        (SECONDS, "seconds: {choice: []}", "value \"seconds\": there is nothing to choose from"),
+        (SECONDS, "seconds: {word: a b}", "value \"seconds\": a word has only"),
+        ("subject: {process: [sleep, \"{seconds}\"]}", "subject: {process: []}", "at least one argument"),
     ] {
         let pack = pack("01-look", from, to);
         let output = lesson(pack.path(), &["lint"]);
@@ -105,6 +112,47 @@ fn mistakes_in_the_data_are_named() {
         let line = 1 + data.lines().position(|line| line.contains(to)).unwrap();
         let error = text(&lesson(pack.path(), &["lint"]).stderr);
         assert!(error.contains(&format!("01-look.yaml:{line}:")), "{line}: {error}");
+    }
+}
+
+#[test]
+fn mistakes_in_a_whole_file_are_named() {
+    let untold = "seconds: {number: [100000, 999999]}\n      secret: {number: [1, 9]}";
+    let unused = "expect: {same_as: checker}}";
+    let changed = |file: &str, change: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let pack = pack("01-look", unused, unused);
+        let path = pack.path().join(file);
+        fs::write(&path, change(&fs::read(&path).unwrap())).unwrap();
+        let output = lesson(pack.path(), &["lint"]);
+        assert_eq!(output.status.code(), Some(125), "{file}");
+        text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let replaced = |from: &'static str, to: &'static str| {
+        move |content: &[u8]| text(content).replacen(from, to, 1).into_bytes()
+    };
+    let error = changed("exercises/01-look.yaml", &|content| {
+        let content = text(&replaced(SECONDS, untold)(content)).to_owned();
+        content.replacen("[sleep, \"{seconds}\"]", "[sleep, \"{seconds}{secret}\"]", 1).into_bytes()
+    });
+    assert!(
+        error.contains("en/01-look.md:") && error.contains("the value \"secret\", which is neither"),
+        "{error}"
+    );
+    let error = changed("en/01-look.md", &|content| replaced("\n", "\r\n")(content));
+    assert!(error.contains("en/01-look.md:1:1: the lines end with CR LF"), "{error}");
+    let error = changed("en/01-look.md", &|content| [b"---\n\xff\n", content].concat());
+    assert!(error.contains("en/01-look.md:2:1: this line is not UTF-8"), "{error}");
+    for name in ["../x", "a/b", ".hidden", "''"] {
+        let error = changed("pack.yaml", &|content| {
+            let line = |line: &str| {
+                if line.starts_with("name:") { format!("name: {name}\n") } else { format!("{line}\n") }
+            };
+            text(content).lines().map(line).collect::<String>().into_bytes()
+        });
+        assert!(
+            error.contains("is not the name of a pack") && error.contains("pack.yaml:"),
+            "{name}: {error}"
+        );
     }
 }
 

@@ -121,7 +121,11 @@ pub enum Privilege {
 #[serde(rename_all = "lowercase")]
 pub enum ValueSource {
     /// A whole number from the first to the second.
-    Number(#[schemars(with = "[u64; 2]")] Vec<u64>),
+    Number(
+        #[serde(deserialize_with = "two_numbers")]
+        #[schemars(with = "[u64; 2]")]
+        [u64; 2],
+    ),
     /// A word with this beginning: `box` becomes `box-k3f`.
     Word(String),
     /// One of these.
@@ -170,6 +174,13 @@ pub struct Check {
     #[serde(deserialize_with = "singleton_map::deserialize")]
     #[schemars(with = "Predicate")]
     pub expect: Predicate,
+}
+
+/// A list of exactly two numbers. Of a longer list, an array would read only the beginning.
+fn two_numbers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[u64; 2], D::Error> {
+    let numbers = Vec::<u64>::deserialize(deserializer)?;
+    let count = numbers.len();
+    numbers.try_into().map_err(|_| serde::de::Error::invalid_length(count, &"two numbers"))
 }
 
 fn subject() -> String {

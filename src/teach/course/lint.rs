@@ -268,9 +268,7 @@ impl Linter<'_> {
     /// The source of a value of the student.
     fn check_value(&mut self, names: &[(&str, &str)], source: &ValueSource) {
         let key = match source {
-            ValueSource::Number(range) if !matches!(range[..], [first, last] if first <= last) => {
-                "lesson.lint.range"
-            }
+            ValueSource::Number([first, last]) if first > last => "lesson.lint.range",
             ValueSource::Choice(all) if all.is_empty() => "lesson.lint.choice",
             ValueSource::Word(beginning) if !is_plain_word(beginning) => "lesson.lint.plain",
             _ => return,

@@ -63,9 +63,8 @@ fn word(mut number: u64, length: usize) -> String {
 
 fn value(number: u64, source: &ValueSource) -> String {
     match source {
-        ValueSource::Number(range) => {
-            let first = range.first().copied().unwrap_or(0);
-            let count = range.last().copied().unwrap_or(0).saturating_sub(first).saturating_add(1);
+        ValueSource::Number([first, last]) => {
+            let count = last.saturating_sub(*first).saturating_add(1);
             (first + number % count).to_string()
         }
         ValueSource::Word(beginning) => format!("{beginning}-{}", word(number, 3)),
@@ -94,7 +93,7 @@ mod tests {
 
     #[test]
     fn values_depend_on_the_seed_and_stay_in_their_range() {
-        let source = ValueSource::Number(vec![100, 199]);
+        let source = ValueSource::Number([100, 199]);
         let of = |seed: &str| value(number(&[seed, "pid", "three", "seconds"]), &source);
         let all: Vec<String> = (0..200).map(|seed| of(&seed.to_string())).collect();
         assert!(all.iter().all(|value| (100..200).contains(&value.parse::<u32>().unwrap())));
