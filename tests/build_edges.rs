@@ -289,10 +289,24 @@ RUN --mount=type=secret,id=key,env=KEY echo ${#KEY} > /length; sleep 600
     build(&home, &["--secret", &given, "-t", "secret", place.to_str().unwrap()]);
     assert_eq!(run(&home, &["secret", "cat", "/where", "/length"]), "tmpfs\n7");
     let own = format!("sandbox-secret-{}-", nix::unistd::geteuid());
-    let left = fs::read_dir("/dev/shm").unwrap().flatten();
-    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own)).count();
-    // Another test may have a secret now.
-    assert!(left < 4, "{left}");
+    let secrets = || {
+        let all = fs::read_dir("/dev/shm").unwrap().flatten().map(|entry| entry.path());
+        let own = |path: &std::path::PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&own))
+        };
+        all.filter(own).filter(|path| !found(path).is_empty()).collect::<Vec<_>>()
+    };
+    assert!(secrets().is_empty());
+    // After a kill, the next command removes it, also if that is no build.
+    for command in [&["ps"][..], &["gc"]] {
+        fs::write(place.join("Dockerfile"), dockerfile.replace(",env=KEY", "")).unwrap();
+        let mut child = home.command(&words).stdout(Stdio::null()).spawn().unwrap();
+        wait_until("the secret is in memory", || !secrets().is_empty());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let printed = home.out(command);
+        assert!(secrets().is_empty() && (command != ["gc"] || printed.contains(&own)), "{printed}");
+    }
 }
 
 fn run_directory() -> std::path::PathBuf {

@@ -23,9 +23,10 @@ use super::engine::{ImageBuilder, StageState};
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
 use super::options::BuildStop;
-use super::secret::{self, SecretDirectory};
+use super::secret;
 use super::steps::now;
 use crate::error::{Error, ExitKind, Result};
+use crate::host::memory_directory::MemoryDirectory;
 use crate::host::run_lock::RunLock;
 use crate::image::layer::{self, PlaceKind};
 use crate::image::rootfs::LayerWorkspace;
@@ -76,7 +77,7 @@ pub(super) struct MadeMounts {
     /// The secrets that are variables.
     pub(super) env: BTreeMap<String, String>,
     /// The directories with the files of secrets.
-    _secrets: Vec<SecretDirectory>,
+    _secrets: Vec<MemoryDirectory>,
     /// The directories that no other build may use meanwhile.
     _locks: Vec<RunLock>,
     /// Those that are locked.
@@ -222,9 +223,9 @@ impl ImageBuilder<'_> {
                         continue;
                     }
                     let maps = self.inputs.options.maps.as_ref();
-                    let memory = SecretDirectory::make(maps).map_err(unmade)?;
+                    let memory = MemoryDirectory::make().map_err(unmade)?;
                     let directory = match &memory {
-                        Some(memory) => memory.path(),
+                        Some(memory) => memory.path().to_owned(),
                         None => workspace.make_directory(&name, None).map_err(unmade)?,
                     };
                     made._secrets.extend(memory);
@@ -280,7 +281,7 @@ impl ImageBuilder<'_> {
     /// Unpacks files into a directory.
     fn fill(&self, directory: &Path, files: &MountedFiles) -> Result<()> {
         let archive = self.inputs.ingest.open(&files.blob)?;
-        layer::fill(archive, &[directory.to_owned()], self.inputs.options.maps.as_ref())
+        layer::fill(archive, &[directory.to_owned()], self.inputs.options.maps.as_ref()).map(drop)
     }
 
     /// Gives a new cache its first files. A build that is killed meanwhile leaves no mark, so the next one begins again.

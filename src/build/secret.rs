@@ -1,102 +1,26 @@
 //! `--secret`: its content, and the file that a command sees of it.
 //!
-//! The file is in memory, never on a disk: in a directory of /dev/shm that only the caller can open. It is removed after the command.
-//! If the build is killed, the next build with a secret removes it.
+//! The file is in memory, never on a disk ([`crate::host::memory_directory`]). It is removed after the command.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::dockerfile::mount::MountOwner;
 use super::options::SecretSource;
 use crate::error::{Error, ExitKind, Result, io_text};
-use crate::host::run_lock::RunLock;
-use crate::host::token::token;
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::layer;
 use crate::image::tar_writer::ArchiveWriter;
 use crate::plan::call::user::IdMaps;
 use crate::text::{printed, text_with};
 
-/// The directory of files in memory.
-const MEMORY: &str = "/dev/shm";
-
-/// The type of a tmpfs, as statfs(2) reports it.
-const TMPFS_MAGIC: i64 = 0x0102_1994;
-
 /// The maximum size of a secret, in bytes: Docker's.
 const MAX_SECRET: u64 = 500 << 10;
 
 /// The name of the file.
 const NAME: &str = "secret";
-
-/// A directory in memory. It is removed with this value.
-#[derive(Debug)]
-pub(super) struct SecretDirectory {
-    name: String,
-    maps: Option<IdMaps>,
-    /// As long as it is held, no other build removes the directory.
-    _lock: RunLock,
-}
-
-impl SecretDirectory {
-    /// Makes one. None: this machine has no directory in memory.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub(super) fn make(maps: Option<&IdMaps>) -> io::Result<Option<SecretDirectory>> {
-        if !is_in_memory() {
-            return Ok(None);
-        }
-        remove_left(maps);
-        loop {
-            let name = format!("{}{:08x}{:08x}", prefix(), token(), token());
-            fs::DirBuilder::new().mode(0o700).create(Path::new(MEMORY).join(&name))?;
-            // Another build may take the new directory for one that was left.
-            if let Ok(lock) = RunLock::of_directory(&Path::new(MEMORY).join(&name))
-                && Path::new(MEMORY).join(&name).exists()
-            {
-                return Ok(Some(SecretDirectory { name, maps: maps.cloned(), _lock: lock }));
-            }
-        }
-    }
-
-    /// Its path.
-    pub(super) fn path(&self) -> PathBuf {
-        Path::new(MEMORY).join(&self.name)
-    }
-}
-
-impl Drop for SecretDirectory {
-    fn drop(&mut self) {
-        let _ = layer::remove_in_map(Path::new(MEMORY), &self.name, self.maps.as_ref());
-    }
-}
-
-fn is_in_memory() -> bool {
-    let found = rustix::fs::statfs(MEMORY);
-    found.is_ok_and(|found| found.f_type == TMPFS_MAGIC)
-        && rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok()
-}
-
-fn prefix() -> String {
-    format!("sandbox-secret-{}-", nix::unistd::geteuid())
-}
-
-/// Removes the directories of builds that were killed.
-fn remove_left(maps: Option<&IdMaps>) {
-    let own = prefix();
-    for entry in fs::read_dir(MEMORY).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        // Only the caller's directories can be locked.
-        if let Some(name) = name.to_str().filter(|name| name.starts_with(&own))
-            && let Ok(_lock) = RunLock::of_directory(&entry.path())
-        {
-            let _ = layer::remove_in_map(Path::new(MEMORY), name, maps);
-        }
-    }
-}
 
 /// Writes the file of a secret into a directory, with its owner in these ID maps. Returns its path.
 pub(super) fn write(
@@ -185,7 +109,7 @@ fn fill(directory: &Path, entries: &[ArchiveEntry], content: &[u8], maps: Option
         archive.rewind()?;
         Ok(archive)
     });
-    layer::fill(archive.map_err(cannot)?, &[directory.to_owned()], maps)
+    layer::fill(archive.map_err(cannot)?, &[directory.to_owned()], maps).map(drop)
 }
 
 /// The content of a secret. None: the variable is not set.

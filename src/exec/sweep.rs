@@ -15,6 +15,7 @@ use super::undo::{exists, namespace_of};
 use crate::config::container::{Config, ConfigVersion};
 use crate::error::{Error, Result};
 use crate::host::containers::{self, NameLine, VERSION, read_journal};
+use crate::host::memory_directory;
 use crate::host::own_run::{self, CONFIG};
 use crate::host::private_directory::{MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_directory;
@@ -58,6 +59,8 @@ pub struct Kept {
 /// `sandbox` made it.
 pub fn sweep() -> Swept {
     let mut swept = Swept::default();
+    let left = memory_directory::remove_left();
+    swept.removed.extend(left.into_iter().map(|path| Undo::RemoveDirectory { path }));
     let run = match run_directory::find() {
         Ok(None) => return swept,
         Ok(Some(run)) => run,

@@ -89,7 +89,14 @@ pub fn look(path: &Path, tree: &Resolver) -> Result<Executable, Hindrance> {
     let (Some(host), Some(place)) = (resolved.host, tree.place(&resolved.container)) else {
         return Err(match tree.on_host(&resolved.container) {
             Some(_) => Hindrance::refused(text_with("exec.loop", &[("path", &shown)])),
-            None => Hindrance::missing(text_with("exec.covered", &[("path", &shown)])),
+            None => Hindrance::missing(match file_above(&resolved.container, tree) {
+                Some(file) => text_with("exec.component", &[("path", &shown), ("file", &printed(file))]),
+                None if tree.is_in_mount(&resolved.container) => {
+                    text_with("exec.covered", &[("path", &shown)])
+                }
+                // A layer has deleted it.
+                None => text_with("exec.nofile", &[("path", &shown)]),
+            }),
         });
     };
     let file = match open_as_path(place) {
@@ -126,9 +133,7 @@ fn unopened(path: &Path, container: &Path, tree: &Resolver, error: &io::Error) -
         Some(libc::EACCES) => Hindrance::refused(text_with("exec.search", &[("path", &shown)]))
             .todo(format!("{}\n   namei -l {}", text("exec.search.todo"), quote(path))),
         Some(libc::ENOTDIR) => {
-            let is_file =
-                |above: &&Path| tree.resolve(above).host.is_some_and(|host| host.exists() && !host.is_dir());
-            let above = container.ancestors().skip(1).find(is_file).unwrap_or(container);
+            let above = file_above(container, tree).unwrap_or(container);
             let above = printed(above);
             Hindrance::missing(text_with("exec.component", &[("path", &shown), ("file", &above)]))
         }
@@ -138,6 +143,13 @@ fn unopened(path: &Path, container: &Path, tree: &Resolver, error: &io::Error) -
         }
         _ => Hindrance::missing(text_with("exec.nofile", &[("path", &shown)])),
     }
+}
+
+/// The file that a path goes through as if it were a directory.
+fn file_above<'p>(container: &'p Path, tree: &Resolver) -> Option<&'p Path> {
+    let is_file =
+        |above: &&Path| tree.resolve(above).host.is_some_and(|host| host.exists() && !host.is_dir());
+    container.ancestors().skip(1).find(is_file)
 }
 
 /// Whether the last component of a path is a symbolic link.

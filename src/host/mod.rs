@@ -13,6 +13,7 @@ pub mod files;
 pub mod home;
 pub mod identity;
 pub mod joined;
+pub mod memory_directory;
 pub mod nameservers;
 pub mod own_run;
 pub mod private_directory;
