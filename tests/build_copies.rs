@@ -242,6 +242,41 @@ fn nothing_of_another_kind_is_replaced() {
 }
 
 #[test]
+fn a_link_whose_target_is_missing_stays_and_its_target_is_made() {
+    let home = lab();
+    let dockerfile = "\
+FROM lab
+RUN ln -s /nowhere/deep /lnk; ln -s lnk/more /chain; ln -s ../../../up /usr/high; ln -s /gone/../usr/new /back; mkdir /d; ln -s /nowhere/file /d/f
+RUN ln -s round /round; ln -s /usr/plain /plain
+COPY file /lnk/
+COPY tree /chain/
+ADD file /usr/high/a/b
+WORKDIR /back/w
+COPY --parents tree/file /w/
+COPY file /d/f
+COPY file2 /plain
+";
+    let files = [("file", "x"), ("file2", "z"), ("tree/file", "y")];
+    let place = context(&home, "dangling", dockerfile, &files);
+    build(&home, &["-t", "dangling", place.to_str().unwrap()]);
+    let command = "cat /nowhere/deep/file /nowhere/deep/more/file /up/a/b /nowhere/file /usr/plain; \
+                   for l in /lnk /chain /usr/high /back /d/f /plain; do [ -L $l ] || echo no link: $l; done; \
+                   [ -d /usr/new/w ] && [ ! -e /gone ] || echo no directory";
+    assert_eq!(run(&home, &["dangling", "sh", "-c", command]), "xyxxz");
+    for instruction in ["COPY file /round/", "COPY file /plain/x", "WORKDIR /round/w"] {
+        let dockerfile = format!("FROM dangling\n{instruction}\n");
+        fs::write(place.join("Dockerfile"), dockerfile).unwrap();
+        let message = home.refused(&["build", "--network", "none", place.to_str().unwrap()], 1);
+        assert!(
+            message.contains("leads to itself")
+                || message.contains("NOTDIR")
+                || message.contains("directory"),
+            "{instruction}: {message}"
+        );
+    }
+}
+
+#[test]
 fn a_new_working_directory_belongs_to_the_user() {
     let home = lab();
     for (user, wanted) in [
@@ -368,7 +403,7 @@ fn it_says_which_part_of_a_step_has_changed() {
         "A step before was made again",
         "The files that it takes have changed",
         "The build arguments have changed",
-        "The instruction has changed",
+        "No step with this instruction",
         "The instruction is the same",
     ];
     let found = |words: &[&str]| {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 
 use serde_json::json;
 use support::build::{PATH, base, build, context, run};
@@ -18,7 +19,7 @@ use support::image::digest;
 use support::kept::KeptHome;
 use support::lab::ran_with_loopback;
 use support::terminal::Terminal;
-use support::text;
+use support::{is_root, text};
 
 fn lab() -> KeptHome {
     let home = KeptHome::new();
@@ -238,4 +239,35 @@ fn famous_mistakes_are_built_beside_the_right_way() {
     }
     let message = home.refused(&["build", "--break", "cache-oder"], 2);
     assert!(message.contains("cache-order"), "{message}");
+}
+
+/// With one ID, no file can belong to another user, but layers and archives keep the owners.
+#[test]
+fn owners_that_are_not_mapped_are_kept() {
+    let home = lab();
+    let dockerfile = "FROM lab AS first\nCOPY --chown=5:6 tree /owned\nCOPY --chown=5:6 file /owned/file\n\
+                      FROM lab\nCOPY --from=first /owned /copied\nCOPY file /copied/new\n";
+    let files = [("file", "x"), ("tree/in", "y")];
+    let place = context(&home, "owners", dockerfile, &files);
+    let (path, around) = (place.to_str().unwrap(), home.around());
+    let [tar, local] = ["owned.tar", "local"].map(|name| around.join(name).display().to_string());
+    let output = format!("type=tar,dest={tar}");
+    let words = ["build", "--network", "none", "-o", &output, "-o", &local, path];
+    let done = home.run(&words);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let listed = Command::new("tar").args(["--numeric-owner", "-tvf", &tar]).output().unwrap();
+    let listed = text(&listed.stdout);
+    let owner = |name: &str| {
+        let line = listed.lines().find(|line| line.trim_end_matches('/').ends_with(name));
+        line.unwrap_or_default().split_whitespace().nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(["copied/file", "copied/in", "copied/new"].map(|name| owner(name)), ["5/6", "5/6", "0/0"]);
+    let has_note = text(&done.stderr).contains("belong to you");
+    assert_eq!(has_note, !is_root(), "{}", text(&done.stderr));
+    if !is_root() {
+        // The command sees why.
+        fs::write(place.join("Dockerfile"), "FROM lab\nRUN chown 5:6 /bin/sh\n").unwrap();
+        let message = home.refused(&["build", "--network", "none", path], 1);
+        assert!(message.contains("/etc/subuid") && message.contains("Only your own ID"), "{message}");
+    }
 }

@@ -231,7 +231,7 @@ fn fill(archive: impl Read + Send, directory: &Path, maps: Option<&IdMaps>) -> R
         let filled = layer::fill(reading, &[directory.to_owned()], maps);
         let copied = copied.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         copied.map_err(cannot)?;
-        filled.map_err(|error| {
+        filled.map(drop).map_err(|error| {
             error
                 .why
                 .into_iter()

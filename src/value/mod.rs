@@ -2,6 +2,7 @@
 //! nearest known name.
 
 pub(crate) mod bytes;
+pub mod csv;
 pub mod join;
 pub mod mount;
 pub(crate) mod nearest;

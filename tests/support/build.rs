@@ -15,7 +15,7 @@ pub const PATH: &str = "PATH=/bin";
 /// Loads a base image with a shell.
 pub fn base(home: &KeptHome, name: &str, change: impl FnOnce(Layer) -> Layer, config: Value) {
     let layer = change(programs(&[
-        "sh", "echo", "cat", "id", "env", "stat", "mkdir", "ls", "rm", "sleep", "cp", "ln", "chmod",
+        "sh", "echo", "cat", "id", "env", "stat", "mkdir", "ls", "rm", "sleep", "cp", "ln", "chmod", "chown",
     ]));
     let image = Image { config: json!({ "config": config }), ..Image::of(&[layer]) };
     let output = feed(&mut home.command(&["load", "-q"]), image.docker(&[name]));

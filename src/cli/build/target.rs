@@ -17,7 +17,9 @@ use crate::image::layer::{self, LayerReading};
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::image::{Tell, rootfs, save};
+use crate::render;
 use crate::text::{printed, text_with};
+use crate::value::csv;
 
 /// Where the result goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,15 +44,17 @@ impl BuildTarget {
     /// It has another form.
     pub(super) fn read(written: &str) -> Result<BuildTarget> {
         let wrong = || Error::usage(text_with("build.output.form", &[("output", &printed(written))]));
-        if !written.contains('=') {
+        let fields = csv::fields(written).ok_or_else(wrong)?;
+        // As with buildx: one field that does not name its type is a directory, also if its name has `=`.
+        if fields == [written] && !written.starts_with("type=") {
             let kind = if written == "-" { TargetKind::Tar } else { TargetKind::Local };
             return Some(BuildTarget { kind, dest: written.into() })
                 .filter(|_| !written.is_empty())
                 .ok_or_else(wrong);
         }
         let (mut kind, mut dest) = (None, None);
-        for part in written.split(',') {
-            match part.split_once('=').ok_or_else(wrong)? {
+        for (key, value) in csv::pairs(written).ok_or_else(wrong)? {
+            match (&*key, &*value) {
                 ("type", "local") => kind = Some(TargetKind::Local),
                 ("type", "tar") => kind = Some(TargetKind::Tar),
                 ("type", "oci" | "docker") => kind = Some(TargetKind::Image),
@@ -133,7 +137,13 @@ impl BuildTarget {
                 Error { what, ..error }
             });
             // If the directory cannot be written, the other process has lost its reader.
-            filled.and(read)
+            let counts = filled?;
+            read?;
+            if counts.owners > 0 {
+                let count = counts.owners.to_string();
+                render::note(&text_with("build.output.owners", &[("count", &count)]));
+            }
+            Ok(())
         })
     }
 
@@ -156,7 +166,18 @@ mod tests {
         assert_eq!(read("-"), Some((TargetKind::Tar, "-".into())));
         assert_eq!(read("type=tar,dest=x.tar"), Some((TargetKind::Tar, "x.tar".into())));
         assert_eq!(read("type=oci,dest=-"), Some((TargetKind::Image, "-".into())));
-        for wrong in ["", "type=local", "dest=x", "type=image,dest=x", "type=tar,dest=", "type=tar,x"] {
+        assert_eq!(read("./a=b"), Some((TargetKind::Local, "./a=b".into())));
+        assert_eq!(read("TYPE=local,\"Dest=o,11\""), Some((TargetKind::Local, "o,11".into())));
+        for wrong in [
+            "",
+            "type=local",
+            "a,dest=x",
+            "a,b",
+            "type=local,\"dest=x",
+            "type=image,dest=x",
+            "type=tar,dest=",
+            "type=tar,x",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

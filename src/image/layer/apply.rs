@@ -16,14 +16,14 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat,
-    futimens, linkat, makedev, mkdirat, mknodat, readlinkat, statat, symlinkat, unlinkat, utimensat,
+    futimens, linkat, makedev, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::files::{
-    WHITEOUT, copy_attributes, failed, io_failed, is_kept, mark_opaque, new_file, parts, times,
-    unlink_whiteout, wrong,
+    WHITEOUT, copy_attributes, failed, io_failed, is_kept, mark_opaque, new_file, note_owner, noted_owner,
+    parts, times, unlink_whiteout, wrong,
 };
 use super::merged::{LayerPath, LayerPlace, Merged, is_whiteout, open, type_of};
 use super::times::{DirectoryTimes, time_of};
@@ -143,7 +143,8 @@ impl<'m> Unpacker<'m> {
             // At the end: until then, the layers below may be unpacked too.
             let root = LayerPath::default();
             let lower = self.merged.lowers().and_then(|lowers| lowers.first().map(fstat).transpose());
-            let adopted = lower.and_then(|stat| stat.map_or(Ok(()), |stat| self.adopt(&root, &stat)));
+            let owner = self.merged.lowers().ok().and_then(|lowers| noted_owner(lowers.first()?));
+            let adopted = lower.and_then(|stat| stat.map_or(Ok(()), |stat| self.adopt(&root, &stat, owner)));
             adopted.map_err(|errno| failed(b"/", errno))?;
         }
         self.times.set(&self.merged.layer)?;
@@ -208,7 +209,7 @@ impl<'m> Unpacker<'m> {
         {
             return Ok((resolved.clone(), directory.try_clone().map_err(|_| Errno::MFILE)?));
         }
-        let (mut made, mut changed): (Vec<(LayerPath, Stat)>, Vec<_>) = (Vec::new(), Vec::new());
+        let (mut made, mut changed) = (Vec::new(), Vec::new());
         let merged = &self.merged;
         let resolved = merged.resolve(above, |path, place| {
             let above = path.parent();
@@ -223,15 +224,16 @@ impl<'m> Unpacker<'m> {
             if was_deleted {
                 mark_opaque(&open(&merged.layer, path.as_os_str(), OFlags::RDONLY | OFlags::DIRECTORY)?)?;
             }
-            if let LayerPlace::Below(_, stat) = place {
-                made.push((path.clone(), *stat));
+            if let LayerPlace::Below(lower, stat) = place {
+                let noted = openat(lower, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                made.push((path.clone(), *stat, noted.ok().and_then(noted_owner)));
             }
             Ok(true)
         })?;
         let resolved = resolved.unwrap_or_default();
         changed.iter().for_each(|(path, stat)| self.times.keep(path, stat));
-        for (path, stat) in made {
-            self.adopt(&path, &stat)?;
+        for (path, stat, owner) in made {
+            self.adopt(&path, &stat, owner)?;
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let directory = open(&self.merged.layer, resolved.as_os_str(), flags)?;
@@ -242,10 +244,13 @@ impl<'m> Unpacker<'m> {
     }
 
     /// Gives a directory the owner, the mode and the times that it has in a lower layer, which it hides.
-    fn adopt(&mut self, path: &LayerPath, stat: &Stat) -> Result<(), Errno> {
+    fn adopt(&mut self, path: &LayerPath, stat: &Stat, noted: Option<(u32, u32)>) -> Result<(), Errno> {
         let made = open(&self.merged.layer, path.as_os_str(), OFlags::RDONLY | OFlags::DIRECTORY)?;
         fchown(&made, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         fchmod(&made, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+        if let Some((uid, gid)) = noted {
+            note_owner(&made, uid, gid);
+        }
         self.times.note(path, time_of(stat));
         Ok(())
     }
@@ -391,6 +396,9 @@ impl<'m> Unpacker<'m> {
                 fchown(&to, owner.0, owner.1)?;
                 fchmod(&to, mode)?;
                 self.counts.attributes += copy_attributes(&from, &to)?;
+                if let Some((uid, gid)) = noted_owner(&from) {
+                    note_owner(&to, uid, gid);
+                }
                 futimens(&to, &time)?;
                 return Ok(());
             }
@@ -471,6 +479,10 @@ impl<'m> Unpacker<'m> {
         let (uid, gid) = self.owner(entry);
         fchown(file, Some(uid), Some(gid))?;
         fchmod(file, Mode::from_raw_mode(entry.mode))?;
+        if self.is_layer && (uid.as_raw(), gid.as_raw()) != (entry.uid, entry.gid) {
+            // What is copied or written from here gets the right owner.
+            note_owner(file, entry.uid, entry.gid);
+        }
         for (name, value) in &entry.attributes {
             match is_kept(name).then(|| fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()))
             {

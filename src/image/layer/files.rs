@@ -30,6 +30,23 @@ pub(super) fn is_kept(name: &[u8]) -> bool {
             .contains(&name)
 }
 
+/// The attribute of a file or directory whose owner the user namespace does not map: `UID:GID`. An overlay shows no attribute of this
+/// beginning, and no container can write one.
+const OWNER: &str = "user.overlay.sandbox.owner";
+
+/// Notes the owner that a file cannot get. Where the filesystem has no attributes, the owner is lost.
+pub(super) fn note_owner(file: impl AsFd, uid: u32, gid: u32) {
+    let _ = fsetxattr(file, OWNER, format!("{uid}:{gid}").as_bytes(), XattrFlags::empty());
+}
+
+/// The owner that a file could not get.
+pub(super) fn noted_owner(file: impl AsFd) -> Option<(u32, u32)> {
+    let mut value = [0; 32];
+    let length = fgetxattr(file, OWNER, &mut value).ok()?;
+    let (uid, gid) = std::str::from_utf8(value.get(..length)?).ok()?.split_once(':')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?))
+}
+
 /// Copies the attributes that a file may have. Returns how many could not be copied.
 pub(super) fn copy_attributes(from: impl AsFd, to: impl AsFd) -> Result<u64, Errno> {
     let mut names = vec![0; MAX_ATTRIBUTE];

@@ -191,16 +191,20 @@ fn read_until_left(
     }
 }
 
-/// Puts the files of an archive into the files of a container.
+/// Puts the files of an archive into the files of a container. Returns what was made of them.
 ///
 /// # Errors
 /// They cannot be written.
-pub fn fill(archive: impl Into<Stdio>, directories: &[PathBuf], maps: Option<&IdMaps>) -> Result<()> {
-    let Some((upper, lowers)) = directories.split_first() else { return Ok(()) };
+pub fn fill(
+    archive: impl Into<Stdio>,
+    directories: &[PathBuf],
+    maps: Option<&IdMaps>,
+) -> Result<LayerCounts> {
+    let Some((upper, lowers)) = directories.split_first() else { return Ok(LayerCounts::default()) };
     let task =
         LayerTask { directory: upper.clone(), work: LayerWork::Fill(lowers.to_vec()), maps: maps.cloned() };
     match perform(&task, archive.into())? {
-        LayerMessage::Read => Ok(()),
+        LayerMessage::Filled(counts) => Ok(counts),
         LayerMessage::Unreadable(why) => {
             Err(Error::new(ExitKind::Refused, text("image.container.unwritten")).why(why))
         }
@@ -433,8 +437,8 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         LayerWork::Fill(_) => {
             let mut entries = ArchiveEntries::new(io::stdin().lock());
             let unpacker = Unpacker::new(Merged::new(directory, lowers), task.maps.as_ref());
-            unpacker.fill(&mut entries).map_err(unreadable)?;
-            entries.finish().map(|()| LayerMessage::Read).map_err(unreadable)
+            let counts = unpacker.fill(&mut entries).map_err(unreadable)?;
+            entries.finish().map(|()| LayerMessage::Filled(counts)).map_err(unreadable)
         }
         LayerWork::Unpack(_) => {
             let archive = decompressed(io::stdin().lock())

@@ -5,7 +5,7 @@
 //! archive, these are `.wh.NAME` and `.wh..wh..opq`.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ use rustix::fs::{Dir, FileType, OFlags, Stat, fstat, major, minor, readlinkat};
 use rustix::io::Errno;
 
 use super::apply::OPAQUE_NAME;
-use super::files::{WHITEOUT, attributes, failed, io_failed, wrong};
+use super::files::{WHITEOUT, attributes, failed, io_failed, noted_owner, wrong};
 use super::merged::{LayerLook, LayerPath, LayerPlace, Merged, is_opaque, is_whiteout, look, open, type_of};
 use super::task::LayerMessage;
 use super::{LayerReading, PathPlace, PlaceKind, ReachedPlace};
@@ -161,28 +161,60 @@ fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPl
     Err(Errno::LOOP)
 }
 
-/// How far a path leads.
+/// How far a path leads. A link whose target is missing leads to where that would be, as in BuildKit.
 fn reach(layers: &[OwnedFd], path: &Path) -> Result<ReachedPlace, Errno> {
-    let parts: Vec<&OsStr> = path.iter().filter(|part| *part != "/" && *part != ".").collect();
-    for count in (0..=parts.len()).rev() {
-        let (above, rest) = parts.split_at(count);
-        let above: PathBuf = above.iter().collect();
-        let Some(found) = place(layers, above.as_os_str().as_bytes(), true)? else { continue };
-        if found.kind == PlaceKind::Directory {
-            let kind = if rest.is_empty() { PlaceKind::Directory } else { PlaceKind::Nothing };
-            return Ok(ReachedPlace { directory: found.place, rest: rest.iter().collect(), kind });
+    let merged = merged(layers)?;
+    let split = |path: &[u8]| -> VecDeque<Vec<u8>> {
+        let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+        parts.map(<[u8]>::to_vec).collect()
+    };
+    let mut left = split(path.as_os_str().as_bytes());
+    let (mut at, mut links) = (LayerPath::default(), 0);
+    // How many of the last parts do not exist. Below them, nothing is looked for.
+    let mut missing: usize = 0;
+    while let Some(part) = left.pop_front() {
+        if part == b".." {
+            at = at.parent();
+            missing = missing.saturating_sub(1);
+            continue;
         }
-        if found.kind == PlaceKind::Other && !rest.is_empty() {
-            return Err(Errno::NOTDIR);
+        let next = at.join(&part);
+        let found = match &merged {
+            Some(merged) if missing == 0 => merged.find(&next)?,
+            _ => LayerPlace::Nothing,
+        };
+        match found {
+            LayerPlace::Nothing => missing += 1,
+            LayerPlace::Here(file, stat) | LayerPlace::Below(file, stat) => match type_of(&stat) {
+                FileType::Directory => {}
+                FileType::Symlink => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Errno::LOOP);
+                    }
+                    let target = readlinkat(&file, "", Vec::new())?.into_bytes();
+                    if target.starts_with(b"/") {
+                        at = LayerPath::default();
+                    }
+                    split(&target).into_iter().rev().for_each(|part| left.push_front(part));
+                    continue;
+                }
+                _ if left.is_empty() => return Ok(reached(&next, 1, PlaceKind::Other)),
+                _ => return Err(Errno::NOTDIR),
+            },
         }
-        let name = found.place.file_name().unwrap_or_default();
-        let rest = Path::new(name).join(rest.iter().collect::<PathBuf>());
-        let directory = found.place.parent().map(Path::to_owned).unwrap_or_default();
-        // A path must not end with a slash.
-        return Ok(ReachedPlace { directory, rest: rest.iter().collect(), kind: found.kind });
+        at = next;
     }
-    let rest = parts.iter().collect();
-    Ok(ReachedPlace { directory: PathBuf::new(), rest, kind: PlaceKind::Nothing })
+    let kind = if missing == 0 { PlaceKind::Directory } else { PlaceKind::Nothing };
+    Ok(reached(&at, missing, kind))
+}
+
+/// A place of which the last parts are no directories that exist.
+fn reached(path: &LayerPath, last: usize, kind: PlaceKind) -> ReachedPlace {
+    let parts: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b'/').collect();
+    let (directory, rest) = parts.split_at(parts.len().saturating_sub(last));
+    let joined = |parts: &[&[u8]]| PathBuf::from(OsStr::from_bytes(&parts.join(&b'/')));
+    ReachedPlace { directory: joined(directory), rest: joined(rest), kind }
 }
 
 /// Some layers, the topmost first.
@@ -414,15 +446,17 @@ fn entry_of(found: &FoundFile<'_>) -> Result<Option<ArchiveEntry>, Errno> {
         _ => Vec::new(),
     };
     let has_attributes = [EntryKind::File, EntryKind::Directory].contains(&kind);
-    let attributes = if has_attributes { attributes(&found.opened()?)? } else { Vec::new() };
+    let opened = if has_attributes { Some(found.opened()?) } else { None };
+    let attributes = opened.as_ref().map(attributes).transpose()?.unwrap_or_default();
+    let owner = opened.and_then(noted_owner).unwrap_or((stat.st_uid, stat.st_gid));
     Ok(Some(ArchiveEntry {
         kind,
         name: found.path.as_bytes().to_vec(),
         link,
         size: if kind == EntryKind::File { u64::try_from(stat.st_size).unwrap_or_default() } else { 0 },
         mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
+        uid: owner.0,
+        gid: owner.1,
         mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default()),
         device: if is_device { (major(stat.st_rdev), minor(stat.st_rdev)) } else { (0, 0) },
         attributes,

@@ -132,6 +132,8 @@ pub(super) enum LayerMessage {
     Removed,
     /// The end of a reading.
     Read,
+    /// The end of a filling.
+    Filled(LayerCounts),
     /// The reader has left before the end of a reading: why it cannot be written.
     Left(String),
     /// The size of the files in an entry.
