@@ -17,6 +17,12 @@ use support::image::Layer;
 use support::kept::KeptHome;
 use support::{feed, text};
 
+fn lab() -> KeptHome {
+    let home = KeptHome::new();
+    base(&home, "lab", |layer| layer, json!({ "Env": [PATH] }));
+    home
+}
+
 #[test]
 fn a_context_can_come_from_standard_input() {
     let home = KeptHome::new();
@@ -223,4 +229,114 @@ fn an_archive_with_long_names_is_a_context() {
     let output = feed(&mut command, archive.into_inner().unwrap());
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(run(&home, &["deep", "cat", "/deep"]), "deep");
+}
+
+#[test]
+fn secrets_and_outputs_are_fields_of_csv() {
+    let home = lab();
+    let dockerfile = "FROM lab\nRUN --mount=type=secret,id=a,required cat /run/secrets/a > /got\n";
+    let place = context(&home, "csv", dockerfile, &[("f,x", "of the file"), ("a=b", "of the name")]);
+    let path = |name: &str| place.join(name).display().to_string();
+    let (out, named) = (path("o,11"), path("n=1"));
+    for (secret, wanted) in [
+        ("type=env,id=a,src=CSV_VARIABLE".to_owned(), "of the variable"),
+        ("ID=a,ENV=CSV_VARIABLE".to_owned(), "of the variable"),
+        ("type=env,id=CSV_VARIABLE".to_owned(), "of the variable"),
+        (format!("id=a,\"src={}\"", path("f,x")), "of the file"),
+        (format!("Type=file,Id=a,Source={}", path("a=b")), "of the name"),
+    ] {
+        let id = if secret.ends_with("id=CSV_VARIABLE") { "id=CSV_VARIABLE" } else { "id=a" };
+        fs::write(
+            place.join("Dockerfile"),
+            dockerfile.replace("id=a", &format!("{id},target=/run/secrets/a")),
+        )
+        .unwrap();
+        let output = format!("type=local,\"dest={out}\"");
+        let words =
+            ["build", "--no-cache", "--network", "none", "--secret", &secret, "-o", &output, "-o", &named];
+        let words = [&words[..], &[place.to_str().unwrap()]].concat();
+        let done = home.command(&words).env("CSV_VARIABLE", "of the variable").output().unwrap();
+        assert!(done.status.success(), "{secret}: {}", text(&done.stderr));
+        for directory in [&out, &named] {
+            assert_eq!(fs::read_to_string(format!("{directory}/got")).unwrap(), wanted, "{secret}");
+            fs::remove_dir_all(directory).unwrap();
+        }
+    }
+    for wrong in ["id=a,\"src=x", "id=a,src", "id=a,type=ssh"] {
+        home.refused(&["build", "--secret", wrong, place.to_str().unwrap()], 2);
+    }
+}
+
+#[test]
+fn a_failed_build_leaves_no_id_of_an_earlier_one() {
+    let home = lab();
+    let place = context(&home, "id", "FROM lab\nRUN exit 3\n", &[]);
+    let (file, place) = (home.around().join("id.txt"), place.to_str().unwrap());
+    let words = ["build", "--network", "none", "--iidfile", file.to_str().unwrap(), place];
+    fs::write(&file, "sha256:of before").unwrap();
+    home.refused(&words, 3);
+    assert!(!file.exists());
+    home.refused(&words, 3);
+    fs::create_dir(&file).unwrap();
+    assert!(home.refused(&words, 1).contains("cannot write the ID of the image to"));
+}
+
+#[test]
+fn the_time_of_the_environment_is_a_build_argument() {
+    let home = lab();
+    let dockerfile = "FROM lab\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH > /time\n";
+    let place = context(&home, "epoch", dockerfile, &[]);
+    let place = place.to_str().unwrap();
+    for (given, wanted) in [(&[][..], "1234"), (&["--build-arg", "SOURCE_DATE_EPOCH=77"], "77")] {
+        let words = [&["build", "--network", "none", "-t", "epoch"], given, &[place]].concat();
+        let done = home.command(&words).env("SOURCE_DATE_EPOCH", "1234").output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{}", text(&done.stderr));
+        assert_eq!(support::build::run(&home, &["epoch", "cat", "/time"]), wanted);
+    }
+    fs::write(format!("{place}/Dockerfile"), "FROM lab\n").unwrap();
+    for words in [&["build", place][..], &["build", "--build-arg", "SOURCE_DATE_EPOCH=77", place]] {
+        let done = home.command(words).env("SOURCE_DATE_EPOCH", "1234").output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{}", text(&done.stderr));
+    }
+    for wrong in ["=x", "="] {
+        let message = home.refused(&["build", "--build-arg", wrong, place], 2);
+        assert!(message.contains("has no name"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_wrong_or_not_supported_is_named() {
+    let home = lab();
+    for flag in ["--keep-storage", "--max-used-space", "--reserved-space", "--min-free-space"] {
+        let message = home.refused(&["builder", "prune", "-f", flag, "10MB"], 2);
+        assert!(
+            message.contains(&format!("{flag} is not supported")) && message.contains("until=24h"),
+            "{message}"
+        );
+    }
+    home.out(&["builder", "prune", "-f", "--all", "--keep-storage", "0", "--filter", "until=24h"]);
+    let place = context(&home, "names", "FROM lab\n", &[("x[", "x"), ("a/b", "y")]);
+    let path = place.to_str().unwrap();
+    for (instruction, column, wanted) in [
+        ("COPY a x[ /", 8, "in the pattern x[, `[` has no `]`. `[[]` means a bracket itself"),
+        ("COPY a/[]b /", 6, "in the pattern a/[]b, `[` has no `]`"),
+        ("COPY --from=lab /bin/s[ /", 17, "in the pattern /bin/s[, `[` has no `]`"),
+        ("RUN --mount=type=ssh,required true", 5, "a mount of the type ssh is not supported"),
+        ("COPY --chown=1:2:3 a /", 14, "1:2:3"),
+        ("RUN [\"/bin/cat/x\"]", 1, "/bin/cat/x does not exist: /bin/cat is a file, not a directory."),
+    ] {
+        fs::write(place.join("Dockerfile"), format!("FROM lab\n{instruction}\n")).unwrap();
+        let output = home.run(&["build", "--network", "none", path]);
+        let message = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(message.contains(&format!("Dockerfile:2:{column}:")), "{instruction}: {message}");
+        assert!(!output.status.success() && message.contains(wanted), "{instruction}: {message}");
+        let shown = text(&output.stderr).to_string();
+        let mut lines = shown.lines().filter(|line| !line.contains('/'));
+        assert!(lines.all(|line| line.len() <= 80), "{shown}");
+    }
+    fs::write(place.join("Dockerfile"), "FROM lab\nCOPY x[[] /got\n").unwrap();
+    home.out(&["build", path]);
+    let output = home.run(&["build", "-t", "a:b:c", path]);
+    assert!(text(&output.stderr).lines().all(|line| line.len() <= 80), "{}", text(&output.stderr));
+    assert!(home.refused(&["build", "--break", "cache-order", path], 2).contains("takes no context"));
 }

@@ -175,6 +175,7 @@ impl CopyRequest<'_> {
             // As for every process in the image, the directory above its root is the root.
             SourceFiles::Layers(_) => clean_inside(source.as_bytes()),
         };
+        check_pattern(source, &path)?;
         // The parts of the path that are not made in the destination.
         let before = source.find("/./").and_then(|at| clean(&source.as_bytes()[..at])).unwrap_or_default();
         let strip = before.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
@@ -326,6 +327,24 @@ impl CopyRequest<'_> {
     fn is_excluded(&self, below: &[u8], name: &[u8]) -> bool {
         self.excluded.is_ignored(if below.is_empty() { name } else { below })
     }
+}
+
+/// Checks the pattern of a source.
+fn check_pattern(source: &str, path: &[u8]) -> Result<(), ContextError> {
+    let mut is_pattern = false;
+    for part in path.split(|byte| *byte == b'/') {
+        // What follows a pattern is one too.
+        is_pattern |= pattern::has_meta(part);
+        if is_pattern && pattern::matches(part, b"").is_none() {
+            let backslashes = part.iter().rev().take_while(|byte| **byte == b'\\').count();
+            let why = match backslashes % 2 {
+                1 => text("dockerfile.pattern"),
+                _ => text_with("build.copy.bracket", &[("source", &printed(source))]),
+            };
+            return Err(ContextError::Source(source.to_owned(), why));
+        }
+    }
+    Ok(())
 }
 
 /// The path of the directory above.

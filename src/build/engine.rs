@@ -252,7 +252,6 @@ impl<'b> ImageBuilder<'b> {
         stage: &mut StageState,
         step: &Placed<Instruction>,
     ) -> std::result::Result<(), BuildStop> {
-        self.check_layers(stage, step)?;
         match &step.value {
             Instruction::Run(run) => self.run(stage, step, run),
             Instruction::Copy(files) => self.copy(stage, step, files, false),

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
@@ -48,6 +49,31 @@ const HOSTNAME: &str = "sandbox-build";
 
 /// The size of an archive without entries: two blocks of zeros.
 const EMPTY_ARCHIVE: u64 = 1024;
+
+/// The end of the output of a command.
+#[derive(Default)]
+struct OutputTail(Mutex<Vec<u8>>);
+
+/// The maximum size of it.
+const MAX_TAIL: usize = 4 << 10;
+
+impl OutputTail {
+    fn add(&self, bytes: &[u8]) {
+        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(bytes);
+        let over = tail.len().saturating_sub(MAX_TAIL);
+        tail.drain(..over);
+    }
+
+    /// Whether it has the text of an errno that the kernel returns for IDs that are not mapped: EINVAL or EPERM.
+    fn names_refusal(&self) -> bool {
+        let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = String::from_utf8_lossy(&tail);
+        ["Invalid argument", "Operation not permitted", "invalid argument", "operation not permitted"]
+            .iter()
+            .any(|errno| tail.contains(errno))
+    }
+}
 
 impl ImageBuilder<'_> {
     /// `RUN`.
@@ -157,7 +183,13 @@ impl ImageBuilder<'_> {
         (self.tell)(&"execve(\"/proc/self/exe\", [\"sandbox\", \"__build-step\"])", "build.explain.run");
         self.inputs.tell_plan(&described.plan, self.tell);
         self.event(BuildEvent::Running(&container));
-        let ended = process::run(described.config, &made.env, &self.output(), self.inputs.stops)
+        let tail = OutputTail::default();
+        let output = self.output();
+        let output = |is_error: bool, bytes: &[u8]| {
+            tail.add(bytes);
+            output(is_error, bytes);
+        };
+        let ended = process::run(described.config, &made.env, &output, self.inputs.stops)
             .map_err(|error| placed_at(self.source().0, &step.span, error))?;
         if ended.status != 0 {
             let values = [("command", &*printed(arguments.join(" "))), ("status", &ended.status.to_string())];
@@ -165,6 +197,16 @@ impl ImageBuilder<'_> {
             let error =
                 Error { mistakes: vec![mistake], ..Error::failed(text_with("build.run.failed", &values)) };
             let error = if ended.out_of_memory { error.why(text("build.run.memory")) } else { error };
+            let uid = nix::unistd::geteuid().as_raw();
+            let gid = nix::unistd::getegid().as_raw();
+            let has_one_id =
+                self.inputs.options.maps.as_ref().is_some_and(|maps| !maps.take_ranges(uid, gid));
+            let error = match has_one_id && tail.names_refusal() {
+                true => error
+                    .why(text("build.run.oneid"))
+                    .todo(text_with("build.run.oneid.todo", &[("uid", &uid.to_string())])),
+                false => error,
+            };
             return Err(BuildStop::Command(error, ended.status));
         }
         let directories: Vec<_> = [upper].into_iter().chain(layers).collect();
@@ -188,6 +230,7 @@ impl ImageBuilder<'_> {
             (self.tell)(&changed_files(&directories, maps)?, "build.explain.changed");
         }
         let top = self.unless(self.inputs.ingest.staged(blob), |top| top.size > EMPTY_ARCHIVE);
+        self.check_layers(stage, step, top.as_ref())?;
         mounts.iter().filter_map(StepMount::files).for_each(|files| self.inputs.ingest.discard(files));
         drop(made);
         drop(workspace);
@@ -285,6 +328,7 @@ impl ImageBuilder<'_> {
         let (blob, content, has_files) =
             request.write(blob).map_err(|error| self.copy_error(step, name, error))?;
         let top = self.unless(self.inputs.ingest.staged(blob), |_| has_files);
+        self.check_layers(stage, step, top.as_ref())?;
         let what = format!("{name} files:{} in {} ", content.hex(), request.destination);
         let created_by = configure::no_operation(&stage.current.config, &what);
         self.finish_files(stage, &created_by, &content, top, files.link)
@@ -398,6 +442,7 @@ impl ImageBuilder<'_> {
             let written = written.and_then(|()| made.finish().map_err(ContextError::Unwritten));
             let (blob, _) = written.map_err(|error| self.copy_error(step, "WORKDIR", error))?;
             top = Some(self.inputs.ingest.staged(blob));
+            self.check_layers(stage, step, top.as_ref())?;
         }
         self.finish(stage, config, &created_by, &key, top)?;
         Ok(())

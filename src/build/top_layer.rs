@@ -29,13 +29,16 @@ impl From<Option<StagedBlob>> for TopLayer {
 }
 
 impl ImageBuilder<'_> {
-    /// Refuses an instruction that may add a layer to an image that has as many as it can have. Without this check, the step would
-    /// be executed first.
-    pub(super) fn check_layers(&self, stage: &StageState, step: &Placed<Instruction>) -> Result<()> {
-        let adds = matches!(step.value, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_));
-        if !adds || stage.current.layers.len() < MAX_LAYERS {
-            return Ok(());
-        }
+    /// Refuses an instruction that adds a layer to an image that has as many as it can have. It is executed first: whether it adds one
+    /// is known only then.
+    pub(super) fn check_layers(
+        &self,
+        stage: &StageState,
+        step: &Placed<Instruction>,
+        top: Option<&StagedBlob>,
+    ) -> Result<()> {
+        let Some(top) = top.filter(|_| stage.current.layers.len() >= MAX_LAYERS) else { return Ok(()) };
+        self.inputs.ingest.discard(top);
         let what = text_with("build.layers", &[("most", &MAX_LAYERS.to_string())]);
         Err(self.source().0.error(&step.span, what).todo(text("build.layers.todo")))
     }

@@ -12,8 +12,9 @@ use crate::value::paste;
 
 /// The lines of an error, for standard error.
 pub fn text(error: &Error) -> String {
-    // A script looks for one of Docker's sentences in a line.
-    let is_searched = error.kind == ExitKind::Refused && !std::io::stderr().is_terminal();
+    // A script looks for one of Docker's sentences in a line. An error with a place in a file has several lines anyway.
+    let is_searched =
+        error.kind == ExitKind::Refused && error.mistakes.is_empty() && !std::io::stderr().is_terminal();
     lines(error, paint::width(), if is_searched { usize::MAX } else { paint::width() - 9 })
 }
 

@@ -4,15 +4,17 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::paint::Stream;
+use unicode_width::UnicodeWidthChar;
+
+use super::paint::{self, Stream};
 
 /// The minimum time between two pictures. A slow terminal, such as a serial line, could not draw more in time.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Redraws pictures in place on a terminal. It draws nothing if the stream is not a terminal.
 ///
-/// The lines must fit into the terminal. If a line wraps, or the first line leaves the screen, the cursor would not move
-/// up far enough.
+/// What does not fit into the terminal is left out: the ends of lines, and the last lines. If a line wrapped, or the first line left
+/// the screen, the cursor would not move up far enough.
 #[derive(Debug)]
 pub struct Live {
     is_terminal: bool,
@@ -47,7 +49,11 @@ impl Live {
         if !self.is_terminal || (lines.is_empty() && self.drawn == 0) {
             return;
         }
-        let lines: Vec<String> = lines.iter().map(|line| super::safe(line)).collect();
+        let lines = lines.iter().map(|line| super::safe(line));
+        let lines: Vec<String> = match paint::terminal() {
+            Some((rows, columns)) => lines.take(rows - 1).map(|line| cut_painted(&line, columns)).collect(),
+            None => lines.collect(),
+        };
         let text = redraw(self.drawn, &lines);
         match self.stream {
             Stream::Out => super::out_as_is(&text),
@@ -55,6 +61,26 @@ impl Live {
         }
         self.drawn = lines.len();
     }
+}
+
+/// The beginning of a line that takes this number of columns. Colours take none, and end with the line.
+fn cut_painted(line: &str, columns: usize) -> String {
+    let (mut used, mut is_color, mut has_color) = (0, false, false);
+    let mut out = String::new();
+    for next in line.chars() {
+        if next == '\x1b' {
+            (is_color, has_color) = (true, true);
+        } else if is_color {
+            is_color = next != 'm';
+        } else {
+            used += next.width().unwrap_or(0);
+            if used > columns {
+                return out + if has_color { "\x1b[0m" } else { "" };
+            }
+        }
+        out.push(next);
+    }
+    out
 }
 
 fn is_due(last: Option<Instant>, now: Instant) -> bool {
@@ -139,6 +165,14 @@ mod tests {
             let expected = [lines("before"), picture.clone(), vec![String::new()]].concat();
             assert_eq!(screen(&text), expected);
         }
+    }
+
+    #[test]
+    fn a_line_ends_at_the_last_column() {
+        assert_eq!(cut_painted("abcd", 4), "abcd");
+        assert_eq!(cut_painted("abcde", 4), "abcd");
+        assert_eq!(cut_painted("一二三", 5), "一二");
+        assert_eq!(cut_painted("\x1b[2mabcde\x1b[0m", 4), "\x1b[2mabcd\x1b[0m");
     }
 
     #[test]

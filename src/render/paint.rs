@@ -82,6 +82,15 @@ pub fn height() -> usize {
     }
 }
 
+/// The rows and the columns of the terminal, however small. None: they are not known.
+pub fn terminal() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout())
+        .or_else(|_| rustix::termios::tcgetwinsize(std::io::stderr()))
+        .ok()?;
+    Some((usize::from(size.ws_row), usize::from(size.ws_col)))
+        .filter(|(rows, columns)| *rows > 0 && *columns > 0)
+}
+
 /// A heading.
 pub fn heading(text: &str) -> ColoredString {
     text.bold()

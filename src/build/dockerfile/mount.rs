@@ -222,6 +222,11 @@ impl MountFields {
 
     fn mount(&self) -> Result<RunMount, String> {
         let kind = self.text(&["type"])?.map_or("bind".to_owned(), |kind| kind.to_ascii_lowercase());
+        match kind.as_str() {
+            "bind" | "cache" | "tmpfs" | "secret" => {}
+            "ssh" => return Err(text("dockerfile.mount.ssh")),
+            other => return Err(text_with("dockerfile.mount.type", &[("type", &printed(other))])),
+        }
         for (key, kinds) in ONLY {
             if self.pairs.iter().any(|(own, _)| *own == key) && !kinds.contains(&&*kind) {
                 let values = [("key", key), ("kinds", &*kinds.join(", "))];
@@ -241,8 +246,7 @@ impl MountFields {
                 let size = self.text(&["size"])?.map(|size| size.parse::<Size>()).transpose()?;
                 (RunMountKind::Tmpfs { size: size.map(|size| size.0) }, false)
             }
-            "secret" => (self.secret(target.as_deref())?, true),
-            other => return Err(text_with("dockerfile.mount.type", &[("type", &printed(other))])),
+            _ => (self.secret(target.as_deref())?, true),
         };
         if target.is_none() && !matches!(kind, RunMountKind::Secret { .. }) {
             return Err(text("dockerfile.mount.target"));

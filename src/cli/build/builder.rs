@@ -41,6 +41,15 @@ struct BuilderPruneArgs {
     /// Remove only what was made before a time: until=24h (may be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
+    // Sizes by which Docker chooses what stays.
+    #[arg(long, hide = true, value_name = "SIZE")]
+    keep_storage: Option<String>,
+    #[arg(long, hide = true, value_name = "SIZE")]
+    reserved_space: Option<String>,
+    #[arg(long, hide = true, value_name = "SIZE")]
+    max_used_space: Option<String>,
+    #[arg(long, hide = true, value_name = "SIZE")]
+    min_free_space: Option<String>,
     /// Do not ask
     #[arg(long, short)]
     force: bool,
@@ -58,6 +67,18 @@ pub(in crate::cli) fn run(color: Color, args: &BuilderArgs) -> Result<u8> {
 
 fn prune(color: Color, args: &BuilderPruneArgs) -> Result<u8> {
     decide(color, Stream::Err);
+    for (flag, size) in [
+        ("keep-storage", &args.keep_storage),
+        ("reserved-space", &args.reserved_space),
+        ("max-used-space", &args.max_used_space),
+        ("min-free-space", &args.min_free_space),
+    ] {
+        // As with Docker, an empty value and 0 are none.
+        if size.as_ref().is_some_and(|size| !["", "0"].contains(&&**size)) {
+            let error = Error::usage(text_with("build.flag", &[("flag", flag)]));
+            return Err(error.why(text("build.flag.space")));
+        }
+    }
     // With several times, the earliest one counts.
     let times: Result<Vec<Timestamp>> = args.filter.iter().map(|filter| time_of(filter)).collect();
     let before = times.map_err(as_docker)?.into_iter().min();

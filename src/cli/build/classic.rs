@@ -7,7 +7,8 @@ use crate::build::options::{BuildEvent, BuildWatch};
 use crate::image::digest::Digest;
 use crate::image::reference::Reference;
 use crate::render;
-use crate::text::{printed, text, text_with};
+use crate::render::paint::width;
+use crate::text::{printed, text, text_with, wrap};
 
 /// The maximum size of the end of the output of commands that `-q` prints after a failure.
 const MOST_KEPT: usize = 64 << 10;
@@ -153,7 +154,8 @@ impl BuildWatch for ClassicOutput {
             BuildEvent::Image(id) => self.line(turn, format!(" ---> {}", id.map_or("", Digest::short))),
             BuildEvent::NoNetwork(note) => {
                 if !std::mem::replace(&mut self.lock().has_told_network, true) {
-                    self.tell(turn, Printed::Error(format!("sandbox: {note}\n")));
+                    let lines = wrap(&note, width() - 9);
+                    self.tell(turn, Printed::Error(format!("sandbox: {}\n", lines.join("\n         "))));
                 }
             }
             BuildEvent::StageEnded => self.end_turn(turn),

@@ -10,7 +10,7 @@ use crate::build::options::{BuildEvent, BuildWatch};
 use crate::render;
 use crate::render::live::Live;
 use crate::render::paint::{self, Stream};
-use crate::text::{pad, printed, text, text_with};
+use crate::text::{cut_start, pad, printed, text, text_with};
 
 /// The time between two pictures.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -23,6 +23,14 @@ const KEPT: usize = 100;
 
 /// The width of the time at the end of a line.
 const TIME: usize = 10;
+
+/// What is before a line of output.
+const INDENT: &str = "    ";
+
+/// The width of a line, also in a terminal that is smaller than other output takes.
+fn width() -> usize {
+    paint::terminal().map_or(usize::MAX, |(_, columns)| columns).min(paint::width())
+}
 
 /// Draws what happens.
 pub(super) struct LiveOutput {
@@ -52,7 +60,7 @@ impl LiveStep {
         self.rest.extend(bytes);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.rest.drain(..=end).collect();
-            self.lines.push_back(printed(String::from_utf8_lossy(&line[..end]).trim_end_matches('\r')));
+            self.lines.push_back(seen(&line[..end]));
         }
         // A program that prints no newline must not take all memory.
         let over = self.rest.len().saturating_sub(4096);
@@ -70,9 +78,51 @@ impl LiveStep {
         format!("{}{time:>TIME$}", pad(&paint::cut(&self.title, room), room))
     }
 
-    fn last_lines(&self, count: usize) -> impl Iterator<Item = &String> {
-        self.lines.iter().skip(self.lines.len().saturating_sub(count))
+    /// The last lines of the output in this width. The last one may have no end yet: then its newest part is shown.
+    fn last_lines(&self, count: usize, width: usize) -> Vec<String> {
+        let rest = Some(seen(&self.rest)).filter(|rest| !rest.is_empty());
+        let from = (self.lines.len() + usize::from(rest.is_some())).saturating_sub(count);
+        let lines = self.lines.iter().skip(from).map(|line| paint::cut(line, width));
+        lines.chain(rest.map(|rest| cut_start(&rest, width))).collect()
     }
+}
+
+/// What a terminal shows of a line of output: a carriage return begins the line again, and control sequences take no space.
+fn seen(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let mut characters = line.chars().peekable();
+    let (mut out, mut begins_again) = (String::new(), false);
+    while let Some(next) = characters.next() {
+        match next {
+            '\r' => begins_again = true,
+            '\x08' => drop(out.pop()),
+            '\x1b' => match characters.next() {
+                // Parameters, and one final character. ECMA-48, 5.4
+                Some('[') => {
+                    while characters.next_if(|next| (' '..='?').contains(next)).is_some() {}
+                    characters.next();
+                }
+                // A text for the terminal, to BEL or ESC \.
+                Some(']') => {
+                    let mut end = characters.by_ref().skip_while(|next| !['\x07', '\x1b'].contains(next));
+                    if end.next() == Some('\x1b') {
+                        characters.next();
+                    }
+                }
+                // A character set, as ESC ( B.
+                Some(' '..='/') => drop(characters.next()),
+                _ => {}
+            },
+            // The text before stays until something is written over it.
+            _ => {
+                if std::mem::take(&mut begins_again) {
+                    out.clear();
+                }
+                out.push(next);
+            }
+        }
+    }
+    printed(out)
 }
 
 impl LiveState {
@@ -83,19 +133,20 @@ impl LiveState {
 
     fn end_step(&mut self, turn: usize) {
         if let Some(step) = self.running.remove(&turn) {
-            self.print([step.line(paint::width())]);
+            self.print([step.line(width())]);
         }
     }
 
     fn draw(&mut self) {
-        let (width, height) = (paint::width(), paint::height());
+        let (width, rows) = (width(), paint::terminal().map_or(24, |(rows, _)| rows));
         let mut lines = Vec::new();
         for step in self.running.values() {
             lines.push(paint::cut(&step.line(width), width - 1));
-            let last = step.last_lines(SHOWN).map(|line| paint::cut(&format!("    {line}"), width - 1));
-            lines.extend(last.map(|line| paint::faint(&line).to_string()));
+            let last = step.last_lines(SHOWN, width.saturating_sub(INDENT.len() + 1));
+            lines.extend(last.iter().map(|line| paint::faint(&format!("{INDENT}{line}")).to_string()));
         }
-        lines.drain(..lines.len().saturating_sub(height - 1));
+        // The cursor needs a row too.
+        lines.drain(..lines.len().saturating_sub(rows - 1));
         self.live.draw(&lines);
     }
 }
@@ -165,9 +216,8 @@ impl BuildWatch for LiveOutput {
             BuildEvent::Image(_) | BuildEvent::StageEnded => state.end_step(turn),
             BuildEvent::StageFailed => {
                 if let Some(step) = state.running.remove(&turn) {
-                    let line = paint::bad(&step.line(paint::width())).to_string();
-                    let rest = String::from_utf8_lossy(&step.rest).into_owned();
-                    let rest = Some(printed(rest)).filter(|rest| !rest.is_empty());
+                    let line = paint::bad(&step.line(width())).to_string();
+                    let rest = Some(seen(&step.rest)).filter(|rest| !rest.is_empty());
                     state.print([line].into_iter().chain(step.lines).chain(rest));
                 }
                 // The others were ended with it.
@@ -181,5 +231,33 @@ impl BuildWatch for LiveOutput {
         if let Some(step) = self.lock().running.get_mut(&turn) {
             step.add(bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_what_a_terminal_shows_of_it() {
+        for (written, wanted) in [
+            ("10 %\r20 %\r30 %", "30 %"),
+            ("done\r", "done"),
+            ("long text\rab", "ab"),
+            ("\x1b[1;32mgreen\x1b[0m \x1b[Kend\x1b[", "green end"),
+            ("\x1b]0;title\x07a\x1b]8;;x\x1b\\b\x1b(Bc", "abc"),
+            ("-\x08\\\x08|", "|"),
+        ] {
+            assert_eq!(seen(written.as_bytes()), wanted, "{written:?}");
+        }
+        let mut step = LiveStep {
+            title: "RUN".to_owned(),
+            since: Instant::now(),
+            is_cached: false,
+            lines: VecDeque::new(),
+            rest: Vec::new(),
+        };
+        step.add(b"one\ntwo\nthree\n1 % is long\r2 % is long");
+        assert_eq!(step.last_lines(2, 8), ["three", "~is long"]);
     }
 }

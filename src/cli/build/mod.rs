@@ -8,7 +8,7 @@ mod refused;
 mod target;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,7 @@ use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide, is_dumb, width};
 use crate::text::{printed, text, text_with, wrap};
+use crate::value::csv;
 
 /// The flags of `build`.
 #[derive(Debug, Args)]
@@ -100,6 +101,13 @@ pub(super) struct BuildArgs {
     refused: RefusedFlags,
 }
 
+impl BuildArgs {
+    /// As with Docker, an empty value is none.
+    fn id_file(&self) -> Option<&OsStr> {
+        self.iidfile.as_deref().filter(|path| !path.is_empty())
+    }
+}
+
 /// The variable with the time of the image, as reproducible-builds.org defines it.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
@@ -140,6 +148,9 @@ pub(super) fn build_step() -> Result<u8> {
 pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
     if let Some(mistake) = &args.mistake {
         decide(color, Stream::Out);
+        if args.context.is_some() {
+            return Err(Error::usage(text("build.break.context")));
+        }
         return mistakes::run(mistake);
     }
     let is_live = args.progress == BuildProgress::Auto
@@ -153,6 +164,7 @@ pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
     let names = args.tag.iter().map(|name| name_from(name)).collect::<Result<Vec<Reference>>>()?;
     let options = options(args)?;
     let targets = args.output.iter().map(|written| BuildTarget::read(written)).collect::<Result<Vec<_>>>()?;
+    args.id_file().map_or(Ok(()), remove_id)?;
     let (store, note) = ImageStore::make().map_err(as_docker)?;
     note.iter().for_each(|note| render::note(note));
     // What a build that was killed has left.
@@ -241,7 +253,9 @@ fn build(
     }
     let image = built?;
     let used = inputs.used_arguments.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let is_unused = |name: &&String| !used.contains(*name) && !PROXIES.contains(&name.as_str());
+    // The build itself uses the time.
+    let is_known = |name: &str| PROXIES.contains(&name) || name == EPOCH;
+    let is_unused = |name: &&String| !used.contains(*name) && !is_known(name);
     let unused = options.arguments.keys().filter(is_unused).cloned().collect();
     tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.index");
     // A result that is written elsewhere needs no name. Its steps are in the cache.
@@ -283,11 +297,8 @@ fn printed_warning(warning: &Mistake) -> String {
 
 fn finish(args: &BuildArgs, built: &Built, names: &[Reference], is_reserved: bool) -> Result<()> {
     let Built { image, unused } = built;
-    if let Some(path) = args.iidfile.as_ref().filter(|path| !path.is_empty()) {
-        fs::write(path, image.id.to_string()).map_err(|error| {
-            let what = text_with("build.iidfile", &[("path", &printed(path))]);
-            Error::new(ExitKind::Refused, what).why(io_text(&error))
-        })?;
+    if let Some(path) = args.id_file() {
+        fs::write(path, image.id.to_string()).map_err(|error| unwritten_id(path.as_ref(), &error))?;
     }
     if !is_reserved {
         print_result(args.quiet, &image.id, names, unused);
@@ -298,6 +309,9 @@ fn finish(args: &BuildArgs, built: &Built, names: &[Reference], is_reserved: boo
 fn options(args: &BuildArgs) -> Result<BuildOptions> {
     let mut arguments = BTreeMap::new();
     for written in &args.build_arg {
+        if written.is_empty() || written.starts_with('=') {
+            return Err(Error::usage(text_with("build.arg", &[("arg", &printed(written))])));
+        }
         match written.split_once('=') {
             Some((name, value)) => drop(arguments.insert(name.to_owned(), value.to_owned())),
             None => {
@@ -328,9 +342,12 @@ fn options(args: &BuildArgs) -> Result<BuildOptions> {
     // As with Docker, an empty value is no value: `--target "$TARGET"`.
     let target = args.target.clone().filter(|target| !target.is_empty());
     let no_cache = args.no_cache;
-    let epoch = arguments.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok());
-    let epoch = epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| {
-        let wrong = || Error::usage(text_with("build.epoch", &[("value", &printed(&epoch))]));
+    // As with buildx, the variable of the caller is a build argument too.
+    if let Some(value) = std::env::var(EPOCH).ok().filter(|value| !value.is_empty()) {
+        arguments.entry(EPOCH.to_owned()).or_insert(value);
+    }
+    let epoch = arguments.get(EPOCH).filter(|epoch| !epoch.is_empty()).map(|epoch| {
+        let wrong = || Error::usage(text_with("build.epoch", &[("value", &printed(epoch))]));
         epoch.parse::<u32>().map(i64::from).map_err(|_| wrong())
     });
     let (epoch, maps) = (epoch.transpose()?, own_maps());
@@ -347,23 +364,55 @@ fn options(args: &BuildArgs) -> Result<BuildOptions> {
     })
 }
 
-/// Reads `id=ID,src=FILE` or `id=ID,env=VARIABLE`. With neither, it is a variable or a file of the name ID.
+/// Reads `id=ID,src=FILE` or `id=ID,env=VARIABLE`. With neither, it is a variable or a file of the name ID. With `type=env`, `src` is
+/// the variable.
 fn secret_of(written: &str) -> Result<(String, SecretSource)> {
     let wrong = || Error::usage(text_with("build.secret.form", &[("secret", &printed(written))]));
-    let (mut id, mut source) = (None, None);
-    for part in written.split(',') {
-        match part.split_once('=').ok_or_else(wrong)? {
-            ("id", value) => id = Some(value.to_owned()),
-            ("src" | "source", value) => source = Some(SecretSource::File(value.into())),
-            ("env", value) => source = Some(SecretSource::Variable(value.to_owned())),
-            ("type", "file" | "env") => {}
+    let (mut id, mut source, mut variable, mut kind) = (String::new(), None, None, None);
+    for (key, value) in csv::pairs(written).ok_or_else(wrong)? {
+        match &*key {
+            "id" => id = value,
+            "src" | "source" => source = Some(value),
+            "env" => variable = Some(value),
+            "type" if ["file", "env"].contains(&&*value) => kind = Some(value),
             _ => return Err(wrong()),
         }
     }
-    let id = id.filter(|id| !id.is_empty()).ok_or_else(wrong)?;
-    let own = match std::env::var_os(&id) {
-        Some(_) => SecretSource::Variable(id.clone()),
-        None => SecretSource::File(id.clone().into()),
+    if id.is_empty() {
+        return Err(wrong());
+    }
+    let is_variable = match &kind {
+        Some(kind) => kind == "env",
+        None => source.is_none() && std::env::var_os(&id).is_some(),
     };
-    Ok((id, source.unwrap_or(own)))
+    let source = match (variable, source) {
+        (Some(variable), _) => SecretSource::Variable(variable),
+        (None, source) if is_variable => SecretSource::Variable(source.unwrap_or_else(|| id.clone())),
+        (None, source) => SecretSource::File(source.unwrap_or_else(|| id.clone()).into()),
+    };
+    Ok((id, source))
+}
+
+/// Removes the file of an earlier build, so that after a failure it does not name an image of before. A device and a file of a
+/// descriptor stay, as `/dev/stdout`.
+fn remove_id(path: &OsStr) -> Result<()> {
+    let path = Path::new(path);
+    if ["/dev", "/proc"].iter().any(|above| path.starts_with(above)) {
+        return Ok(());
+    }
+    let is_left = |kind: fs::FileType| kind.is_file() || kind.is_symlink() || kind.is_dir();
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if !is_left(found.file_type()) => Ok(()),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unwritten_id(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn unwritten_id(path: &Path, error: &std::io::Error) -> Error {
+    let what = text_with("build.iidfile", &[("path", &printed(path))]);
+    Error::new(ExitKind::Refused, what).why(io_text(error))
 }

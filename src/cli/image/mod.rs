@@ -196,7 +196,14 @@ pub(in crate::cli) fn note(action: &str, id: impl Display, name: impl Display) {
 /// Reads a name that an image shall get.
 pub(in crate::cli) fn name_from(written: &str) -> Result<crate::image::reference::Reference> {
     let reference = written.parse::<crate::image::reference::Reference>();
-    let reference = reference.map_err(|why| Error::new(ExitKind::Refused, why))?;
+    let reference = reference.map_err(|wrong| {
+        // Docker's sentence fits on a line, and the reason is below it.
+        let form = text_with("image.name.form", &[("name", &printed(written)), ("why", "")]);
+        match wrong.strip_prefix(&form) {
+            Some(why) => Error::new(ExitKind::Refused, form.trim_end_matches([':', ' '])).why(why),
+            None => Error::new(ExitKind::Refused, wrong),
+        }
+    })?;
     // `sha256:abcd` would be the beginning of an ID too.
     if reference.familiar_name() == "sha256" {
         return Err(Error::new(ExitKind::Refused, text("image.tag.algorithm")));
