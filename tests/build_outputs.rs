@@ -261,7 +261,7 @@ fn owners_that_are_not_mapped_are_kept() {
         let line = listed.lines().find(|line| line.trim_end_matches('/').ends_with(name));
         line.unwrap_or_default().split_whitespace().nth(1).unwrap_or_default().to_owned()
     };
-    assert_eq!(["copied/file", "copied/in", "copied/new"].map(|name| owner(name)), ["5/6", "5/6", "0/0"]);
+    assert_eq!(["copied/file", "copied/in", "copied/new"].map(owner), ["5/6", "5/6", "0/0"]);
     let has_note = text(&done.stderr).contains("belong to you");
     assert_eq!(has_note, !is_root(), "{}", text(&done.stderr));
     if !is_root() {
