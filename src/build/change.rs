@@ -30,12 +30,23 @@ pub fn changed(config: Value, instructions: &[String]) -> Result<Value> {
     }
     let mut has_command = false;
     for written in instructions {
+        let first = written.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        // Instructions of the file as a whole, which are no steps.
+        if ["FROM", "MAINTAINER", "ARG"].contains(&&*first) {
+            return Err(unknown(&first));
+        }
         let change = dockerfile::trigger(NAME, written);
         change
             .and_then(|step| apply(&mut whole, &SourceText::new(NAME, written), &step, &mut has_command))
             .map_err(|error| Error { kind: ExitKind::Refused, ..error })?;
     }
     Ok(whole["config"].take())
+}
+
+/// The error of an instruction that is none of the known ones.
+fn unknown(name: &str) -> Error {
+    let what = text_with("image.change.unknown", &[("instruction", name)]);
+    Error::new(ExitKind::Refused, what).why(text_with("image.change.known", &[("known", KNOWN)]))
 }
 
 fn apply(
@@ -46,8 +57,7 @@ fn apply(
 ) -> Result<()> {
     let name = step.value.name();
     if !KNOWN.split(", ").any(|known| known == name) {
-        let values = [("instruction", name), ("known", KNOWN)];
-        return Err(Error::new(ExitKind::Refused, text_with("image.change.unknown", &values)));
+        return Err(unknown(name));
     }
     let variables = environment(whole);
     let words = |word: &str| expand((source, ESCAPE), step, word, &|name: &str| variables.get(name).cloned());

@@ -19,9 +19,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::pattern;
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::layer::attributes;
+use crate::image::path_pattern as pattern;
 use crate::sys::in_root;
 
 /// Whether a path of the context is left out.

@@ -19,13 +19,13 @@ use super::copied::{CopiedAs, CopiedLayer};
 use super::fetched::FetchedSource;
 use super::ignore::IgnoreRules;
 use super::layer_files::LayerFiles;
-use super::pattern;
 use super::place::{self, CopyTarget};
 use super::stop::StopFlag;
 use super::unpacked::{archive_in, archive_of, unpack_at};
 use crate::image::digest::Digest;
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::layer::{PathPlace, PlaceKind};
+use crate::image::path_pattern as pattern;
 use crate::text::{printed, text, text_with};
 
 /// Where the sources are.

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::dockerfile::SourceText;
-use super::pattern::PathPattern;
 use crate::error::Result;
+use crate::image::path_pattern::PathPattern;
 use crate::text::text;
 
 /// The name of the file in the context.

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::context::{ContextError, joined};
-use super::pattern;
 use crate::error::io_text;
 use crate::image::entries::{ArchiveEntries, ArchiveEntry};
 use crate::image::layer::{self, LayerReading, PathPlace, PlaceKind, ReachedPlace};
+use crate::image::path_pattern as pattern;
 use crate::plan::call::user::IdMaps;
 
 /// Directories of layers, the topmost first, and the ID maps in which their files have their owners.

@@ -45,7 +45,6 @@ mod missed;
 pub mod mode;
 mod mounts;
 pub mod options;
-pub mod pattern;
 mod place;
 pub mod process;
 pub mod scope;

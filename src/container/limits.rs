@@ -351,7 +351,7 @@ fn note_in_run(changed: &KeptContainer) {
         config.name = Some(changed.name.clone());
         config.process.inherited = running.process.inherited;
         // Without it, `verify` reports the limits as different.
-        let _ = directory.replace(CONFIG, config.to_json().as_bytes(), false);
+        let _ = directory.replace_beside_others(CONFIG, config.to_json().as_bytes(), false);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::image::digest::Digest;
 use crate::image::history::{self, ImageStep};
 use crate::image::inspected::inspected;
 use crate::image::manifest::read_json;
-use crate::image::pattern::is_named;
+use crate::image::pattern::NamePattern;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::text::text_with;
@@ -45,10 +45,10 @@ struct NamedImage {
     names: Vec<ImageName>,
 }
 
-/// A name, and the digest by which its registry has the image.
+/// A name, and the digest by which its registry has the image, if it has it.
 struct ImageName {
     name: Reference,
-    digest: Digest,
+    digest: Option<Digest>,
 }
 
 fn all(store: &ImageStore) -> Answered<Vec<NamedImage>> {
@@ -96,8 +96,9 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
 }
 
 fn row(store: &ImageStore, NamedImage { image, names }: &NamedImage, version: ApiVersion) -> Value {
-    let digests = names.iter().map(|named| format!("{}@{}", named.name.familiar_name(), named.digest));
-    let digests: BTreeSet<String> = digests.collect();
+    let digest =
+        |named: &ImageName| Some(format!("{}@{}", named.name.familiar_name(), named.digest.as_ref()?));
+    let digests: BTreeSet<String> = names.iter().filter_map(digest).collect();
     let tags = names.iter().filter(|named| named.name.tag.is_some()).map(|named| named.name.familiar());
     let mut row = json!({
         "Id": image.id,
@@ -127,8 +128,10 @@ fn filter(store: &ImageStore, images: &mut Vec<NamedImage>, name: &str, values: 
             images.retain(|named| named.names.is_empty() == wanted);
         }
         "reference" => {
+            let patterns = values.iter().map(|pattern| NamePattern::new(pattern));
+            let patterns = patterns.collect::<crate::error::Result<Vec<NamePattern>>>()?;
             for named in images.iter_mut() {
-                named.names.retain(|own| values.iter().any(|pattern| is_named(&own.name, pattern)));
+                named.names.retain(|own| patterns.iter().any(|pattern| pattern.fits(&own.name)));
             }
             images.retain(|named| !named.names.is_empty());
         }

@@ -319,7 +319,7 @@ impl OwnDaemon {
         let about = RunningDaemon { process, addresses: addresses.to_vec(), tls, is_activated };
         let json = serde_json::to_vec(&about).unwrap_or_default();
         let call = || format!("write(<{}>)", file_name());
-        run.replace(&file_name(), &json, false)
+        run.replace_beside_others(&file_name(), &json, false)
             .map_err(|error| Error::failed(text("daemon.cannot")).call(call(), error))
     }
 

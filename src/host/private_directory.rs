@@ -16,6 +16,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::storage;
+use super::token::token;
 use crate::error::{Error, errno as errno_of};
 use crate::observe::file;
 use crate::observe::proc::id_outside;
@@ -354,16 +355,32 @@ impl PrivateDirectory {
     /// Replaces the content of a file, at once: a reader sees the old content or the new one, whatever happens. `is_durable`
     /// is whether the file must outlive a power cut.
     ///
+    /// The caller is the only one that writes the file: it has a lock, or the directory is its own.
+    ///
     /// # Errors
     /// The new file cannot be written.
     pub fn replace(&self, name: &str, content: &[u8], is_durable: bool) -> io::Result<()> {
         let new = format!("{name}.new");
+        // A process that was killed may have left it.
         self.remove_file(&new)?;
-        let Some(mut file) = self.make_file(&new)? else { return Err(io::ErrorKind::NotFound.into()) };
+        self.replace_by(&new, name, content, is_durable)
+    }
+
+    /// As [`PrivateDirectory::replace`], where another process may write the same file at the same time. One of them is the last.
+    ///
+    /// # Errors
+    /// As [`PrivateDirectory::replace`].
+    pub fn replace_beside_others(&self, name: &str, content: &[u8], is_durable: bool) -> io::Result<()> {
+        let new = format!("{name}.new-{:08x}{:08x}", token(), token());
+        self.replace_by(&new, name, content, is_durable)
+    }
+
+    fn replace_by(&self, new: &str, name: &str, content: &[u8], is_durable: bool) -> io::Result<()> {
+        let Some(mut file) = self.make_file(new)? else { return Err(io::ErrorKind::NotFound.into()) };
         let written =
             file.write_all(content).and_then(|()| if is_durable { file.sync_all() } else { Ok(()) });
-        written.and_then(|()| self.rename(&new, name)).inspect_err(|_| {
-            let _ = self.remove_file(&new);
+        written.and_then(|()| self.rename(new, name)).inspect_err(|_| {
+            let _ = self.remove_file(new);
         })
     }
 

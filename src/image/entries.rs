@@ -48,6 +48,11 @@ pub fn check_count(archive: impl Read) -> Result<(), Unreadable> {
     }
 }
 
+/// The ID of an owner. 4294967295 is none: as (uid_t) -1, it means "leave as it is" to chown(2).
+fn owner(id: u64) -> Option<u32> {
+    u32::try_from(id).ok().filter(|id| *id != u32::MAX)
+}
+
 /// Why an archive cannot be read: a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable(pub String);
@@ -274,7 +279,7 @@ impl<R: Read> ArchiveEntries<R> {
         let wrong = || Unreadable::because("image.tar.pax", name);
         let content = self.extension(size, name)?;
         for (key, value) in records(&content).ok_or_else(wrong)? {
-            let id = || decimal(value).and_then(|id| u32::try_from(id).ok()).ok_or_else(wrong);
+            let id = || decimal(value).and_then(owner).ok_or_else(wrong);
             match key {
                 b"path" => to.name = Some(value.to_owned()),
                 b"linkpath" => to.link = Some(value.to_owned()),
@@ -349,6 +354,7 @@ impl<R: Read> ArchiveEntries<R> {
         let number = |field: &[u8]| {
             number::unsigned(field).and_then(|number| u32::try_from(number).ok()).ok_or_else(wrong)
         };
+        let id = |field: &[u8]| number::unsigned(field).and_then(owner).ok_or_else(wrong);
         let mtime = || number::signed(&fields.mtime).map(|seconds| (seconds, 0)).ok_or_else(wrong);
         let device = match kind {
             // The formats that have the numbers of devices have them at the same place.
@@ -364,8 +370,8 @@ impl<R: Read> ArchiveEntries<R> {
             link,
             size,
             mode: number(&fields.mode)? & 0o7777,
-            uid: extensions.uid.map_or_else(|| number(&fields.uid), Ok)?,
-            gid: extensions.gid.map_or_else(|| number(&fields.gid), Ok)?,
+            uid: extensions.uid.map_or_else(|| id(&fields.uid), Ok)?,
+            gid: extensions.gid.map_or_else(|| id(&fields.gid), Ok)?,
             mtime: extensions.mtime.map_or_else(mtime, Ok)?,
             device,
             attributes: extensions.attributes.into_iter().collect(),

@@ -19,7 +19,7 @@ pub fn inspected(store: &ImageStore, image: &StoredImage) -> Result<Value> {
     let same: Vec<StoredImage> = store.all()?.into_iter().filter(|other| other.id == image.id).collect();
     let names: Vec<&Reference> = same.iter().filter_map(|other| other.name.as_ref()).collect();
     let digest = |other: &StoredImage| {
-        Some(format!("{}@{}", other.name.as_ref()?.familiar_name(), other.registry_digest()))
+        Some(format!("{}@{}", other.name.as_ref()?.familiar_name(), other.registry_digest()?))
     };
     let digests: BTreeSet<String> = same.iter().filter_map(digest).collect();
     let empty = Value::String(String::new());

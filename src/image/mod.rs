@@ -50,6 +50,7 @@ pub mod inspected;
 pub mod layer;
 pub mod manifest;
 pub mod new_image;
+pub mod path_pattern;
 pub mod pattern;
 pub mod platform;
 pub mod reference;

@@ -56,7 +56,8 @@ const CREATED: &str = "org.opencontainers.image.created";
 /// The annotation with the digest of the config: the ID of an image.
 const CONFIG: &str = "sandbox.config";
 
-/// The annotation with the digest by which a registry has the image: of the index, if it has an image for each platform.
+/// The annotation with the digest by which a registry has the image: of the index, if it has an image for each platform. `pull` and
+/// `push` write it.
 const PULLED: &str = "sandbox.pulled";
 
 /// The annotation with the size of all unpacked files.
@@ -119,14 +120,18 @@ impl StoredImage {
         described.annotations.remove(NAME);
         name.iter().for_each(|name| {
             described.annotations.insert(NAME.into(), name.to_string());
+            // Another repository need not have the image.
+            if self.name.as_ref().is_none_or(|own| own.name() != name.name()) {
+                described.annotations.remove(PULLED);
+            }
         });
         described
     }
 
-    /// The digest by which a registry has it: that of its manifest, or of an index with a manifest for each platform.
-    pub fn registry_digest(&self) -> Digest {
-        let pulled = self.descriptor.annotations.get(PULLED).and_then(|digest| digest.parse().ok());
-        pulled.unwrap_or_else(|| self.descriptor.digest.clone())
+    /// The digest by which the repository of its name has it: that of a manifest, or of an index with a manifest for each
+    /// platform. None: it was neither pulled from there nor pushed there.
+    pub fn registry_digest(&self) -> Option<Digest> {
+        self.descriptor.annotations.get(PULLED).and_then(|digest| digest.parse().ok())
     }
 
     /// Notes the digest by which a registry has it.
@@ -186,7 +191,8 @@ impl ImageStore {
         let images = &store.directories()?.images;
         if !images.path_through(LAYOUT).exists() {
             let layout = json!({ "imageLayoutVersion": "1.0.0" }).to_string() + "\n";
-            images.replace(LAYOUT, layout.as_bytes(), true).map_err(|error| store.unwritten(&error))?;
+            let written = images.replace_beside_others(LAYOUT, layout.as_bytes(), true);
+            written.map_err(|error| store.unwritten(&error))?;
         }
         Ok((store, note))
     }

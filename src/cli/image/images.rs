@@ -13,7 +13,7 @@ use crate::error::{Error, ExitKind, Result};
 use crate::host::zone;
 use crate::image::digest::Digest;
 use crate::image::manifest::read_json;
-use crate::image::pattern::is_named;
+use crate::image::pattern::NamePattern;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
@@ -117,7 +117,7 @@ pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     }
     images.sort_by_key(|image| std::cmp::Reverse(created(image)));
     if let Some(pattern) = &args.repository {
-        images.retain(|image| image.name.as_ref().is_some_and(|name| is_named(name, pattern)));
+        keep_named(&mut images, pattern).map_err(as_docker)?;
     }
     filter(&store, &mut images, &args.filter).map_err(as_docker)?;
     let now = Timestamp::now();
@@ -148,12 +148,19 @@ pub(crate) fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageR
         unique_size: "N/A",
         repository: name.map_or_else(none, Reference::familiar_name),
         tag: name.and_then(|name| name.tag.clone()).unwrap_or_else(none),
-        digest: image.registry_digest().to_string(),
+        digest: image.registry_digest().map_or_else(none, |digest| digest.to_string()),
         id: if is_whole { image.id.to_string() } else { image.id.short().to_owned() },
         created_since: created.map_or_else(|| "N/A".to_owned(), |at| in_words(at.until(now)) + " ago"),
         created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.in_a_list(&zone::local(at))),
         size: human(image.size),
     }
+}
+
+/// Keeps the images of which the name fits a pattern.
+fn keep_named(images: &mut Vec<StoredImage>, pattern: &str) -> Result<()> {
+    let pattern = NamePattern::new(pattern)?;
+    images.retain(|image| image.name.as_ref().is_some_and(|name| pattern.fits(name)));
+    Ok(())
 }
 
 /// Keeps the images that have all these properties.
@@ -164,9 +171,7 @@ pub(super) fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, filters:
         match filter.split_once('=').ok_or_else(wrong)? {
             ("dangling", "true" | "1") => images.retain(|image| image.name.is_none()),
             ("dangling", "false" | "0") => images.retain(|image| image.name.is_some()),
-            ("reference", pattern) => {
-                images.retain(|image| image.name.as_ref().is_some_and(|name| is_named(name, pattern)));
-            }
+            ("reference", pattern) => keep_named(images, pattern)?,
             ("before", other) => {
                 let other = created(&store.find(other)?);
                 images.retain(|image| created(image) < other);

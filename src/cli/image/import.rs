@@ -12,6 +12,7 @@ use crate::build::change::changed;
 use crate::cli::explain::ExplainArg;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::import::{self, NewConfig};
+use crate::image::manifest::Platform;
 use crate::image::store::ImageStore;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
@@ -35,6 +36,9 @@ pub(crate) struct ImportArgs {
     /// What `history` shows as the comment
     #[arg(long, short, value_name = "TEXT")]
     message: Option<String>,
+    /// The platform that the files are for; the default is this machine's
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
     #[command(flatten)]
     explain: ExplainArg,
 }
@@ -67,7 +71,13 @@ pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
         .message
         .clone()
         .unwrap_or_else(|| text_with("image.import.from", &[("file", &printed(&args.file))]));
-    let about = NewConfig { config, created: Timestamp::now().to_string(), comment, ..NewConfig::default() };
+    let about = NewConfig {
+        config,
+        created: Timestamp::now().to_string(),
+        comment,
+        platform: args.platform.clone(),
+        ..NewConfig::default()
+    };
     let tell = args.explain.tell();
     let (store, note) = ImageStore::make().map_err(as_docker)?;
     note.iter().for_each(|note| render::note(note));

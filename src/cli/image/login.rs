@@ -138,7 +138,11 @@ fn without_echo<T>(read: impl FnOnce() -> T) -> T {
 /// Removes the password.
 pub(crate) fn logout(color: Color, args: &LogoutArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let options = RegistryOptions { auth_file: args.authfile.clone(), ..RegistryOptions::default() };
+    let options = RegistryOptions {
+        auth_file: args.authfile.clone(),
+        note: render::note,
+        ..RegistryOptions::default()
+    };
     let registry = host(&args.server);
     let chosen = Some(registry).filter(|_| !args.all);
     let was_there = registry_login::logout(chosen, &options, &args.explain.tell()).map_err(as_docker)?;

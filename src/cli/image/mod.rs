@@ -21,6 +21,7 @@ pub(super) mod save;
 pub(super) mod search;
 pub(super) mod tag;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -90,10 +91,14 @@ pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Re
     let mut spec = spec.clone();
     let (command, entrypoint) = command_of(std::mem::take(&mut spec.command), wishes, &run);
     spec.command = command;
-    for variable in &run.env {
-        let is_wanted = |(name, _): &(&str, &str)| !name.is_empty() && !wishes.unset.contains(*name);
-        if let Some((name, value)) = variable.split_once('=').filter(is_wanted) {
-            spec.env.entry(name.to_owned()).or_insert_with(|| value.into());
+    let variables = || run.env.iter().filter_map(|variable| variable.split_once('='));
+    // The last value of a variable counts.
+    let last: HashMap<&str, &str> = variables().collect();
+    for (name, value) in variables() {
+        if !name.is_empty() && !wishes.unset.contains(name) {
+            spec.env
+                .entry(name.to_owned())
+                .or_insert_with(|| last.get(name).copied().unwrap_or(value).into());
         }
     }
     if spec.workdir.is_none() && !run.working_dir.is_empty() {

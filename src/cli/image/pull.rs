@@ -86,6 +86,7 @@ impl RegistryArgs {
             login: self.creds.clone(),
             auth_file: self.authfile.clone(),
             certificates: self.cert_dir.clone(),
+            note: crate::render::note,
         }
     }
 }
@@ -171,7 +172,7 @@ fn pull_one(
             render::err(&(text_with("image.pull.platform", &values) + "\n"));
         });
     }
-    let digest = pulled.image.registry_digest().to_string();
+    let digest = pulled.digest.to_string();
     say(text_with("image.pull.digest", &[("digest", &digest)]));
     let shown = match reference.digest {
         // Docker repeats the name as it was asked for.
@@ -197,7 +198,7 @@ fn result(pulled: &PulledImage, shown: &str) -> Value {
     json!({
         "Name": shown,
         "Reference": pulled.image.name.as_ref().map(Reference::to_string),
-        "Digest": pulled.image.registry_digest().to_string(),
+        "Digest": pulled.digest.to_string(),
         "ID": pulled.image.id.to_string(),
         "Status": if pulled.is_new { "downloaded" } else { "up to date" },
     })

@@ -36,8 +36,10 @@ pub(crate) fn run(color: Color, args: &RmiArgs) -> Result<u8> {
     let mut status = 0;
     for written in &args.images {
         if let Err(error) = remove(&store, written, args) {
+            let is_unknown = matches!(store.look_for(written), Ok(None));
             render::err(&render::error::text(&as_docker(error)));
-            status = 1;
+            // With -f, an image that does not exist is an error for the user to read, but none for a script.
+            status = if args.force && is_unknown { status } else { 1 };
         }
     }
     Ok(status)

@@ -153,9 +153,14 @@ fn fields_of_pax_are_read() {
     let entry = ArchiveEntries::new(&archive[..]).next_entry().unwrap().unwrap();
     assert_eq!((entry.uid, entry.gid, entry.mtime), (3_000_000, 0, (-2, 500_000_000)));
     assert_eq!(entry.attributes, [(b"user.a".to_vec(), b"v=2".to_vec())]);
-    for (field, wrong) in
-        [("uid", "-1"), ("uid", "4294967296"), ("size", "x"), ("mtime", "1.x"), ("size", "")]
-    {
+    for (field, wrong) in [
+        ("uid", "-1"),
+        ("uid", "4294967296"),
+        ("gid", "4294967295"),
+        ("size", "x"),
+        ("mtime", "1.x"),
+        ("size", ""),
+    ] {
         assert!(names(&[pax(&[(field, wrong)]), file("a", b"")].concat()).is_err(), "{field}={wrong}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | in the archive | in the directory |
 //! |---|---|
-//! | `.wh.NAME` | a character device 0/0 `NAME`: the mark of an overlay for a deleted file |
+//! | `.wh.NAME` | a character device 0/0 `NAME`: the mark of an overlay for a deleted file, where a lower layer has the directory |
 //! | `.wh..wh..opq` | the attribute `overlay.opaque` of the directory: it hides what lower layers have in it |
 //! | a directory that lacks | made, with the owner, mode and times that it has in a lower layer |
 //!
@@ -27,7 +27,7 @@ use super::files::{
 };
 use super::merged::{LayerPath, LayerPlace, Merged, is_whiteout, open, type_of};
 use super::times::{DirectoryTimes, time_of};
-use super::tree;
+use super::{tree, whiteouts};
 use crate::image::entries::{
     ArchiveEntries, ArchiveEntry, EntryKind, MANY_ENTRIES, Unreadable, printed_bytes,
 };
@@ -79,6 +79,8 @@ pub(super) struct Unpacker<'m> {
     last: Option<(Vec<u8>, LayerPath, OwnedFd)>,
     /// Whether the archive is a layer: it has marks of deleted files, and replaces directories by files and the other way round.
     is_layer: bool,
+    /// Whether a whiteout was made.
+    has_whiteouts: bool,
     /// Whether the root is that of the layers below: the archive has had no entry for it.
     adopts_root: bool,
     /// Counts the entries of the whole archive. It is called if there are many.
@@ -94,6 +96,7 @@ impl<'m> Unpacker<'m> {
             times: DirectoryTimes::default(),
             last: None,
             is_layer: true,
+            has_whiteouts: false,
             adopts_root: false,
             check: None,
             counts: LayerCounts::default(),
@@ -148,6 +151,11 @@ impl<'m> Unpacker<'m> {
             adopted.map_err(|errno| failed(b"/", errno))?;
         }
         self.times.set(&self.merged.layer)?;
+        if self.has_whiteouts {
+            let lowers = self.merged.lowers();
+            let removed = lowers.and_then(|lowers| whiteouts::remove_unneeded(&self.merged.layer, lowers));
+            removed.map_err(|errno| failed(b"/", errno))?;
+        }
         Ok(self.counts)
     }
 
@@ -272,7 +280,10 @@ impl<'m> Unpacker<'m> {
                 mark_opaque(&open(&self.merged.layer, path.join(name).as_os_str(), OFlags::RDONLY)?)
             }
             Ok(_) => Ok(()),
-            Err(Errno::NOENT) => mknodat(directory, name_text, FileType::CharacterDevice, Mode::empty(), 0),
+            Err(Errno::NOENT) => {
+                self.has_whiteouts = true;
+                mknodat(directory, name_text, FileType::CharacterDevice, Mode::empty(), 0)
+            }
             Err(errno) => Err(errno),
         }
     }

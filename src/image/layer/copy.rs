@@ -4,6 +4,7 @@
 //! directory all of it. Every file is opened from the directory that contains it, and no symbolic link is followed. So neither the
 //! path of the volume nor a file of the image leads to a file outside.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io;
@@ -12,13 +13,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat, mkdirat, openat,
-    readlinkat, statat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, fchmod, fchown, fstat, linkat,
+    mkdirat, mknodat, openat, readlinkat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::files::{copy_attributes, new_file, times};
-use super::merged::{is_opaque, is_whiteout};
+use super::merged::{LayerPath, is_opaque, is_whiteout, open};
 use super::tree;
 
 /// The maximum depth. Each level has two descriptors.
@@ -31,13 +32,13 @@ const DIRECTORY: OFlags =
 pub(super) fn copy(volume: &OwnedFd, layers: &[OwnedFd], path: &Path) -> Result<(), Errno> {
     for layer in layers.iter().rev() {
         match find(layer, path)? {
-            CopiedPlace::Directory(directory) => apply(&directory, volume, 0)?,
+            CopiedPlace::Directory(directory) => CopiedLayer::new(volume).copy(&directory)?,
             CopiedPlace::Hidden => clear(volume)?,
             CopiedPlace::Nothing => {}
             CopiedPlace::HiddenAbove(directory) => {
                 clear(volume)?;
                 if let Some(directory) = directory {
-                    apply(&directory, volume, 0)?;
+                    CopiedLayer::new(volume).copy(&directory)?;
                 }
             }
         }
@@ -88,52 +89,97 @@ fn is_dot(name: &CStr) -> bool {
     [&b"."[..], b".."].contains(&name.to_bytes())
 }
 
-/// Applies a directory of a layer to what the layers below have made.
-fn apply(from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<(), Errno> {
-    if depth > MAX_DEPTH {
-        return Err(Errno::NAMETOOLONG);
+/// The copy of one layer.
+struct CopiedLayer<'v> {
+    volume: &'v OwnedFd,
+    /// Where the files are that have further names, by device and inode.
+    linked: HashMap<(u64, u64), LayerPath>,
+}
+
+impl CopiedLayer<'_> {
+    fn new(volume: &OwnedFd) -> CopiedLayer<'_> {
+        CopiedLayer { volume, linked: HashMap::new() }
     }
-    if depth > 0 && is_opaque(from) {
-        clear(to)?;
+
+    /// Applies the layer to what the layers below have made.
+    fn copy(mut self, from: &OwnedFd) -> Result<(), Errno> {
+        let to = self.volume.try_clone().map_err(|_| Errno::MFILE)?;
+        self.apply(from, &to, &LayerPath::default(), 0)
     }
-    for entry in Dir::read_from(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if is_dot(name) {
-            continue;
+
+    fn apply(&mut self, from: &OwnedFd, to: &OwnedFd, path: &LayerPath, depth: usize) -> Result<(), Errno> {
+        if depth > MAX_DEPTH {
+            return Err(Errno::NAMETOOLONG);
         }
-        let found = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let kind = FileType::from_raw_mode(found.st_mode);
-        let bytes = OsStr::from_bytes(name.to_bytes());
-        let known = statat(to, name, AtFlags::SYMLINK_NOFOLLOW).ok();
-        let is_directory =
-            known.is_some_and(|known| FileType::from_raw_mode(known.st_mode) == FileType::Directory);
-        if kind == FileType::Directory {
-            if !is_directory {
-                tree::remove(to, bytes)?;
-                mkdirat(to, name, Mode::RWXU)?;
+        if depth > 0 && is_opaque(from) {
+            clear(to)?;
+        }
+        for entry in Dir::read_from(from)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if is_dot(name) {
+                continue;
             }
-            let below = openat(from, name, DIRECTORY, Mode::empty())?;
-            apply(&below, &openat(to, name, DIRECTORY, Mode::empty())?, depth + 1)?;
-            continue;
-        }
-        tree::remove(to, bytes)?;
-        match kind {
-            _ if is_whiteout(&found) => {}
-            FileType::RegularFile => copy_file(from, to, bytes, &found)?,
-            FileType::Symlink => {
-                symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
-                give(chownat(to, name, uid(&found), gid(&found), AtFlags::SYMLINK_NOFOLLOW))?;
+            let found = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let kind = FileType::from_raw_mode(found.st_mode);
+            let bytes = OsStr::from_bytes(name.to_bytes());
+            let known = statat(to, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+            let is_directory =
+                known.is_some_and(|known| FileType::from_raw_mode(known.st_mode) == FileType::Directory);
+            if kind == FileType::Directory {
+                if !is_directory {
+                    tree::remove(to, bytes)?;
+                    mkdirat(to, name, Mode::RWXU)?;
+                }
+                let below = openat(from, name, DIRECTORY, Mode::empty())?;
+                let made = openat(to, name, DIRECTORY, Mode::empty())?;
+                self.apply(&below, &made, &path.join(name.to_bytes()), depth + 1)?;
+                continue;
             }
-            // Devices, sockets and FIFOs are no data.
-            _ => {}
+            tree::remove(to, bytes)?;
+            if is_whiteout(&found) {
+                continue;
+            }
+            let id = (found.st_dev, found.st_ino);
+            match self.linked.get(&id) {
+                Some(first) => {
+                    let (above, first) = (first.parent(), first.name());
+                    let above = open(self.volume, above.as_os_str(), DIRECTORY)?;
+                    linkat(above, OsStr::from_bytes(first), to, name, AtFlags::empty())?;
+                    continue;
+                }
+                None if found.st_nlink > 1 => drop(self.linked.insert(id, path.join(name.to_bytes()))),
+                None => {}
+            }
+            match kind {
+                FileType::RegularFile => copy_file(from, to, bytes, &found)?,
+                FileType::Symlink => {
+                    symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
+                    give(chownat(to, name, uid(&found), gid(&found), AtFlags::SYMLINK_NOFOLLOW))?;
+                    let _ = utimensat(to, name, &times_of(&found), AtFlags::SYMLINK_NOFOLLOW);
+                }
+                kind => copy_special(to, name, kind, &found)?,
+            }
         }
+        let like = fstat(from)?;
+        give(fchown(to, uid(&like), gid(&like)))?;
+        fchmod(to, Mode::from_raw_mode(like.st_mode))?;
+        copy_attributes(from, to)?;
+        let _ = utimensat(to, "", &times_of(&like), AtFlags::EMPTY_PATH);
+        Ok(())
     }
-    let like = fstat(from)?;
-    give(fchown(to, uid(&like), gid(&like)))?;
-    fchmod(to, Mode::from_raw_mode(like.st_mode))?;
-    copy_attributes(from, to)?;
-    let _ = utimensat(to, "", &times_of(&like), AtFlags::EMPTY_PATH);
+}
+
+/// Makes a FIFO or a device. Only root may make a device.
+fn copy_special(to: &OwnedFd, name: &CStr, kind: FileType, like: &Stat) -> Result<(), Errno> {
+    match mknodat(to, name, kind, Mode::RUSR, like.st_rdev) {
+        Err(Errno::PERM) => return Ok(()),
+        made => made?,
+    }
+    give(chownat(to, name, uid(like), gid(like), AtFlags::SYMLINK_NOFOLLOW))?;
+    // It is no link: this process has just made it.
+    chmodat(to, name, Mode::from_raw_mode(like.st_mode), AtFlags::empty())?;
+    let _ = utimensat(to, name, &times_of(like), AtFlags::SYMLINK_NOFOLLOW);
     Ok(())
 }
 

@@ -51,6 +51,11 @@ impl LayerPath {
         LayerPath(self.split().0.to_owned())
     }
 
+    /// Its last part.
+    pub(super) fn name(&self) -> &[u8] {
+        self.split().1
+    }
+
     /// The directory above, and the name in it.
     fn split(&self) -> (&[u8], &[u8]) {
         match self.0.iter().rposition(|byte| *byte == b'/') {

@@ -18,6 +18,7 @@ mod summary;
 mod task;
 mod times;
 mod tree;
+mod whiteouts;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};

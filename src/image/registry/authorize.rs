@@ -63,6 +63,10 @@ impl Authorizer {
             Challenge::Basic => None,
         });
         let header = match (bearer, &self.credential) {
+            // It is no answer if the registry has refused it already.
+            (Some(_), Some(Credential::Registry(token))) => {
+                Some(format!("Bearer {token}")).filter(|header| self.header(scope).as_ref() != Some(header))
+            }
             (Some((realm, service)), _) => {
                 self.token(transport, (endpoint, asked), (realm, service), scope, tell)?
             }
@@ -105,8 +109,12 @@ impl Authorizer {
                 None
             }
         };
-        let mut query: Vec<(&str, &str)> =
-            Some(("scope", scope)).filter(|_| !scope.is_empty()).into_iter().collect();
+        let mut query: Vec<(&str, &str)> = Vec::new();
+        match credential {
+            // In a form, one parameter has all scopes. In an address, each has its own.
+            Some(Credential::Identity(_)) if !scope.is_empty() => query.push(("scope", scope)),
+            _ => query.extend(scope.split_whitespace().map(|scope| ("scope", scope))),
+        }
         query.extend(service.map(|service| ("service", service)));
         // The certificates of a token server are always checked, unless the command line says otherwise.
         let is_insecure = transport.options().insecure(endpoint.is_insecure && url.host == asked.host);

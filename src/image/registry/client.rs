@@ -58,9 +58,7 @@ impl<'c> RegistryClient<'c> {
         let options = transport.options();
         let found = match options.login.as_ref().filter(|_| !endpoint.is_mirror) {
             Some(login) => Some((Credential::Login(login.clone()), "--creds".to_owned())),
-            None => {
-                credentials::find(&endpoint.registry, &endpoint.repository, options.auth_file.as_deref())?
-            }
+            None => credentials::find(&endpoint.registry, &endpoint.repository, options)?,
         };
         found.iter().for_each(|(_, from)| tell(&format!("read({from})"), "registry.explain.credentials"));
         let authorizer = Authorizer::new(found.map(|(credential, _)| credential));
@@ -110,11 +108,22 @@ impl<'c> RegistryClient<'c> {
     /// # Errors
     /// There is no answer, or one that says that the server cannot answer now.
     pub(super) fn send(&self, ask: &Ask<'_>) -> Tried<RegistryAnswer> {
-        let scope = self.scope();
+        self.send_with_scope(ask, &self.scope())
+    }
+
+    /// As [`RegistryClient::send`], with a token that is also for reading another repository.
+    ///
+    /// # Errors
+    /// As [`RegistryClient::send`].
+    pub(super) fn send_with_other(&self, ask: &Ask<'_>, repository: &str) -> Tried<RegistryAnswer> {
+        self.send_with_scope(ask, &format!("{} repository:{repository}:pull", self.scope()))
+    }
+
+    fn send_with_scope(&self, ask: &Ask<'_>, scope: &str) -> Tried<RegistryAnswer> {
         let mut has_answered = false;
         loop {
             let is_own = ask.url.is_same_origin(&self.url(""));
-            let authorization = self.authorizer.header(&scope).filter(|_| is_own);
+            let authorization = self.authorizer.header(scope).filter(|_| is_own);
             let answer = self.follow(ask, authorization)?;
             let is_asked = answer.status == 401 && answer.url == ask.url && is_own;
             if !is_asked || has_answered {
@@ -123,7 +132,7 @@ impl<'c> RegistryClient<'c> {
             let headers = answer.headers.get_all("www-authenticate");
             let asked = challenges(headers.iter().filter_map(|header| header.to_str().ok()));
             let by = (&self.endpoint, &ask.url);
-            if !self.authorizer.answer(self.transport, by, &asked, &scope, self.tell)? {
+            if !self.authorizer.answer(self.transport, by, &asked, scope, self.tell)? {
                 return busy(answer);
             }
             has_answered = true;

@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::RegistryOptions;
 use super::files::{config_directory, home_directory};
 use super::helper::CredentialHelper;
 use crate::error::{Error, ExitKind, Result, io_text};
@@ -66,6 +67,8 @@ pub(super) enum Credential {
     Login(Login),
     /// A token, for which the token server gives other ones.
     Identity(String),
+    /// A token that the registry itself takes.
+    Registry(String),
 }
 
 impl Credential {
@@ -95,12 +98,18 @@ impl AuthFile {
     /// The helper that the file names for this registry alone.
     fn own_helper(&self, registry: &str) -> Option<&str> {
         let helper = self.cred_helpers.get(registry).or_else(|| self.cred_helpers.get(server_of(registry)));
-        helper.map(String::as_str)
+        // An empty name is none, as for Docker.
+        helper.map(String::as_str).filter(|helper| !helper.is_empty())
     }
 
     /// The helper that keeps the password of this registry.
     pub(super) fn helper(&self, registry: &str) -> Option<&str> {
-        self.own_helper(registry).or(self.creds_store.as_deref()).filter(|helper| !helper.is_empty())
+        self.own_helper(registry).or(self.store())
+    }
+
+    /// The helper of all registries that have no own one.
+    pub(super) fn store(&self) -> Option<&str> {
+        self.creds_store.as_deref().filter(|helper| !helper.is_empty())
     }
 }
 
@@ -108,6 +117,7 @@ impl AuthFile {
 struct AuthEntry {
     auth: Option<String>,
     identitytoken: Option<String>,
+    registrytoken: Option<String>,
     username: Option<String>,
     password: Option<String>,
 }
@@ -116,6 +126,9 @@ impl AuthEntry {
     fn credential(&self) -> Option<Credential> {
         if let Some(token) = self.identitytoken.as_ref().filter(|token| !token.is_empty()) {
             return Some(Credential::Identity(token.clone()));
+        }
+        if let Some(token) = self.registrytoken.as_ref().filter(|token| !token.is_empty()) {
+            return Some(Credential::Registry(token.clone()));
         }
         let written = || Some(Login { user: self.username.clone()?, password: self.password.clone()? });
         self.auth.as_deref().and_then(Login::decoded).or_else(written).map(Credential::Login)
@@ -129,13 +142,13 @@ impl AuthEntry {
 pub(super) fn find(
     registry: &str,
     repository: &str,
-    chosen: Option<&Path>,
+    options: &RegistryOptions,
 ) -> Result<Option<(Credential, String)>> {
-    for path in files(chosen) {
+    for path in files(options.auth_file.as_deref()) {
         let Some(file) = read(&path)? else { continue };
         let server = server_of(registry);
         let of_helper = |helper: &str| -> Result<Option<(Credential, String)>> {
-            let helper = CredentialHelper::named(helper)?;
+            let helper = CredentialHelper::named(helper, options.note)?;
             let found = helper.get(server)?;
             Ok(found.map(|(user, secret)| (Credential::of(&user, secret), helper.to_string())))
         };
@@ -156,7 +169,7 @@ pub(super) fn find(
         if let Some((_, credential)) = best.max_by_key(|(length, _)| *length) {
             return Ok(Some((credential, printed(&path))));
         }
-        if let Some(helper) = &file.creds_store
+        if let Some(helper) = file.store()
             && let Some(found) = of_helper(helper)?
         {
             return Ok(Some(found));
@@ -229,7 +242,7 @@ pub(super) fn read(path: &Path) -> Result<Option<AuthFile>> {
             Ok(None)
         }
         Err(error) => Err(unread(io_text(&error))),
-        Ok(bytes) if bytes.is_empty() => Ok(None),
+        Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(None),
         // The text of serde_json's errors has no values of the file.
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(file) => Ok(Some(file)),

@@ -8,22 +8,31 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::credentials::Login;
 use crate::error::{Error, ExitKind, Result, io_text};
-use crate::text::{printed, text_with};
+use crate::text::{printed, text, text_with};
 
 /// What a helper prints that has no password for a server.
 const NOT_FOUND: &str = "credentials not found";
 
+/// The maximum size of what a helper prints, in bytes.
+const MAX_OUTPUT: u64 = 1 << 20;
+
+/// How long a helper may take before the user is told whom `sandbox` waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A program that keeps passwords.
 pub(super) struct CredentialHelper {
     program: String,
+    /// Prints a note.
+    note: fn(&str),
 }
 
 impl fmt::Display for CredentialHelper {
@@ -37,8 +46,8 @@ impl CredentialHelper {
     ///
     /// # Errors
     /// This is no name of a program.
-    pub(super) fn named(name: &str) -> Result<CredentialHelper> {
-        let helper = CredentialHelper { program: format!("docker-credential-{name}") };
+    pub(super) fn named(name: &str, note: fn(&str)) -> Result<CredentialHelper> {
+        let helper = CredentialHelper { program: format!("docker-credential-{name}"), note };
         match name.is_empty() || name.contains('/') {
             true => Err(helper.failed(text_with("registry.helper.name", &[]))),
             false => Ok(helper),
@@ -50,12 +59,6 @@ impl CredentialHelper {
     /// # Errors
     /// The helper cannot be executed, or fails.
     pub(super) fn get(&self, server: &str) -> Result<Option<(String, String)>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Told {
-            username: String,
-            secret: String,
-        }
         let (is_done, said) = self.run("get", &format!("{server}\n"))?;
         if !is_done {
             return if said.contains(NOT_FOUND) {
@@ -64,8 +67,13 @@ impl CredentialHelper {
                 Err(self.failed(printed(said.trim_end())))
             };
         }
-        let told: Told = serde_json::from_str(&said).map_err(|_| self.no_json())?;
-        Ok(Some((told.username, told.secret)))
+        // Docker is written in Go, which reads keys in any case.
+        let told: BTreeMap<String, Value> = serde_json::from_str(&said).map_err(|_| self.no_json())?;
+        let member = |wanted: &str| {
+            let found = told.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+            found.and_then(|(_, value)| value.as_str()).map(str::to_owned)
+        };
+        member("Username").zip(member("Secret")).map(Some).ok_or_else(|| self.no_json())
     }
 
     /// Keeps a password.
@@ -114,13 +122,24 @@ impl CredentialHelper {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn();
-        let mut child = child.map_err(|error| self.failed(io_text(&error)))?;
-        if let Some(mut to) = child.stdin.take() {
-            // A helper that reads nothing prints why.
-            let _ = to.write_all(input.as_bytes());
+        let child = child.map_err(|error| self.failed(io_text(&error)))?;
+        let (done, is_done) = channel::<()>();
+        let talked = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    let values = [("program", &*printed(&self.program))];
+                    (self.note)(&text_with("registry.helper.waits", &values));
+                }
+            });
+            let talked = converse(child, input);
+            drop(done);
+            talked
+        });
+        let (status, said) = talked.map_err(|error| self.failed(io_text(&error)))?;
+        if said.len() as u64 > MAX_OUTPUT {
+            return Err(self.failed(text("registry.helper.large")));
         }
-        let output = child.wait_with_output().map_err(|error| self.failed(io_text(&error)))?;
-        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+        Ok((status.success(), String::from_utf8_lossy(&said).into_owned()))
     }
 
     fn no_json(&self) -> Error {
@@ -131,4 +150,20 @@ impl CredentialHelper {
         let what = text_with("registry.helper", &[("program", &printed(&self.program))]);
         Error::new(ExitKind::Refused, what).why(why)
     }
+}
+
+/// Writes to a helper and reads what it prints, until it ends. One that prints too much is killed.
+fn converse(mut child: Child, input: &str) -> std::io::Result<(ExitStatus, Vec<u8>)> {
+    if let Some(mut to) = child.stdin.take() {
+        // A helper that reads nothing prints why.
+        let _ = to.write_all(input.as_bytes());
+    }
+    let mut said = Vec::new();
+    let read = child.stdout.take().map(|from| from.take(MAX_OUTPUT + 1).read_to_end(&mut said));
+    if said.len() as u64 > MAX_OUTPUT {
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    read.transpose()?;
+    Ok((status, said))
 }

@@ -85,7 +85,7 @@ pub fn login(
 fn helper(registry: &str, options: &RegistryOptions) -> Result<Option<CredentialHelper>> {
     for path in files(options.auth_file.as_deref()) {
         if let Some(name) = credentials::read(&path)?.as_ref().and_then(|file| file.helper(registry)) {
-            return CredentialHelper::named(name).map(Some);
+            return CredentialHelper::named(name, options.note).map(Some);
         }
     }
     Ok(None)
@@ -103,8 +103,8 @@ pub fn logout(registry: Option<&str>, options: &RegistryOptions, tell: TellAll<'
     let mut was_there = false;
     for path in files(options.auth_file.as_deref()) {
         let Some(file) = credentials::read(&path)? else { continue };
-        for (helper, server) in kept_by_helpers(&file, registry)? {
-            let helper = CredentialHelper::named(&helper)?;
+        for (helper, server) in kept_by_helpers(&file, registry, options)? {
+            let helper = CredentialHelper::named(&helper, options.note)?;
             if helper.get(&server)?.is_some() {
                 was_there = true;
                 tell(&format!("execve(\"{helper}\", [..., \"erase\"])"), "registry.explain.erase");
@@ -116,18 +116,22 @@ pub fn logout(registry: Option<&str>, options: &RegistryOptions, tell: TellAll<'
 }
 
 /// The helpers of a file, each with a server of which it may have the password.
-fn kept_by_helpers(file: &AuthFile, registry: Option<&str>) -> Result<Vec<(String, String)>> {
+fn kept_by_helpers(
+    file: &AuthFile,
+    registry: Option<&str>,
+    options: &RegistryOptions,
+) -> Result<Vec<(String, String)>> {
     if let Some(registry) = registry {
         let helper = file.helper(registry).map(|helper| (helper.to_owned(), server_of(registry).to_owned()));
         return Ok(helper.into_iter().collect());
     }
     let mut all: Vec<(String, String)> = Vec::new();
-    for (registry, helper) in &file.cred_helpers {
+    for (registry, helper) in file.cred_helpers.iter().filter(|(_, helper)| !helper.is_empty()) {
         all.push((helper.clone(), server_of(registry).to_owned()));
     }
-    if let Some(helper) = file.creds_store.as_ref().filter(|helper| !helper.is_empty()) {
-        let known = CredentialHelper::named(helper)?.list()?;
-        all.extend(known.into_iter().map(|server| (helper.clone(), server)));
+    if let Some(helper) = file.store() {
+        let known = CredentialHelper::named(helper, options.note)?.list()?;
+        all.extend(known.into_iter().map(|server| (helper.to_owned(), server)));
     }
     Ok(all)
 }
@@ -167,7 +171,7 @@ fn read(path: &Path) -> Result<Map<String, Value>> {
             Ok(Map::new())
         }
         Err(error) => Err(unwritten(path, io_text(&error))),
-        Ok(bytes) if bytes.is_empty() => Ok(Map::new()),
+        Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(Map::new()),
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
             let values = [("line", &*error.line().to_string()), ("column", &error.column().to_string())];
             unwritten(path, text_with("registry.authfile.json", &values))

@@ -78,6 +78,8 @@ pub struct RegistryOptions {
     pub auth_file: Option<PathBuf>,
     /// The directory with certificates, instead of the usual ones.
     pub certificates: Option<PathBuf>,
+    /// Prints a note for the user.
+    pub note: fn(&str),
 }
 
 impl Default for RegistryOptions {
@@ -90,6 +92,7 @@ impl Default for RegistryOptions {
             login: None,
             auth_file: None,
             certificates: None,
+            note: |_| {},
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct PullRequest<'r> {
 pub struct PulledImage {
     /// The image.
     pub image: StoredImage,
+    /// The digest by which the registry has it.
+    pub digest: Digest,
     /// Whether its name meant another image before, or none.
     pub is_new: bool,
     /// What could not be made of its layers.
@@ -91,8 +93,8 @@ struct FoundImage {
     bytes: Vec<u8>,
     parts: ImageParts,
     config: Vec<u8>,
-    /// The index, if there was one.
-    index: Option<Vec<u8>>,
+    /// The indexes that lead to it, the outermost first.
+    indexes: Vec<Vec<u8>>,
     /// The digest by which the registry has it.
     digest: Digest,
 }
@@ -144,37 +146,38 @@ pub fn pull(
 
 /// Finds the manifest and the config.
 fn find(client: &RegistryClient<'_>, request: &PullRequest<'_>) -> Tried<FoundImage> {
-    let (media_type, bytes) = named(client, request.reference)?;
+    let (mut media_type, mut bytes) = named(client, request.reference)?;
     let digest = Digest::of(&bytes);
-    let document = read_document(&bytes, &media_type, &digest.to_string())?;
-    let (descriptor, bytes, document, index) = match document {
-        ImageDocument::Manifest(_) => {
-            let descriptor = manifest_descriptor(&media_type, &digest, bytes.len() as u64);
-            (descriptor, bytes, document, None)
-        }
-        ImageDocument::Index(index) => {
-            let wanted = request.platform.clone().unwrap_or_else(Platform::here);
-            let inner = choose(&index, &wanted, request.reference)?;
-            client.tell(&format!("platform {wanted}: {}", inner.digest), "registry.explain.platform");
-            let inner_bytes = download::document(client, inner, &accepted(&MANIFESTS))?;
-            let document = read_document(&inner_bytes, &inner.media_type, &inner.digest.to_string())?;
-            let descriptor = manifest_descriptor(&inner.media_type, &inner.digest, inner.size);
-            (descriptor, inner_bytes, document, Some(bytes))
-        }
+    let (mut own, mut indexes) = (digest.clone(), Vec::new());
+    let manifest = loop {
+        let index = match read_document(&bytes, &media_type, &own.to_string())? {
+            ImageDocument::Manifest(manifest) => break manifest,
+            ImageDocument::Index(_) if indexes.len() == MAX_INDEXES => {
+                let values = [("digest", &*own.to_string())];
+                return Err(Error::new(ExitKind::Refused, text_with("image.archive.deep", &values)).into());
+            }
+            ImageDocument::Index(index) => index,
+        };
+        let wanted = request.platform.clone().unwrap_or_else(Platform::here);
+        let inner = choose(&index, &wanted, request.reference)?;
+        client.tell(&format!("platform {wanted}: {}", inner.digest), "registry.explain.platform");
+        indexes.push(bytes);
+        bytes = download::document(client, inner, &accepted(&DOCUMENTS))?;
+        (media_type, own) = (inner.media_type.clone(), inner.digest.clone());
     };
-    let ImageDocument::Manifest(manifest) = document else {
-        return Err(Error::new(ExitKind::Refused, text("registry.index.index")).into());
-    };
+    let descriptor = manifest_descriptor(&media_type, &own, bytes.len() as u64);
     check_config(&manifest, &descriptor.digest.to_string())?;
     let config_bytes = download::document(client, &manifest.config, "")?;
     let config: ImageConfig = read_json(&config_bytes, &manifest.config.digest.to_string())?;
     check_system(&config)?;
     check_layers(&manifest, &config, &manifest.config.digest.to_string())?;
     let parts = ImageParts { manifest, config };
-    Ok(FoundImage { descriptor, bytes, parts, config: config_bytes, index, digest })
+    Ok(FoundImage { descriptor, bytes, parts, config: config_bytes, indexes, digest })
 }
 
-const MANIFESTS: [&str; 2] = [media::OCI_MANIFEST, media::DOCKER_MANIFEST];
+/// The maximum number of indexes that lead to an image, each to the next one.
+const MAX_INDEXES: usize = 4;
+
 const DOCUMENTS: [&str; 4] =
     [media::OCI_INDEX, media::DOCKER_INDEX, media::OCI_MANIFEST, media::DOCKER_MANIFEST];
 
@@ -262,12 +265,12 @@ fn complete(
     found: FoundImage,
     watcher: &dyn PullWatcher,
 ) -> Tried<PulledImage> {
-    let FoundImage { descriptor, bytes, parts, config, index, digest } = found;
+    let FoundImage { descriptor, bytes, parts, config, indexes, digest } = found;
     let other_platform = other_platform(request, &parts.config)?;
     let ingest = store.ingest().map_err(HttpFailure::own)?;
     let layers = layers::fetch(store, client, &parts, request.maps, watcher)?;
     let counts = layers.into_iter().fold(LayerCounts::default(), |sum, layer| sum.and(&layer.counts));
-    let documents = index.as_deref().into_iter().chain([&*config, &*bytes]);
+    let documents = indexes.iter().map(Vec::as_slice).chain([&*config, &*bytes]);
     publish(client, &ingest, documents).map_err(HttpFailure::own)?;
     let reference = Reference {
         // A name with a digest never means another image, so a tag says nothing more.
@@ -289,7 +292,7 @@ fn complete(
         .find(|other| other.name.as_ref() == Some(&reference));
     let is_new = before.is_none_or(|before| {
         (before.descriptor.digest.clone(), before.registry_digest())
-            != (image.descriptor.digest.clone(), digest)
+            != (image.descriptor.digest.clone(), Some(digest.clone()))
     });
     if is_new {
         client.tell(
@@ -298,7 +301,7 @@ fn complete(
         );
         store.name(&image, Some(&reference)).map_err(HttpFailure::own)?;
     }
-    Ok(PulledImage { image, is_new, counts, other_platform })
+    Ok(PulledImage { image, digest, is_new, counts, other_platform })
 }
 
 fn publish<'b>(

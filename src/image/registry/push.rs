@@ -30,7 +30,7 @@ pub struct PushRequest<'r> {
     pub reference: &'r Reference,
 }
 
-/// Pushes an image. Returns the digest and the size of its manifest.
+/// Pushes an image, and notes the digest by which the registry has it. Returns that digest, and the size of its manifest.
 ///
 /// # Errors
 /// The registry refuses it; a blob lacks.
@@ -103,7 +103,10 @@ fn push_to(
             let error = Error::new(ExitKind::Refused, text_with("registry.lie", &[("host", &host)]));
             Err(error.why(text_with("registry.lie.digest", &values)).into())
         }
-        _ => Ok((digest, manifest.len() as u64)),
+        _ => {
+            store.note_pushed(image, request.reference, &digest)?;
+            Ok((digest, manifest.len() as u64))
+        }
     }
 }
 
@@ -130,9 +133,10 @@ fn send_layer(
     Ok(sent.descriptor)
 }
 
-/// Another repository of the same registry that this image has a name of.
+/// Another repository of the same registry that has this image: it was pulled from there, or pushed there.
 fn other_repository(store: &ImageStore, request: &PushRequest<'_>) -> Result<Option<String>> {
-    let names = store.all()?.into_iter().filter(|other| other.id == request.image.id);
+    let is_there = |other: &StoredImage| other.id == request.image.id && other.registry_digest().is_some();
+    let names = store.all()?.into_iter().filter(is_there);
     let mut names = names.filter_map(|other| other.name).filter(|name| {
         name.registry == request.reference.registry && name.repository != request.reference.repository
     });
@@ -158,9 +162,21 @@ fn upload(
     if found.status == 200 {
         return Ok(false);
     }
-    let mount = from.map(|from| format!("?mount={}&from={from}", blob.digest)).unwrap_or_default();
-    let why = if mount.is_empty() { "registry.explain.upload" } else { "registry.explain.mount" };
-    let begun = client.send(&ask("POST", format!("blobs/uploads/{mount}"), why))?;
+    let mounted = match from {
+        Some(from) => {
+            let path = format!("blobs/uploads/?mount={}&from={from}", blob.digest);
+            match client.send_with_other(&ask("POST", path, "registry.explain.mount"), from) {
+                Err(failure) if failure.again.is_some() => return Err(failure),
+                answer => answer.ok().filter(|answer| matches!(answer.status, 201 | 202)),
+            }
+        }
+        None => None,
+    };
+    // A registry may refuse the mount, for example to a user who may not read the other repository. Then the blob is uploaded.
+    let begun = match mounted {
+        Some(begun) => begun,
+        None => client.send(&ask("POST", "blobs/uploads/".to_owned(), "registry.explain.upload"))?,
+    };
     match begun.status {
         201 => return Ok(false),
         202 => {}

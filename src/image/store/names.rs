@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{CONFIG, INDEX, ImageStore, MAX_INDEX, NAME, PATIENCE, StoredImage};
+use super::{CONFIG, INDEX, ImageStore, MAX_INDEX, NAME, PATIENCE, PULLED, StoredImage};
 use crate::error::{Error, ExitKind, Result};
 use crate::host::private_directory::Unusable;
 use crate::host::run_lock::RunLock;
+use crate::image::digest::Digest;
 use crate::image::manifest::{Descriptor, ImageIndex, media};
 use crate::image::reference::Reference;
 use crate::image::registry::resolve;
@@ -95,7 +96,7 @@ impl ImageStore {
             let is_it = |image: &&StoredImage| match &wanted.digest {
                 None => image.name.as_ref() == Some(&wanted),
                 Some(digest) => {
-                    (image.descriptor.digest == *digest || image.registry_digest() == *digest)
+                    (image.descriptor.digest == *digest || image.registry_digest().as_ref() == Some(digest))
                         && image.name.as_ref().is_some_and(|name| name.name() == wanted.name())
                 }
             };
@@ -154,6 +155,24 @@ impl ImageStore {
         });
         lock.release();
         changed
+    }
+
+    /// Notes the digest by which the repository of a name has an image after a push.
+    ///
+    /// # Errors
+    /// index.json cannot be written.
+    pub fn note_pushed(&self, image: &StoredImage, name: &Reference, digest: &Digest) -> Result<()> {
+        let id = image.id.to_string();
+        self.change(|manifests| {
+            for other in manifests.iter_mut() {
+                let is_it = name_of(other).is_some_and(|own| own.name() == name.name())
+                    && other.annotations.get(CONFIG) == Some(&id);
+                if is_it {
+                    other.annotations.insert(PULLED.into(), digest.to_string());
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Whether all blobs of an image are there.

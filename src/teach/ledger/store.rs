@@ -157,7 +157,7 @@ impl LedgerPlace {
             LedgerPlace::Run => {
                 let run = run_directory::make()?;
                 let is_there = run.file(LEDGER).is_ok_and(|file| file.is_some());
-                run.replace(LEDGER, json.as_bytes(), false).map_err(unwritten)?;
+                run.replace_beside_others(LEDGER, json.as_bytes(), false).map_err(unwritten)?;
                 Ok(is_there)
             }
             LedgerPlace::File(path) => {
