@@ -317,7 +317,8 @@ fn an_archive_of_files_becomes_an_image() {
         (vec![b'x'; 600], &["-", "bad"][..], "It is no tar archive"),
         (files[..700].to_vec(), &["-", "bad"], "ends in the middle"),
         (Layer::new().file("../out", "x").tar(), &["-", "bad"], "leaves the layer"),
-        (files.clone(), &["-c", "RUN ls", "-", "bad"], "known instructions"),
+        (files.clone(), &["-c", "RUN ls", "-", "bad"], "instructions that change it"),
+        (files.clone(), &["-c", "from y", "-", "bad"], "FROM does not change the config"),
         (files.clone(), &["-", "Bad"], "lowercase"),
         (Vec::new(), &["/no/such/file", "bad"], "ENOENT"),
     ] {
