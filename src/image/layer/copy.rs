@@ -32,13 +32,13 @@ const DIRECTORY: OFlags =
 pub(super) fn copy(volume: &OwnedFd, layers: &[OwnedFd], path: &Path) -> Result<(), Errno> {
     for layer in layers.iter().rev() {
         match find(layer, path)? {
-            CopiedPlace::Directory(directory) => CopiedLayer::new(volume).copy(&directory)?,
+            CopiedPlace::Directory(directory) => VolumeCopy::new(volume).copy(&directory)?,
             CopiedPlace::Hidden => clear(volume)?,
             CopiedPlace::Nothing => {}
             CopiedPlace::HiddenAbove(directory) => {
                 clear(volume)?;
                 if let Some(directory) = directory {
-                    CopiedLayer::new(volume).copy(&directory)?;
+                    VolumeCopy::new(volume).copy(&directory)?;
                 }
             }
         }
@@ -90,15 +90,15 @@ fn is_dot(name: &CStr) -> bool {
 }
 
 /// The copy of one layer.
-struct CopiedLayer<'v> {
+struct VolumeCopy<'v> {
     volume: &'v OwnedFd,
     /// Where the files are that have further names, by device and inode.
     linked: HashMap<(u64, u64), LayerPath>,
 }
 
-impl CopiedLayer<'_> {
-    fn new(volume: &OwnedFd) -> CopiedLayer<'_> {
-        CopiedLayer { volume, linked: HashMap::new() }
+impl VolumeCopy<'_> {
+    fn new(volume: &OwnedFd) -> VolumeCopy<'_> {
+        VolumeCopy { volume, linked: HashMap::new() }
     }
 
     /// Applies the layer to what the layers below have made.
