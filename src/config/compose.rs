@@ -298,6 +298,7 @@ fn root_request<'a>(config: &'a Config, host: &'a Host, hosts: &'a [String]) -> 
         opens_devices: opens_devices(environment),
         devices_to_bind: devices_to_bind(environment),
         memory_of: memory_of(environment, host),
+        domainname: uts.options().and_then(|uts| uts.domainname.as_deref()),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),
         hosts,

@@ -131,6 +131,14 @@ impl ConnectedClient {
         self.stream = Some(stream);
     }
 
+    /// Ends a client of Docker's API whose input has ended: it gets what was printed until now. False: it is another client.
+    pub(super) fn ends_by_input(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
+        stream.closes = true;
+        (self.is_attached, self.was_attached, self.has_stdin) = (false, false, false);
+        true
+    }
+
     /// The command runs, so the client can send input to it.
     pub(super) fn command_runs(&mut self) {
         self.stream.iter_mut().for_each(|stream| stream.runs = true);

@@ -11,6 +11,8 @@ use crate::value::timestamp::Timestamp;
 /// What an event is about, besides containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
+    /// All containers together, as after a prune. One container has events of its own.
+    Container,
     /// An image.
     Image,
     /// A volume.
@@ -23,7 +25,7 @@ impl Event {
     /// An event that happens now to something that is no container. An image has the keys of former clients too, as in Docker.
     pub fn about(kind: EventKind, action: &str, id: &str, attributes: &[(&str, &str)]) -> Event {
         let nanoseconds = i64::try_from(Timestamp::now().0).unwrap_or_default();
-        let is_image = kind == EventKind::Image;
+        let is_image = matches!(kind, EventKind::Image | EventKind::Container);
         let former = |value: &str| if is_image { value.to_owned() } else { String::new() };
         let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         Event {
@@ -31,6 +33,7 @@ impl Event {
             id: former(id),
             from: String::new(),
             kind: match kind {
+                EventKind::Container => "container",
                 EventKind::Image => "image",
                 EventKind::Volume => "volume",
                 EventKind::Network => "network",

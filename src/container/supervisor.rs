@@ -52,6 +52,9 @@ const FIRST_CLIENT: Duration = Duration::from_secs(10);
 /// How long a client that does not read may take for the last output.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
 
+/// The same for a container that was stopped by request: the user waits for its end.
+const LAST_OUTPUT_OF_STOPPED: Duration = Duration::from_secs(2);
+
 /// Leaves the session, the terminal and the directory of the process that has started this one, and takes over the pipe on
 /// which it reports. No signal is ignored or blocked.
 ///
@@ -267,7 +270,8 @@ impl Supervisor {
             supervisor: RecordedProcess::of(std::process::id().cast_signed()),
             command: RecordedProcess::of(container.pid().as_raw()),
             started_at: Some(Timestamp::now()),
-            finished_at: None,
+            // The end of the last run, until this one ends.
+            finished_at: self.container.state.finished_at,
             exit_code: 0,
             oom_killed: false,
             restart_count: self.container.state.restart_count,
@@ -399,7 +403,7 @@ impl Supervisor {
             if state.status == ContainerStatus::Exited { Some(Timestamp::now()) } else { state.finished_at };
         let state =
             ContainerState { supervisor: None, command: None, ports: Vec::new(), finished_at, ..state };
-        let exit_code = state.exit_code;
+        let (exit_code, is_stopped) = (state.exit_code, state.stopped);
         self.container.state = state;
         if self.control.clients.iter().any(|client| client.awaited.stop && !client.awaited.removes) {
             self.note(EventAction::Stop, |event| event);
@@ -420,12 +424,13 @@ impl Supervisor {
         let Supervisor { own, mut control, .. } = self;
         // Before a client knows of the end, which may start the container again.
         own.remove();
-        let deadline = Instant::now() + LAST_OUTPUT;
+        let deadline = Instant::now() + if is_stopped { LAST_OUTPUT_OF_STOPPED } else { LAST_OUTPUT };
         loop {
             control.receive(true, |_, _| {});
             control.flush();
             let left = deadline.saturating_duration_since(Instant::now());
-            if control.is_flushed(left.is_zero()) {
+            // The front is waited for, unless somebody wants the container to end.
+            if control.is_flushed(left.is_zero()) || left.is_zero() && is_stopped {
                 return;
             }
             let timeout = if left.is_zero() {

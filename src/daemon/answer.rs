@@ -131,6 +131,13 @@ fn status_of(kind: ExitKind, message: &str) -> StatusCode {
             "with the same name as its current name",
             "no command specified",
             "expected OS/ARCH",
+            "unknown log opt",
+            "invalid filter",
+            "This machine has no such CPU",
+            "may be set only in a namespace that is made for this container",
+            // In a seccomp profile, and in a change of `commit` and `import`.
+            ": one mistake ",
+            " mistakes ",
         ]) =>
         {
             StatusCode::BAD_REQUEST

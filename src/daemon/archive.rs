@@ -27,9 +27,15 @@ const BLOCK: usize = 512;
 /// The maximum size of what comes before the content of the first entry.
 const MAX_BEGUN: usize = 4 << 20;
 
-/// The bit of Go's file modes for a directory, and for a symbolic link.
+/// The bits of Go's file modes for the kinds of files.
 const DIRECTORY: u32 = 1 << 31;
 const LINK: u32 = 1 << 27;
+const DEVICE: u32 = 1 << 26;
+const PIPE: u32 = 1 << 25;
+const CHARACTERS: u32 = 1 << 21;
+
+/// The bits of a mode of Unix with those of Go: set-user-ID, set-group-ID, sticky.
+const SPECIAL: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
 
 /// Sends the output of a command as an archive.
 async fn sent(daemon: &Daemon, request: ApiRequest, line: Words) -> Answered {
@@ -175,11 +181,20 @@ fn about(archive: &[u8], place: &str) -> Option<Value> {
     let bits = match header.entry_type().as_byte() {
         b'5' => DIRECTORY,
         b'2' => LINK,
+        b'3' => DEVICE | CHARACTERS,
+        b'4' => DEVICE,
+        b'6' => PIPE,
         _ => 0,
     };
     let link = header.link_name_bytes().filter(|_| bits == LINK).unwrap_or_default();
-    let mode = (header.mode().ok()? & 0o777) | bits;
-    let size = if bits == 0 { header.size().ok()? } else { 4096 };
+    let unix = header.mode().ok()?;
+    let special = SPECIAL.iter().filter(|(own, _)| unix & own != 0).fold(0, |all, (_, bit)| all | bit);
+    let mode = (unix & 0o777) | bits | special;
+    let size = match bits {
+        DIRECTORY => 4096,
+        LINK => link.len() as u64,
+        _ => header.size().ok()?,
+    };
     let link = String::from_utf8_lossy(&link);
     Some(json!({ "name": name, "size": size, "mode": mode, "mtime": time, "linkTarget": link }))
 }
@@ -198,8 +213,10 @@ pub(super) async fn get(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
 
 /// Docker's error for a path that an archive cannot be copied to: it does not exist, or is not a directory.
 async fn of_target(daemon: &Daemon, request: &ApiRequest) -> ApiError {
-    if copy_out(daemon, request).await.is_ok() {
-        return ApiError::bad("extraction point is not a directory");
+    match copy_out(daemon, request).await {
+        Ok(_) => return ApiError::bad("extraction point is not a directory"),
+        Err(error) if error.status != StatusCode::NOT_FOUND => return error,
+        Err(_) => {}
     }
     let path = printed(request.query.get("path").unwrap_or_default());
     let values = [("path", &*path), ("name", &printed(request.name()))];

@@ -19,7 +19,7 @@ use super::request::ApiRequest;
 use crate::error::ExitKind;
 use crate::host::run_directory::DAEMON_PASSWORDS;
 use crate::sys::signal::restore_before;
-use crate::text::text;
+use crate::text::{text, text_with};
 use crate::value::shell::quote;
 
 /// The size of a part of a stream.
@@ -136,7 +136,7 @@ pub(super) async fn run_noted(
         if input.is_some() {
             command.stdin(Stdio::piped());
         }
-        let mut child = command.spawn().map_err(unstarted)?;
+        let mut child = command.spawn().map_err(|error| unstarted_of(error, &words))?;
         let stdin = child.stdin.take();
         let writer =
             input.zip(stdin).map(|(input, mut stdin)| thread::spawn(move || stdin.write_all(&input)));
@@ -195,7 +195,7 @@ impl Streaming {
         if input.is_some() {
             command.stdin(Stdio::piped());
         }
-        let mut child = command.spawn().map_err(unstarted)?;
+        let mut child = command.spawn().map_err(|error| unstarted_of(error, &words))?;
         let (sender, parts) = mpsc::channel(1);
         let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         let process = process.map_err(|errno| unstarted(errno.into()))?;
@@ -339,7 +339,7 @@ pub(super) fn message_of(complaint: &str) -> String {
     // Where the last message began. One that another follows is a note, and no part of the error.
     let mut begin = None;
     let mut is_usage = false;
-    for line in complaint.lines() {
+    for line in without_excerpts(complaint) {
         let is_warning = parts.is_empty() && line.starts_with("WARNING: ");
         // A mistake of a command line has help for people.
         let is_help = is_usage && line.starts_with("For more information, try");
@@ -379,6 +379,37 @@ pub(super) fn message_of(complaint: &str) -> String {
     parts.join(": ")
 }
 
+/// The lines of a complaint without the excerpts of files: `  2 | LINE`, and below it the marks. They need several lines, and a message of
+/// the API is one.
+fn without_excerpts(complaint: &str) -> Vec<&str> {
+    let lines: Vec<&str> = complaint.lines().collect();
+    let is_excerpt = |at: usize| {
+        let bar = |line: &str| line.strip_prefix("  ").and_then(|rest| rest.find(" |"));
+        let (Some(line), Some(below)) = (lines.get(at), lines.get(at + 1)) else { return false };
+        let Some(width) = bar(line) else { return false };
+        bar(below) == Some(width)
+            && line[2..2 + width].bytes().all(|byte| byte.is_ascii_digit())
+            && below[2..2 + width].bytes().all(|byte| byte == b' ')
+            && below.contains('^')
+    };
+    let is_kept = |at: &usize| !is_excerpt(*at) && !at.checked_sub(1).is_some_and(is_excerpt);
+    (0..lines.len()).filter(is_kept).map(|at| lines[at]).collect()
+}
+
+/// The error of a command that cannot be executed. Its words are too long, or one of them is: the setting is named that it comes from.
+fn unstarted_of(error: std::io::Error, words: &Words) -> ApiError {
+    let longest = words.iter().max_by_key(|word| word.len());
+    match longest.filter(|_| error.raw_os_error() == Some(libc::E2BIG)) {
+        None => unstarted(error),
+        Some(word) => {
+            let word = word.to_string_lossy();
+            let flag = word.strip_prefix("--").and_then(|flag| flag.split_once('='));
+            let name = flag.map_or("Cmd", |(name, _)| name);
+            ApiError::bad(text_with("daemon.setting.long", &[("name", name)]))
+        }
+    }
+}
+
 fn unstarted(error: std::io::Error) -> ApiError {
     // The value of a setting has a zero byte, or is too long for a command line.
     let is_of_request =
@@ -409,6 +440,11 @@ mod tests {
         assert_eq!(message_of(complaint), "cannot pull x from y: connect(3): It is away. Twice.");
         assert_eq!(message_of("sandbox: No such image: x\n  do    sandbox images\n"), "No such image: x");
         assert_eq!(message_of(""), "");
+        let mistake =
+            "sandbox: D: one mistake\nD:2:1: grep failed: x\n  2 | RUN grep 3 | x\n    | ^^^ did you mean\n";
+        assert_eq!(message_of(mistake), "D: one mistake D:2:1: grep failed: x");
+        let bars = "sandbox: it printed\n  3 | grep ^x\n  5 | y\n";
+        assert_eq!(message_of(bars), "it printed 3 | grep ^x 5 | y");
         let noted =
             "WARNING: not so\nsandbox: a note\n         of two lines\nsandbox: cannot\n  why   It is away.\n";
         assert_eq!(message_of(noted), "cannot: It is away.");

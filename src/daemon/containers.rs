@@ -11,11 +11,13 @@ use super::command::{blocking, long, run, words};
 use super::request::{ApiRequest, Filters, known_filters};
 use super::settings;
 use crate::container::description::mounts;
+use crate::container::events::Event;
 use crate::container::explain::Explainer;
 use crate::container::filter;
 use crate::container::life::{self, StopRequest};
 use crate::container::listing::{self, ContainerRow};
 use crate::container::network::{network_name, networks};
+use crate::container::object_events::EventKind;
 use crate::container::record::ContainerStatus;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::sys::signal;
@@ -266,6 +268,15 @@ pub(super) async fn changes(daemon: Arc<Daemon>, request: ApiRequest) -> Answere
     ok(&printed.lines().filter_map(change).collect::<Vec<_>>())
 }
 
+/// Adds the event of a prune, which has the number of bytes that are free now.
+pub(super) async fn note_prune(kind: EventKind, space: u64) {
+    let note = move || {
+        Event::about(kind, "prune", "", &[("reclaimed", &space.to_string())]).note();
+        Ok(())
+    };
+    let _ = blocking(note).await;
+}
+
 /// Removes all containers that do not run.
 pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters = request.query.filters()?;
@@ -299,6 +310,7 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         Ok((ids, space))
     });
     let (ids, space) = removed.await?;
+    note_prune(EventKind::Container, space).await;
     ok(&json!({ "ContainersDeleted": ids, "SpaceReclaimed": space }))
 }
 

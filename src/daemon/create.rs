@@ -45,20 +45,46 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     shown.splice(1..1, variables.iter().map(|one| flag("env", one)));
     daemon.trace.command(request.number, &typed(&shown));
     let variables = PrivateFile::of_variables(&variables)?;
+    let profiles = in_files(&mut line)?;
     let settings = PrivateFile::of(settings(&body, request.version).to_string().as_bytes())?;
     line.splice(1..1, variables.iter().map(|file| file.flag("env-file")));
     line.insert(1, settings.flag("client-settings"));
     // The image is there, or one for another platform is. Of anything else that is not found, 404 would make the client pull the image.
-    let (output, warnings) = run_noted(&daemon, line, None).await.map_err(|error| match error.status {
+    let made = run_noted(&daemon, line, None).await.map_err(|mut error| {
+        // The client knows nothing of the file.
+        for profile in &profiles {
+            error.message = error.message.replace(&printed(profile.path()), "seccomp.json");
+        }
+        error
+    });
+    let (output, warnings) = made.map_err(|error| match error.status {
         StatusCode::INTERNAL_SERVER_ERROR => of_request(error, &body),
         StatusCode::NOT_FOUND if !error.message.contains(OTHER_PLATFORM) => ApiError::bad(error.message),
         _ => error,
     })?;
-    drop((variables, settings));
+    drop((variables, settings, profiles));
     let output = String::from_utf8_lossy(&output);
     let mut lines: Vec<&str> = output.lines().collect();
     let id = lines.pop().unwrap_or_default().trim().to_owned();
     created(&id, &warnings)
+}
+
+/// Writes each seccomp profile of the flags to a file, because a word of a command line must not be as long as a profile may be. The
+/// client sends the content of the file that its user has named.
+fn in_files(line: &mut [OsString]) -> Answered<Vec<PrivateFile>> {
+    let mut files = Vec::new();
+    // The flags end before the image.
+    let flags = line[1..].iter_mut().take_while(|word| word.as_encoded_bytes().starts_with(b"--"));
+    for word in flags {
+        let value = word.to_str().and_then(|word| word.strip_prefix("--security-opt=seccomp"));
+        let Some(json) = value.and_then(|value| value.strip_prefix(['=', ':'])) else { continue };
+        if json.starts_with('{') {
+            let file = PrivateFile::of(json.as_bytes())?;
+            *word = flag("security-opt", &format!("seccomp={}", file.path().display()));
+            files.push(file);
+        }
+    }
+    Ok(files)
 }
 
 /// Gives an error of the request the status that Docker has for it, and Docker's message. Docker finds some of them only at the start.
@@ -116,6 +142,7 @@ fn command_line(
     line.extend(name.map(|name| flag("name", name)));
     line.extend(platform.map(|platform| flag("platform", platform)));
     line.extend(host(part(body, "HostConfig")?)?);
+    super::conflicts::check(body)?;
     line.extend(endpoints(part(body, "NetworkingConfig")?)?);
     if truth(body, "NetworkDisabled")? {
         line.push(flag("network", "none"));
@@ -144,7 +171,10 @@ fn command_line(
     }
     // A variable without a value is removed, as docker's client asks for it.
     let mut variables = list(body, "Env")?;
-    variables.retain(|one| one.contains('=') && !one.starts_with('='));
+    if let Some(wrong) = variables.iter().find(|one| one.is_empty() || one.starts_with('=')) {
+        return Err(ApiError::bad(format!("invalid environment variable: {}", printed(wrong))));
+    }
+    variables.retain(|one| one.contains('='));
     let labels = pairs(body, "Labels")?;
     without(labels.iter().map(|(key, _)| key), '=', "Labels")?;
     line.extend(labels.iter().map(|(key, value)| flag("label", &format!("{key}={value}"))));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Daemon;
 use super::answer::{Answered, ApiError, empty, json_answer, ok};
@@ -18,8 +18,8 @@ use super::command::{Words, blocking, run_quietly, typed, words};
 use super::connection::{HandedConnection, take_over};
 use super::containers::find;
 use super::private_file::PrivateFile;
-use super::request::ApiRequest;
-use super::settings::{flag, list, string, truth};
+use super::request::{ApiRequest, ApiVersion};
+use super::settings::{flag, list, string, truth, wrong};
 use crate::container::client;
 use crate::container::exec_files::{ExecFile, ExecFiles, ExecState, event_of};
 use crate::container::id::Id;
@@ -45,6 +45,19 @@ async fn files_of(id: String) -> Answered<(ExecFiles, ExecFile)> {
         Ok((files, wanted))
     })
     .await
+}
+
+/// The size of the client's terminal: lines and columns. None: it is not given.
+fn console_size(body: &Value) -> Answered<Option<(u16, u16)>> {
+    let wrong = || wrong("ConsoleSize");
+    let side = |value: &Value| value.as_u64().and_then(|side| u16::try_from(side).ok()).ok_or_else(wrong);
+    match &body["ConsoleSize"] {
+        Value::Null => Ok(None),
+        Value::Array(sides) if sides.len() == 2 => {
+            Ok(Some((side(&sides[0])?, side(&sides[1])?)).filter(|size| *size != (0, 0)))
+        }
+        _ => Err(wrong()),
+    }
 }
 
 /// Notes a command. It is not started.
@@ -89,9 +102,8 @@ pub(super) async fn create(_: Arc<Daemon>, mut request: ApiRequest) -> Answered 
         terminal,
         stdin,
         outputs: [truth(&body, "AttachStdout")?, truth(&body, "AttachStderr")?],
-        // docker-py writes this key so.
-        keys: detach_keys(string(&body, "DetachKeys")?.or(string(&body, "detachKeys")?))?,
-        size: (24, 80),
+        keys: detach_keys(string(&body, "DetachKeys")?)?,
+        size: console_size(&body)?.unwrap_or((24, 80)),
     };
     let noted = id.clone();
     blocking(move || Ok(ExecFiles::create(noted, &wanted)?)).await?;
@@ -105,7 +117,16 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     // Whether the client expects frames is what it says now, not what it has said when the command was noted.
     let is_raw = truth(&body, "Tty")?;
     let id = request.name();
-    let (files, wanted) = files_of(id.clone()).await?;
+    let (mut files, mut wanted) = files_of(id.clone()).await?;
+    if let Some(size) = console_size(&body)?.filter(|_| request.version >= ApiVersion(1, 42)) {
+        wanted.size = size;
+        let copy = wanted.clone();
+        (files, wanted) = blocking(move || {
+            files.write_wanted(&copy)?;
+            Ok((files, copy))
+        })
+        .await?;
+    }
     let own = RecordedProcess::of(std::process::id().cast_signed());
     let own = own.ok_or_else(|| ApiError::failed(text("daemon.panic")))?;
     let state = if is_detached { ExecState::Detached } else { ExecState::Running { carrier: own, pid: 0 } };

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, ApiError, empty, json_answer, ok};
 use super::command::{blocking, run, words};
-use super::containers::find as find_container;
-use super::request::{ApiRequest, ApiVersion, Filters, known_filters};
+use super::containers::{find as find_container, note_prune};
+use super::request::{ApiRequest, ApiVersion, Filters, known_filters, truth_filter};
 use super::settings::{list as texts, pairs, string};
+use crate::container::object_events::EventKind;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::image::digest::Digest;
 use crate::image::history::{self, ImageStep};
@@ -124,8 +125,9 @@ fn row(store: &ImageStore, NamedImage { image, names }: &NamedImage, version: Ap
 fn filter(store: &ImageStore, images: &mut Vec<NamedImage>, name: &str, values: &[String]) -> Answered<()> {
     match name {
         "dangling" => {
-            let wanted = values.iter().any(|value| ["true", "1"].contains(&value.as_str()));
-            images.retain(|named| named.names.is_empty() == wanted);
+            let filters = Filters::from([(name.to_owned(), values.to_vec())]);
+            let wanted = truth_filter(&filters, name)?;
+            images.retain(|named| wanted.is_none_or(|wanted| named.names.is_empty() == wanted));
         }
         "reference" => {
             let patterns = values.iter().map(|pattern| NamePattern::new(pattern));
@@ -173,7 +175,14 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     if let Some(keys) = found.as_object_mut() {
         // Docker has left this key out from version 1.45 on. docker-compose 1 reads the volumes of the image from it.
         keys.insert("ContainerConfig".to_owned(), keys.get("Config").cloned().unwrap_or_default());
+        let has_time = keys.get("Created").and_then(Value::as_str).is_some_and(|time| !time.is_empty());
+        if request.version < WITHOUT_VIRTUAL_SIZE && !has_time {
+            keys.insert("Created".to_owned(), "0001-01-01T00:00:00Z".into());
+        }
         if request.version >= WITHOUT_VIRTUAL_SIZE {
+            if !has_time {
+                keys.remove("Created");
+            }
             keys.remove("VirtualSize");
         }
     }
@@ -262,8 +271,7 @@ pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
 pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters: Filters = request.query.filters()?;
     known_filters(&filters, &["dangling", "label", "label!", "until"])?;
-    let is_false = |value: &String| ["false", "0"].contains(&value.as_str());
-    let is_all = filters.get("dangling").is_some_and(|values| values.iter().any(is_false));
+    let is_all = truth_filter(&filters, "dangling")? == Some(false);
     let mut line = words(&["image", "prune", "--force"]);
     if is_all {
         line.push("--all".into());
@@ -277,6 +285,7 @@ pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered 
     let before = size(request.version).await?;
     let printed = run(&daemon, request.number, line).await?;
     let space = before.saturating_sub(size(request.version).await?);
+    note_prune(EventKind::Image, space).await;
     ok(&json!({ "ImagesDeleted": removed(&printed), "SpaceReclaimed": space }))
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, ApiError, ok};
 use super::command::blocking;
-use super::request::{ApiRequest, known_filters};
+use super::request::{ApiRequest, known_filters, truth_filter};
 use crate::container::network::{bridge_addresses, network_id, network_name, networks};
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::text::{printed, text, text_with};
@@ -43,6 +43,7 @@ fn network(name: &str, driver: &str, containers: Value) -> Value {
 pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters = request.query.filters()?;
     known_filters(&filters, &["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+    truth_filter(&filters, "dangling")?;
     let has = |name: &str, driver: &str, filter: &str, value: &str| match filter {
         "name" => name.contains(value),
         "id" => network_id(name).starts_with(value),
@@ -109,6 +110,7 @@ pub(super) async fn change(_: Arc<Daemon>, _: ApiRequest) -> Answered {
 }
 
 /// There is nothing to remove.
-pub(super) async fn prune(_: Arc<Daemon>, _: ApiRequest) -> Answered {
+pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
+    known_filters(&request.query.filters()?, &["label", "label!", "until"])?;
     ok(&json!({ "NetworksDeleted": null }))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::answer::{Answered, ApiError};
 use crate::error::io_text;
@@ -61,6 +61,10 @@ impl PrivateFile {
         // After each a zero byte, as in /proc/PID/environ: a value may have several lines.
         let content: Vec<u8> = variables.iter().flat_map(|one| one.bytes().chain([0])).collect();
         PrivateFile::of(&content).map(Some)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// `--name=PATH`.

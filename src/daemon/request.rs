@@ -123,6 +123,7 @@ impl ApiRequest {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes)
+            .map(super::keys::known_keys)
             .map_err(|error| ApiError::bad(text_with("daemon.body.json", &[("why", &error.to_string())])))
     }
 
@@ -238,6 +239,20 @@ pub(super) fn known_filters(filters: &Filters, known: &[&str]) -> Answered<()> {
     match filters.keys().find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(ApiError::bad(format!("invalid filter '{}'", printed(name)))),
         None => Ok(()),
+    }
+}
+
+/// The value of a filter that is true or false. None: it is not asked for.
+pub(super) fn truth_filter(filters: &Filters, name: &str) -> Answered<Option<bool>> {
+    let Some(values) = filters.get(name) else { return Ok(None) };
+    let has = |words: [&str; 2]| values.iter().any(|value| words.contains(&value.as_str()));
+    match (has(["1", "true"]), has(["0", "false"])) {
+        (true, false) => Ok(Some(true)),
+        (false, true) => Ok(Some(false)),
+        _ => {
+            let values = printed(values.join(" "));
+            Err(ApiError::bad(format!("invalid filter '{name}=[{values}]'")))
+        }
     }
 }
 

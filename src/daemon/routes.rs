@@ -23,7 +23,7 @@ pub(super) struct Route {
     /// The path: `*` is a name without a `/`, `**` one that may have some, as those of images.
     path: &'static str,
     /// The key of the message that says what it means.
-    pub(super) means: &'static str,
+    means: &'static str,
     /// The command line that does the same, if the handler does not execute one. `*` is the name.
     same: &'static str,
     pub(super) handler: Handler,
@@ -101,7 +101,7 @@ routes! {
     DELETE "/volumes/*" "daemon.means.volumerm" "" volumes::remove;
     GET "/networks" "daemon.means.networks" "" networks::list;
     POST "/networks/create" "daemon.means.network" "" networks::change;
-    POST "/networks/prune" "daemon.means.network" "" networks::prune;
+    POST "/networks/prune" "daemon.means.networkprune" "" networks::prune;
     POST "/networks/*/connect" "daemon.means.network" "" networks::change;
     POST "/networks/*/disconnect" "daemon.means.network" "" networks::change;
     GET "/networks/*" "daemon.means.networks" "" networks::inspect;
@@ -186,6 +186,16 @@ impl Parameter {
 }
 
 impl Route {
+    /// The key of the message that says what a request means.
+    pub(super) fn means(&self, query: Option<&str>) -> &'static str {
+        let query = RequestQuery::parse(query.unwrap_or_default());
+        match self.path {
+            // One path for both.
+            "/images/create" if query.get("fromSrc").is_some() => "daemon.means.import",
+            _ => self.means,
+        }
+    }
+
     /// Whether its handler reads the body as it comes.
     pub(super) fn streams_body(&self) -> bool {
         STREAMED.contains(&self.path)

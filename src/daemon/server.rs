@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -305,7 +305,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // hyper keeps the room for it as long as the connection. In a box, it takes memory only until there is an answer.
         Box::pin(async move {
             let answer = answer(daemon, request, origin).await;
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let is_last = answer.headers().get(CONNECTION).is_some_and(|value| value == "close");
+            if is_last || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 answered.mark_last();
             }
             Ok::<Answer, std::convert::Infallible>(answer.map(|body| {
@@ -339,10 +340,13 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, origin: Ori
         None => ApiVersion::of_path(head.uri.path())
             .and_then(|(version, path)| routes::find(&head.method, path).map(|found| (version, found))),
     };
-    let means = found.as_ref().ok().map(|(_, found)| found.route.means);
+    let means = found.as_ref().ok().map(|(_, found)| found.route.means(head.uri.query()));
     daemon.trace.request(number, head.method.as_str(), &written, means);
+    let mut is_last = false;
     let answered = match found {
         Ok((version, FoundRoute { route, names })) => {
+            // Its handler may answer while the body still comes. What follows the answer is not the first line of a request then.
+            is_last = route.streams_body() && !body.is_end_stream();
             let query = RequestQuery::parse(head.uri.query().unwrap_or_default());
             if let Some(line) = route.command_line(&names, &query) {
                 daemon.trace.command(number, &line);
@@ -362,10 +366,13 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, origin: Ori
             Err(error)
         }
     };
-    let answer = answered.unwrap_or_else(|error| {
+    let mut answer = answered.unwrap_or_else(|error| {
         daemon.trace.refusal(number, &error.message);
         error.answer()
     });
+    if is_last {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     daemon.trace.answer(number, answer.status(), began.elapsed());
     with_common(answer)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::answer::{Answered, ApiError};
 use super::limit_settings::limits;
-use super::mount_settings::{mounts, system_paths};
+use super::mount_settings::{check_binds, mounts, system_paths};
 use crate::text::text_with;
 
 /// The flags for some settings.
@@ -99,11 +99,14 @@ pub(super) fn string<'a>(value: &'a Value, name: &str) -> Answered<Option<&'a st
     }
 }
 
-/// A list of texts. One text is a list too.
+/// The lists for which Docker takes one text too.
+const TEXT_OR_LIST: [&str; 4] = ["Cmd", "Entrypoint", "CapAdd", "CapDrop"];
+
+/// A list of texts.
 pub(super) fn list(value: &Value, name: &str) -> Answered<Vec<String>> {
     match field(value, name)? {
         Value::Null => Ok(Vec::new()),
-        Value::String(one) => Ok(vec![one.clone()]),
+        Value::String(one) if TEXT_OR_LIST.contains(&name) => Ok(vec![one.clone()]),
         Value::Array(all) => {
             all.iter().map(|one| one.as_str().map(str::to_owned).ok_or_else(|| wrong(name))).collect()
         }
@@ -175,6 +178,7 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
             (_, of) => flag(own, &format!("{key}={of}")),
         }));
     }
+    check_binds(value)?;
     flags.extend(network(value)?);
     flags.extend(published(value)?);
     flags.extend(mounts(value)?);

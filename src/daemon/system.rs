@@ -15,6 +15,9 @@ use crate::host::home::HomePlace;
 use crate::text::{printed, text};
 use crate::value::timestamp::Timestamp;
 
+/// The version from which on nothing reports memory of the kernel alone, and the cache of builds has no size of its own.
+const WITHOUT_KERNEL_MEMORY: ApiVersion = ApiVersion(1, 42);
+
 /// Docker's word for this processor.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -63,7 +66,7 @@ pub(super) async fn version(_: Arc<Daemon>, _: ApiRequest) -> Answered {
 }
 
 /// What is known about the machine.
-pub(super) async fn info(daemon: Arc<Daemon>, _: ApiRequest) -> Answered {
+pub(super) async fn info(daemon: Arc<Daemon>, request: ApiRequest) -> Answered {
     let (images, [running, paused, stopped]) = blocking(images::counts).await?;
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo")
@@ -152,6 +155,12 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: ApiRequest) -> Answered {
     if let (Some(about), Value::Object(more)) = (about.as_object_mut(), more) {
         about.extend(more);
     }
+    if request.version >= ApiVersion(1, 44) {
+        about["CDISpecDirs"] = json!([]);
+    }
+    if request.version < WITHOUT_KERNEL_MEMORY {
+        (about["KernelMemory"], about["KernelMemoryTCP"]) = (json!(false), json!(false));
+    }
     ok(&about)
 }
 
@@ -185,6 +194,9 @@ pub(super) async fn disk_usage(daemon: Arc<Daemon>, mut request: ApiRequest) -> 
     }
     if is_asked("build-cache") {
         answer["BuildCache"] = json!([]);
+    }
+    if version < WITHOUT_KERNEL_MEMORY {
+        answer["BuilderSize"] = json!(0);
     }
     ok(&answer)
 }

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, done, json_answer, ok};
 use super::command::{blocking, run, words};
-use super::request::{ApiRequest, ApiVersion, known_filters};
+use super::containers::note_prune;
+use super::request::{ApiRequest, ApiVersion, known_filters, truth_filter};
 use super::settings::{flag, pairs, string};
 use crate::container::filter::is_met;
+use crate::container::object_events::EventKind;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::{Volume, VolumeStore};
 
@@ -18,13 +20,14 @@ use crate::container::volumes::{Volume, VolumeStore};
 pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters = request.query.filters()?;
     known_filters(&filters, &["dangling", "driver", "label", "name"])?;
+    let dangling = truth_filter(&filters, "dangling")?;
     let found = blocking(move || {
         let store = VolumeStore::open()?;
         let users = store.known_users(&ContainerStore::open()?)?;
         let has = |volume: &Volume, name: &str, value: &str| match name {
             "name" => volume.name.contains(value),
             "driver" => value == "local",
-            "dangling" => users.contains_key(&volume.name) != ["1", "true"].contains(&value),
+            "dangling" => Some(!users.contains_key(&volume.name)) == dangling,
             _ => volume.has_label(value),
         };
         let mut all = store.all()?;
@@ -79,10 +82,8 @@ pub(super) async fn remove(daemon: Arc<Daemon>, request: ApiRequest) -> Answered
 pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters = request.query.filters()?;
     known_filters(&filters, &["all", "label", "label!"])?;
-    let is_true = |value: &String| ["1", "true"].contains(&value.as_str());
     // Before version 1.42, those with a name went too.
-    let is_all =
-        request.version < ApiVersion(1, 42) || filters.get("all").is_some_and(|all| all.iter().any(is_true));
+    let is_all = truth_filter(&filters, "all")?.unwrap_or(request.version < ApiVersion(1, 42));
     let removed = blocking(move || {
         let pairs =
             filters.iter().flat_map(|(name, all)| all.iter().map(|value| (name.as_str(), value.as_str())));
@@ -91,6 +92,7 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         Ok(store.prune(&ContainerStore::open()?, |volume| volume.is_prunable(is_all, &pairs))?)
     });
     let (names, space) = removed.await?;
+    note_prune(EventKind::Volume, space).await;
     ok(&json!({ "VolumesDeleted": names, "SpaceReclaimed": space }))
 }
 

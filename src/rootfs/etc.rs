@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::mount::ContainerMount;
@@ -32,6 +32,20 @@ fn has_name(hosts: &[u8], name: &[u8]) -> bool {
     names.any(|one| one == name)
 }
 
+/// The names of the container in its line of /etc/hosts: the full name with the domain, and the part before the first dot.
+fn names(wanted: &super::RootRequest<'_>, name: &[u8]) -> OsString {
+    let mut full = name.to_vec();
+    if let (Some(_), Some(domain)) = (wanted.hostname, wanted.domainname) {
+        full.push(b'.');
+        full.extend_from_slice(domain.as_bytes());
+    }
+    let dot = full.iter().position(|byte| *byte == b'.').filter(|dot| *dot > 0 && wanted.hostname.is_some());
+    let short = dot.map(|dot| [b" ", &full[..dot]].concat());
+    full.extend(short.unwrap_or_default());
+    full.push(b'\n');
+    OsString::from_vec(full)
+}
+
 /// The names and contents of the files.
 fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
     let mut name = root.wanted.hostname.map_or_else(|| root.files.hostname.clone(), OsString::from);
@@ -44,7 +58,7 @@ fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
         // A server that listens on its own name is reached from other containers.
         hosts.push(if root.wanted.on_bridge { ADDRESS } else { "127.0.1.1" });
         hosts.push("\t");
-        hosts.push(&name);
+        hosts.push(names(root.wanted, name.as_bytes().trim_ascii_end()));
     }
     let mut resolvers = root.host.nameservers.as_ref().map(|all| all.content(root.wanted.new_net));
     // Containers that share a network have the same addresses, and reach the same servers.

@@ -112,6 +112,8 @@ pub struct RootRequest<'a> {
     pub memory_of: Option<i32>,
     /// The hostname in the container, if it is not the host's.
     pub hostname: Option<&'a OsStr>,
+    /// The domain name in the container.
+    pub domainname: Option<&'a OsStr>,
     /// The files of the container whose network is joined.
     pub network_files: Option<&'a NetworkFiles>,
     /// Further lines of /etc/hosts.

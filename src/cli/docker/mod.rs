@@ -135,7 +135,10 @@ const WITHOUT_KEY: [&str; 13] = [
 fn has_no_key(flag: &str, value: &OsStr, wanted: &Wanted) -> bool {
     match flag {
         "volume" | "mount" => wanted.ends_with_volume(),
-        "security-opt" => value.as_encoded_bytes().starts_with(b"systempaths"),
+        "security-opt" => {
+            let starts = [&b"systempaths"[..], b"seccomp={", b"seccomp:{"];
+            starts.iter().any(|start| value.as_encoded_bytes().starts_with(start))
+        }
         flag => WITHOUT_KEY.contains(&flag),
     }
 }

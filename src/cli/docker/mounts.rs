@@ -42,6 +42,9 @@ impl WantedMount {
     }
 }
 
+/// How a shared folder of a virtual machine is synchronized. On Linux it means nothing.
+const CONSISTENCIES: [&str; 4] = ["cached", "delegated", "consistent", "default"];
+
 /// `[SOURCE:]DIR[:OPTIONS]`.
 pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
     let parts: Vec<&OsStr> = value.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes).collect();
@@ -60,6 +63,7 @@ pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
             // The labels of SELinux are not changed here.
             "z" | "Z" => "label",
             "private" | "rprivate" => "propagation",
+            known if CONSISTENCIES.contains(&known) && known != "default" => "consistency",
             "nocopy" => "copy",
             other => return Err(text_with("docker.volume.option", &[("option", &word(other))])),
         };
@@ -165,6 +169,9 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
             "tmpfs-size" => size = size_of_mount(string(value)?)?,
             "tmpfs-mode" => options.push(format!("mode={}", string(value)?).parse()?),
             "bind-propagation" if value == "rprivate" || value == "private" => {}
+            "consistency" if CONSISTENCIES.iter().any(|known| value == *known) => {}
+            // `mount` of the flags reads it.
+            "bind-create-src" => drop(boolean(string(value)?)?),
             other => {
                 return Err(text_with("docker.mount.key", &[("key", other), ("field", &printed(field))]));
             }
@@ -193,6 +200,16 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
         ("bind", None) => Err(text("docker.mount.source")),
         _ => Err(text_with("docker.mount.type", &[("type", &word(&kind))])),
     }
+}
+
+/// Whether `--mount` asks for a source that is made if it does not exist.
+pub(super) fn makes_source(value: &OsStr) -> bool {
+    let fields = fields(value).unwrap_or_default();
+    let last = fields.iter().rev().find_map(|field| {
+        let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
+        key.eq_ignore_ascii_case("bind-create-src").then(|| string(value).and_then(boolean).unwrap_or(false))
+    });
+    last.unwrap_or(false)
 }
 
 /// The size of a filesystem in memory. For 0 it is the usual one: to the kernel, 0 means no limit, and a filesystem without a limit

@@ -43,6 +43,11 @@ pub(super) fn volume(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 pub(super) fn mount(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let mount = mounts::mount(value)?;
+    if let WantedMount::Extra(ExtraMount::Bind { source, .. }) = &mount
+        && mounts::makes_source(value)
+    {
+        wanted.sources.push(source.clone());
+    }
     wanted.mount_flags.push(mount.target().to_owned());
     wanted.mounts.push(mount);
     Ok(())

@@ -19,6 +19,9 @@ impl Wanted {
             None => {}
             Some(word) if word == "unconfined" => spec.seccomp = Some(Seccomp::None),
             Some(word) if word == "builtin" => spec.seccomp = Some(Seccomp::Default),
+            Some(json) if json.as_encoded_bytes().starts_with(b"{") => {
+                spec.seccomp = Some(profile::inline(&json.to_string_lossy())?);
+            }
             Some(file) => {
                 let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
                 spec.seccomp =

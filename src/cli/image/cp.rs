@@ -18,6 +18,7 @@ use crate::container::layers::ContainerLayers;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::own_run::OwnRun;
+use crate::image::decompress::decompressed;
 use crate::image::entries::Unreadable;
 use crate::image::extract;
 use crate::image::layer::{self, LayerReading, PathPlace, PlaceKind};
@@ -273,7 +274,11 @@ fn copy_into(
                 let inner = moved(Vec::new(), Vec::new())(name).filter(|inner| !inner.is_empty())?;
                 Some(if place.is_empty() { inner } else { [&place[..], b"/", &inner].concat() })
             };
-            Box::new(move || extract::renamed(io::stdin(), rename, output).map_err(|Unreadable(why)| why))
+            Box::new(move || {
+                // As `load` and the context of `build`: also compressed.
+                let input = decompressed(io::stdin()).map_err(|error| io_text(&error))?;
+                extract::renamed(input, rename, output).map_err(|Unreadable(why)| why)
+            })
         }
         CopySide::Host(source) => {
             let (call, about) = match args.follow_link {

@@ -10,11 +10,14 @@ use serde::de::IgnoredAny;
 use super::yaml;
 use crate::error::{Error, Mistake, Result};
 use crate::plan::call::c_string;
-use crate::security::seccomp::{ProfileFile, Seccomp};
+use crate::security::seccomp::{NamedProfile, ProfileFile, Seccomp};
 use crate::text::{printed, text, text_with};
 
 /// The maximum size of a profile in bytes. Docker's has 13 KiB.
 const MAX_SIZE: u64 = 1024 * 1024;
+
+/// What a profile without a file is called in messages.
+const INLINE: &str = "seccomp.json";
 
 /// The same value with the content of its file. A relative path begins at `base`.
 ///
@@ -25,6 +28,15 @@ pub fn resolve(seccomp: Seccomp, base: &Path) -> Result<Seccomp> {
     let path = file.path_from(base);
     let content = read(&path)?;
     Ok(Seccomp::File(file.read(path, content)))
+}
+
+/// The filter of a profile whose text is on the command line itself, as Docker's client sends it.
+///
+/// # Errors
+/// All mistakes of the profile.
+pub fn inline(content: &str) -> Result<Seccomp> {
+    let content = document(content, INLINE).map_err(|mistakes| Error::mistakes(INLINE, mistakes))?;
+    Ok(Seccomp::File(NamedProfile::unread(INLINE.into()).read(INLINE.into(), content)))
 }
 
 /// Reads a profile. Only a regular file is read: a FIFO would wait for a writer, and a device may have no end.

@@ -203,6 +203,8 @@ impl<'a> Attended<'a> {
         };
         control.receive(takes_input, |client, packet| match packet {
             Packet::Data(_, _) if !client.has_stdin => {}
+            // As in Docker: without StdinOnce, the end of a client's input is the end of this client alone.
+            Packet::Data(_, []) if stdin_stays && client.ends_by_input() => {}
             // A terminal has no end: another client can type into it later.
             Packet::Data(_, []) => *input_ends |= !stdin_stays && !has_terminal,
             Packet::Data(_, data) if input.is_some() && !*input_ends => {
