@@ -100,7 +100,9 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     // Before its first output, an error is one of the Dockerfile or of the request.
     let started = Streaming::start(&daemon, request.number, all, body).await;
     let mut building = started.map_err(|error| match error.status {
-        StatusCode::INTERNAL_SERVER_ERROR => ApiError::bad(in_dockers_words(error.message)),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_REQUEST => {
+            ApiError::bad(in_dockers_words(error.message))
+        }
         _ => error,
     })?;
     let (sender, answer) = stream("application/json");
