@@ -406,7 +406,7 @@ fn a_terminal_is_shown_and_left_by_its_keys() {
     assert!(home.out(&["logs", "web"]).contains("got hello"));
     wait_until("it goes on", || state(home.pid("web", "command")) == 'S');
     let events = ["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"];
-    let expected = ["create", "attach", "start", "resize", "resize", "detach", "attach", "detach"];
+    let expected = ["create", "attach", "start", "resize", "resize", "detach", "attach", "resize", "detach"];
     assert_eq!(home.out(&events).lines().collect::<Vec<_>>(), expected);
     home.out(&["rm", "-f", "web"]);
 }

@@ -105,6 +105,21 @@ fn a_signal_that_the_kernel_drops_is_explained_and_the_second_one_kills() {
     }
     send(child.id(), Signal::SIGINT);
     assert_eq!(ended(&mut child).code(), Some(137));
+    // Another signal is not typed: sent again, it would be dropped again.
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let mut child = home.command(&["run", "--keep", "--rm", "--name", "web", &plain]);
+        let child = child.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until("it sleeps", || {
+            home.status("web") == "running" && comm(home.pid("web", "command")) == "sleep"
+        });
+        send(child.id(), signal);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        home.out(&["kill", "web"]);
+        let output = child.wait_with_output().unwrap();
+        let message = text(&output.stderr);
+        assert!(message.contains(signal.as_str()) && message.contains("sandbox kill"), "{message}");
+        assert!(output.status.code() == Some(137) && !message.contains(hint), "{message}");
+    }
     // No hint: the command has a handler.
     let trap =
         home.spec("tty: true", "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done");
@@ -114,6 +129,110 @@ fn a_signal_that_the_kernel_drops_is_explained_and_the_second_one_kills() {
     terminal.press("\u{3}");
     let (status, seen) = terminal.ended();
     assert!(status.code() == Some(5) && seen.contains("caught") && !seen.contains("SigCgt"), "{seen}");
+    home.is_empty();
+}
+
+/// The user's terminal is closed, or the client gets a signal. No signal and no end of input reaches the container.
+#[test]
+fn a_container_with_a_terminal_outlives_its_client() {
+    let home = KeptHome::new();
+    let spec = home.spec("tty: true", "trap 'echo hup' HUP TERM; echo ready; cat; echo over; sleep 600");
+    let home_path = home.path();
+    let at_home = ["--home", home_path.to_str().unwrap()];
+    let binary = support::binary();
+    let ignoring = ["-c", "trap '' HUP; exec \"$@\"", "sh", binary.to_str().unwrap()];
+    for (number, words) in [
+        &["run", "--keep", "-it", "--rm", "--name", "web", &spec][..],
+        &["run", "--keep", "-it", "--name", "web", &spec],
+        &["start", "-ai", "web"],
+        &["attach", "web"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for ignores in [false, true] {
+            home.run(&["rm", "-f", "web"]);
+            match words[0] {
+                "start" => drop(home.out(&["create", "-i", "--name", "web", &spec])),
+                "attach" => drop(home.out(&["run", "-dit", "--name", "web", &spec])),
+                _ => {}
+            }
+            let words = [&at_home[..], words].concat();
+            let mut terminal = match ignores {
+                false => Terminal::start(&words),
+                true => Terminal::of("/bin/sh".as_ref(), &[&ignoring[..], &words].concat()),
+            };
+            if number < 3 {
+                terminal.wait_for("ready");
+            }
+            wait_until("it runs", || text(&home.run(&["logs", "web"]).stdout).contains("ready"));
+            // The terminal shows it, and then cat.
+            terminal.press("x\r");
+            terminal.wait_for("x\nx");
+            assert_eq!(terminal.close().code(), Some(129), "{words:?} {ignores}");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert_eq!(home.status("web"), "running", "{words:?} {ignores}");
+            let logged = home.out(&["logs", "web"]);
+            assert!(!logged.contains("over") && !logged.contains("hup"), "{words:?} {ignores}: {logged}");
+        }
+    }
+    let mut terminal = Terminal::start(&[&at_home[..], &["attach", "web"]].concat());
+    terminal.press("y\r");
+    terminal.wait_for("y\ny");
+    send(terminal.pid(), Signal::SIGTERM);
+    assert_eq!(terminal.end().0.code(), Some(143));
+    assert_eq!(home.status("web"), "running");
+}
+
+#[test]
+fn attach_gives_the_container_the_terminals_size_and_needs_a_terminal() {
+    let home = KeptHome::new();
+    let spec = home.spec("tty: true", "while :; do stty size; sleep 0.1; done");
+    home.out(&["run", "-dit", "--name", "web", &spec]);
+    let home_path = home.path();
+    let words = ["--home", home_path.to_str().unwrap(), "attach", "--detach-keys", "", "web"];
+    let mut terminal = Terminal::start(&words);
+    terminal.wait_for("40 80");
+    terminal.press("\u{10}\u{11}");
+    assert!(terminal.end().1.contains("read escape sequence"));
+    let refused = || home.command(&["attach", "web"]).stdin(Stdio::null()).output().unwrap();
+    let output = refused();
+    let message = text(&output.stderr);
+    assert!(
+        output.status.code() == Some(1) && message.contains("the input device is not a TTY"),
+        "{message}"
+    );
+    let mut child = home.command(&["attach", "--no-stdin", "web"]);
+    let mut child = child.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut byte = [0];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+    send(child.id(), Signal::SIGTERM);
+    assert_eq!(ended(&mut child).code(), Some(143));
+    assert_eq!(home.status("web"), "running");
+}
+
+/// The commands that name several containers act on them at once, and print them in the order in which they were given.
+#[test]
+fn several_containers_are_stopped_at_once() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "trap '' TERM; exec sleep 600");
+    let names: Vec<String> = (0..12).map(|number| format!("c{number}")).collect();
+    for name in &names {
+        home.out(&["create", "--name", name, &spec]);
+    }
+    let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+    all.insert(3, "none");
+    let printed = names.join("\n") + "\n";
+    for command in [&["start"][..], &["restart", "-t", "1"], &["stop", "-t", "1"], &["rm"]] {
+        let began = std::time::Instant::now();
+        let output = home.run(&[command, &all].concat());
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {message}");
+        assert_eq!(text(&output.stdout), printed, "{command:?}: {message}");
+        assert_eq!(message.matches("No such container: none").count(), 1, "{command:?}: {message}");
+        // One after the other, the signals alone would take 12 seconds.
+        assert!(began.elapsed().as_secs() < 9, "{command:?} {:?}", began.elapsed());
+    }
     home.is_empty();
 }
 

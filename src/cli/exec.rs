@@ -86,7 +86,7 @@ fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
     let output = &args.output;
     decide(color, if output.dry_run { Stream::Out } else { Stream::Err });
     output.check_format(true)?;
-    if args.detach_keys.is_some() {
+    if args.detach_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
         return Err(Error::usage(text("exec.with.keys")).why(text("exec.with.keys.reason")));
     }
     if output.print_spec {

@@ -20,7 +20,6 @@ pub(super) type ExplainedStep = (&'static str, &'static str);
 
 impl ExplainArg {
     /// Whether the steps are printed.
-    #[cfg(feature = "images")]
     pub(super) fn is_on(&self) -> bool {
         self.explain
     }

@@ -1,6 +1,8 @@
 //! A client that shows a container as if its command were its own: it copies the output to its own standard output and error,
-//! sends its standard input, and forwards its signals. When it ends, the container runs on.
+//! sends its standard input, and forwards its signals. When it ends, the container runs on. Signals for a command with a terminal are
+//! typed, so none is forwarded there: closing the user's terminal sends SIGHUP, and only ends the client.
 
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{isatty, tcgetwinsize};
+use rustix::termios::{isatty, tcgetattr, tcgetwinsize};
 
 use super::client::{NoMessage, SupervisorClient};
 use super::explain::Explainer;
@@ -53,7 +55,7 @@ pub enum Left {
 pub struct AttachOptions {
     /// Whether it sends its standard input.
     pub stdin: bool,
-    /// Whether it forwards its signals.
+    /// Whether it forwards its signals, to a command without a terminal.
     pub forwards: bool,
     /// The keys that detach it, from a terminal.
     pub detach_keys: Vec<u8>,
@@ -141,6 +143,7 @@ pub fn attach(
         raw: None,
         has_terminal: false,
         lost: [false; 3],
+        is_hung_up: false,
         has_dropped: false,
     };
     session.run(client, id, options)
@@ -165,6 +168,8 @@ struct Session {
     has_terminal: bool,
     /// The streams that nobody reads any more.
     lost: [bool; 3],
+    /// Whether the user's terminal was closed.
+    is_hung_up: bool,
     /// Whether the kernel has dropped a signal before.
     has_dropped: bool,
 }
@@ -175,7 +180,8 @@ impl Session {
         loop {
             self.flush(client);
             self.print_more();
-            let is_read = self.is_open && self.runs && self.unsent.is_none();
+            // Only the answer tells whether there are keys that detach.
+            let is_read = self.is_open && self.is_attached && self.runs && self.unsent.is_none();
             let mut events = PollFlags::empty();
             events.set(PollFlags::POLLIN, self.unprinted.is_none());
             events.set(PollFlags::POLLOUT, self.unsent.is_some());
@@ -194,6 +200,9 @@ impl Session {
                 let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
                 timeout = if timeout.is_none() { left } else { timeout.min(left) };
             }
+            if self.is_hung_up {
+                timeout = PollTimeout::ZERO;
+            }
             match poll(&mut ready, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the container").call("poll", errno)),
@@ -205,6 +214,7 @@ impl Session {
             };
             let has_message = self.unprinted.is_none() && has(place, PollFlags::POLLIN);
             let has_input = has(input, PollFlags::POLLIN);
+            let forwards = options.forwards && !self.has_terminal;
             while let Some(arrived) = self.signals.next() {
                 match arrived.number {
                     // Without a terminal of its own, the command gets them as every other signal.
@@ -218,17 +228,21 @@ impl Session {
                     number if !self.is_attached && self.runs && arrived.ends() => {
                         return Ok(Left::Interrupted(number));
                     }
-                    number if options.forwards && !self.runs => self.held.push(number),
-                    number if options.forwards => self.forward(client, id, options, number),
+                    number if forwards && !self.runs => self.held.push(number),
+                    number if forwards => self.forward(client, id, options, number),
                     number if arrived.ends() => return Ok(Left::Interrupted(number)),
                     _ => {}
                 }
+            }
+            // The signal that comes with it was forwarded before.
+            if self.is_hung_up {
+                return Ok(Left::Interrupted(libc::SIGHUP));
             }
             if has_input && self.read_input() {
                 let _ = client.send(&ClientMessage::Detach);
                 return Ok(Left::Detached);
             }
-            if has_message && let Some(left) = self.take_packet(client)? {
+            if has_message && let Some(left) = self.take_packet(client, id)? {
                 return Ok(left);
             }
             if !self.is_attached && accepted_by <= Instant::now() {
@@ -243,7 +257,7 @@ impl Session {
     }
 
     /// Handles the next packet of the supervisor.
-    fn take_packet(&mut self, client: &mut SupervisorClient) -> Result<Option<Left>> {
+    fn take_packet(&mut self, client: &mut SupervisorClient, id: &Id) -> Result<Option<Left>> {
         // A packet that is none for this version is passed over, so there may be no other.
         let message = match client.receive(Some(Instant::now())) {
             Err(NoMessage::Late) => return Ok(None),
@@ -261,6 +275,9 @@ impl Session {
                 if terminal && self.is_open {
                     self.raw = RawMode::enter();
                 }
+                if self.runs {
+                    self.resize(client);
+                }
             }
             SupervisorMessage::Started { notes, .. } => {
                 let end = if self.has_terminal { "\r\n" } else { "\n" };
@@ -272,7 +289,7 @@ impl Session {
             // Later ones answer signals that could not be sent.
             SupervisorMessage::Refused(error) if !self.runs || !self.is_attached => return Err(error.into()),
             SupervisorMessage::Cut { dropped } => return Ok(Some(Left::Cut(dropped))),
-            SupervisorMessage::Dropped { signal } => self.explain_dropped(client, signal),
+            SupervisorMessage::Dropped { signal } => self.explain_dropped(client, id, signal),
             SupervisorMessage::Exited { status } => return Ok(Some(Left::Exited(status))),
             _ => {}
         }
@@ -288,7 +305,7 @@ impl Session {
                 let sent = other.send(&ClientMessage::Explain).and_then(|()| other.send(&kill));
                 let answer = sent.and_then(|()| other.answer(Some(Instant::now() + ANSWER)));
                 if let Ok(SupervisorMessage::Dropped { signal }) = answer {
-                    self.explain_dropped(&other, signal);
+                    self.explain_dropped(&other, id, signal);
                 }
             }
             _ => drop(client.send(&kill)),
@@ -296,15 +313,20 @@ impl Session {
     }
 
     /// The kernel has dropped a signal that asks the command to end. The second one from the keyboard kills it.
-    fn explain_dropped(&mut self, client: &SupervisorClient, number: i32) {
+    fn explain_dropped(&mut self, client: &SupervisorClient, id: &Id, number: i32) {
         if !ENDS.contains(number) {
             return;
         }
-        let kills = self.has_dropped && [libc::SIGINT, libc::SIGQUIT].contains(&number);
-        let key = if kills { "pid.dropped.killed" } else { "pid.dropped.explained" };
-        let message =
-            wrap(&text_with(key, &[("signal", &signal::name(number))]), COLUMNS).join("\n         ");
-        let print = || eprintln!("\n{message}");
+        let is_typed = [libc::SIGINT, libc::SIGQUIT].contains(&number);
+        let kills = self.has_dropped && is_typed;
+        let key = match (is_typed, kills) {
+            (false, _) => "pid.dropped.kept",
+            (true, false) => "pid.dropped.explained",
+            (true, true) => "pid.dropped.killed",
+        };
+        let values = [("signal", &*signal::name(number)), ("id", id.short())];
+        let message = wrap(&text_with(key, &values), COLUMNS).join("\n         ");
+        let print = || tell(&format!("\n{message}"));
         match &self.raw {
             Some(raw) => raw.pause(print),
             None => print(),
@@ -329,8 +351,9 @@ impl Session {
                 Ok(written) => drop(content.drain(..written)),
                 Err(errno) => {
                     *lost = true;
-                    if errno != rustix::io::Errno::PIPE {
-                        eprintln!("sandbox: {}: {}", text("stream.lost"), io_text(&errno.into()));
+                    self.is_hung_up = is_hung_up(printer(*stream));
+                    if errno != rustix::io::Errno::PIPE && !self.is_hung_up {
+                        tell(&format!("sandbox: {}: {}", text("stream.lost"), io_text(&errno.into())));
                     }
                 }
             }
@@ -357,6 +380,8 @@ impl Session {
                 self.unsent = Some(packet).filter(|packet| packet.len() > 1);
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            // Its end would be typed into the container's terminal, and end a shell there.
+            Ok(0) | Err(_) if self.has_terminal && is_hung_up(stdin()) => self.is_hung_up = true,
             Ok(0) | Err(_) => {
                 self.is_open = false;
                 self.unsent = Some(vec![STDIN]);
@@ -387,6 +412,16 @@ impl Session {
             let _ = send(client.as_fd().as_raw_fd(), &packet_of(&resize), flags);
         }
     }
+}
+
+/// Prints a line to standard error. Nothing else can be done if nobody reads it.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Whether this was a terminal that is closed: the kernel answers EIO to every question about it.
+fn is_hung_up(stream: BorrowedFd<'_>) -> bool {
+    matches!(tcgetattr(stream), Err(rustix::io::Errno::IO))
 }
 
 /// Where a stream is printed.
@@ -420,7 +455,7 @@ fn write_ready(to: BorrowedFd<'_>, content: &[u8]) -> rustix::io::Result<usize> 
 /// They are wrong.
 pub fn keys(written: Option<&str>) -> Result<Vec<u8>> {
     match written {
-        None => Ok(DETACH_KEYS.to_vec()),
+        None | Some("") => Ok(DETACH_KEYS.to_vec()),
         Some(written) => parse_keys(written).ok_or_else(|| {
             // Docker's daemon reads them, so this is no error of the command line.
             let error = Error::new(ExitKind::Refused, text_with("container.keys", &[("keys", written)]));

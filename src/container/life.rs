@@ -1,5 +1,6 @@
 //! What the commands of a container's life do.
 
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,7 @@ pub fn start(container: &KeptContainer, explain: Explainer) -> Result<()> {
         let answer = client.send(&ClientMessage::Start).and_then(|()| client.answer(Some(deadline)));
         match answer {
             Ok(SupervisorMessage::Started { notes, .. }) => {
-                notes.iter().for_each(|note| eprintln!("sandbox: {note}"));
+                notes.iter().for_each(|note| drop(writeln!(std::io::stderr(), "sandbox: {note}")));
                 return Ok(());
             }
             Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),

@@ -32,7 +32,7 @@ use crate::value::timestamp::Timestamp;
 /// The keys that detach a client.
 pub(super) fn detach_keys(written: Option<&str>) -> Answered<Vec<u8>> {
     match written {
-        None => Ok(DETACH_KEYS.to_vec()),
+        None | Some("") => Ok(DETACH_KEYS.to_vec()),
         Some(written) => parse_keys(written)
             .ok_or_else(|| ApiError::bad(text_with("container.keys", &[("keys", &printed(written))]))),
     }

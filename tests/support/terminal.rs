@@ -34,6 +34,10 @@ impl Terminal {
     pub fn of(program: &Path, arguments: &[&str]) -> Terminal {
         let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).expect("a terminal");
+        // A process that another test starts would keep the terminal open.
+        for end in [&pty.master, &pty.slave] {
+            rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC).expect("a descriptor has flags");
+        }
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         let child = Command::new("setsid")
             .arg("--ctty")
@@ -81,6 +85,19 @@ impl Terminal {
                 return std::mem::replace(&mut self.seen, rest);
             }
             assert!(Instant::now() < deadline && self.read(), "{words:?} never came:\n{}", self.seen);
+        }
+    }
+
+    /// Closes the terminal, as when a window is closed or a connection breaks. Waits for the program's end.
+    pub fn close(mut self) -> ExitStatus {
+        self.master = File::open("/dev/null").expect("a device");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it doesn't end");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

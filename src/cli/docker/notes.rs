@@ -368,11 +368,10 @@ pub(super) fn platform(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn detach_keys(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    let keys = match string(value)? {
-        "" => Some(Vec::new()),
-        written => parse_keys(written),
+    wanted.detach_keys = match string(value)? {
+        "" => None,
+        written => Some(parse_keys(written).ok_or_else(|| text("docker.keys"))?),
     };
-    wanted.detach_keys = Some(keys.ok_or_else(|| text("docker.keys"))?);
     Ok(())
 }
 

@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::create::read_signal;
-use super::{Names, as_docker, each, each_named, filter_of, find, read_time, stop_demo, tell_reading};
+use super::{
+    Names, as_docker, each, each_named, filter_of, find, read_time, shown, stop_demo, tell_reading, together,
+};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
 use crate::container::events::EventAction;
@@ -21,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::plan::call::publish::PublishedPort;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::units::human;
 
 /// The flags of `stop`.
@@ -154,7 +156,7 @@ pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
     }
     let StopFlags { timeout, signal, explain } = &args.flags;
     let request = StopRequest { signal: *signal, timeout: *timeout, keeps: false };
-    each_named(color, &args.containers, |store, container| {
+    each_named(color, &args.containers, explain, |store, container| {
         life::stop(store, &container, request, explain.explainer())?;
         Ok(())
     })
@@ -162,10 +164,10 @@ pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
 
 /// Stops containers, and starts them again.
 pub(crate) fn restart(color: Color, args: &RestartArgs) -> Result<u8> {
-    let StopFlags { timeout, signal, explain } = &args.flags;
-    let explain = explain.explainer();
+    let StopFlags { timeout, signal, explain: told } = &args.flags;
+    let explain = told.explainer();
     let request = StopRequest { signal: *signal, timeout: *timeout, keeps: true };
-    each_named(color, &args.names.containers, |store, container| {
+    each_named(color, &args.names.containers, told, |store, container| {
         life::stop(store, &container, request, explain)?;
         match store.again(&container)? {
             Some(stopped) => {
@@ -181,7 +183,7 @@ pub(crate) fn restart(color: Color, args: &RestartArgs) -> Result<u8> {
 
 /// Sends a signal to containers.
 pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
-    each_named(color, &args.names.containers, |_, container| {
+    each_named(color, &args.names.containers, &args.explain, |_, container| {
         life::kill(&container, args.signal, args.explain.explainer())?;
         Ok(())
     })
@@ -189,7 +191,7 @@ pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
 
 /// Freezes the processes of containers, or thaws them.
 pub(crate) fn pause(color: Color, pauses: bool, args: &NamedArgs) -> Result<u8> {
-    each_named(color, &args.names.containers, |_, container| {
+    each_named(color, &args.names.containers, &args.explain, |_, container| {
         life::pause(&container, pauses, args.explain.explainer())?;
         Ok(())
     })
@@ -212,28 +214,23 @@ pub(crate) fn rm(color: Color, args: &RmArgs) -> Result<u8> {
     let explain = args.explain.explainer();
     let store = ContainerStore::open().map_err(as_docker)?;
     let mut has_failed = false;
-    for name in &args.names.containers {
-        let removed = match find(&store, name) {
-            Ok(container) => life::remove(&store, &container, args.force, explain).inspect(|()| {
-                if args.volumes {
-                    VolumeStore::remove_anonymous(&container.record.volumes);
-                }
-            }),
-            // Its files cannot be read.
-            Err(error) => match name.to_str().map(|name| store.id_of(name)).transpose() {
-                Ok(Some(Some(id))) if args.force => life::remove_unread(&store, &id, explain),
-                _ => Err(error),
-            },
-        };
-        match removed {
-            Ok(()) => render::out(&format!("{}\n", crate::text::printed(name))),
-            Err(error) => {
-                // With --force, what does not exist is as if it were removed.
-                has_failed |= !(args.force && is_unknown(&store, name));
-                render::err(&render::error::text(&error));
+    let remove = |name: &OsString| match find(&store, name) {
+        Ok(container) => life::remove(&store, &container, args.force, explain).inspect(|()| {
+            if args.volumes {
+                VolumeStore::remove_anonymous(&container.record.volumes);
             }
-        }
-    }
+        }),
+        // Its files cannot be read.
+        Err(error) => match name.to_str().map(|name| store.id_of(name)).transpose() {
+            Ok(Some(Some(id))) if args.force => life::remove_unread(&store, &id, explain),
+            _ => Err(error),
+        },
+    };
+    together(&args.names.containers, &args.explain, remove, |name, removed| {
+        // With --force, what does not exist is as if it were removed.
+        has_failed |=
+            !shown(removed.map(|()| Some(printed(name)))) && !(args.force && is_unknown(&store, name));
+    });
     Ok(u8::from(has_failed))
 }
 

@@ -15,13 +15,18 @@ pub(super) mod top;
 pub(super) mod update;
 pub(super) mod volume;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::cli::explain::ExplainArg;
 use crate::container::explain::Explainer;
 use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
@@ -191,47 +196,90 @@ fn duration(written: &str) -> Option<Duration> {
     is_one.then(|| Duration::from_nanos(nanoseconds as u64))
 }
 
-/// Does something with each container that is named, and prints the name as it was given, as Docker does.
+/// Does something with each container that is named, several at once, and prints the name as it was given, as Docker does.
 fn each_named(
     color: Color,
     names: &[OsString],
-    mut act: impl FnMut(&ContainerStore, KeptContainer) -> Result<()>,
+    explain: &ExplainArg,
+    act: impl Fn(&ContainerStore, KeptContainer) -> Result<()> + Sync,
 ) -> Result<u8> {
-    each_of(color, names, |store, name| {
-        act(store, find(store, name)?)?;
-        Ok(Some(printed(name)))
-    })
+    decide(color, Stream::Err);
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let mut has_failed = false;
+    let show = |name: &OsString, done: Result<()>| has_failed |= !shown(done.map(|()| Some(printed(name))));
+    together(names, explain, |name| act(&store, find(&store, name)?), show);
+    Ok(u8::from(has_failed))
 }
 
-/// Does something with each container that is named. What `act` returns is printed.
+/// Does something with each container that is named, one after the other. What `act` returns is printed, one on each line. Each error
+/// is printed, and the others are done all the same.
 fn each(
     color: Color,
     names: &[OsString],
     mut act: impl FnMut(&ContainerStore, KeptContainer) -> Result<Option<String>>,
 ) -> Result<u8> {
-    each_of(color, names, |store, name| act(store, find(store, name)?))
-}
-
-/// Does something for each name. Each error is printed, and the others are done all the same. What `act` returns is printed, one on
-/// each line.
-fn each_of(
-    color: Color,
-    names: &[OsString],
-    mut act: impl FnMut(&ContainerStore, &OsString) -> Result<Option<String>>,
-) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
     let mut has_failed = false;
     for name in names {
-        match act(&store, name) {
-            Ok(line) => line.into_iter().for_each(|line| render::out(&(line + "\n"))),
-            Err(error) => {
-                has_failed = true;
-                render::err(&render::error::text(&error));
-            }
-        }
+        has_failed |= !shown(find(&store, name).and_then(|container| act(&store, container)));
     }
     Ok(u8::from(has_failed))
+}
+
+/// Prints a result, or the error. Returns whether it is no error.
+fn shown(done: Result<Option<String>>) -> bool {
+    match done {
+        Ok(line) => line.into_iter().for_each(|line| render::out(&(line + "\n"))),
+        Err(error) => {
+            render::err(&render::error::text(&error));
+            return false;
+        }
+    }
+    true
+}
+
+/// How many containers are acted on at once, as in Docker's client.
+const AT_ONCE: usize = 50;
+
+/// Calls `act` for each name, several at once, and `show` with each result, in the order of the names. The steps of --explain come one
+/// after the other. So does a name that is given twice: the second time, the container is as the first one has left it.
+fn together<T: Send>(
+    names: &[OsString],
+    explain: &ExplainArg,
+    act: impl Fn(&OsString) -> T + Sync,
+    mut show: impl FnMut(&OsString, T),
+) {
+    let count = match explain.is_on() || names.iter().collect::<BTreeSet<_>>().len() < names.len() {
+        true => 1,
+        false => names.len().min(AT_ONCE),
+    };
+    if count <= 1 {
+        return names.iter().for_each(|name| show(name, act(name)));
+    }
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    let work = || {
+        while let place = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(name) = names.get(place)
+        {
+            let _ = sender.send((place, act(name)));
+        }
+    };
+    thread::scope(|scope| {
+        let threads = (0..count).filter(|_| thread::Builder::new().spawn_scoped(scope, work).is_ok()).count();
+        if threads == 0 {
+            work();
+        }
+        let (mut done, mut shown) = (BTreeMap::new(), 0);
+        for (place, result) in receiver.iter().take(names.len()) {
+            done.insert(place, result);
+            while let Some(result) = done.remove(&shown) {
+                show(&names[shown], result);
+                shown += 1;
+            }
+        }
+    });
 }
 
 #[cfg(test)]

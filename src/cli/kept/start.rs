@@ -1,8 +1,10 @@
 //! `sandbox start`, `attach`, and the end of `run -d` and `run --keep`.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 
-use super::{as_docker, each, each_of, find};
+use super::{as_docker, each, find, shown, together};
 use crate::cli::explain::ExplainArg;
 use crate::container::attach::{self, AttachOptions, Left};
 use crate::container::client::SupervisorClient;
@@ -65,16 +67,20 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
         return start_all(color, explain);
     }
     if !args.attach && !args.interactive {
+        decide(color, Stream::Err);
+        let store = ContainerStore::open().map_err(as_docker)?;
         let mut failed = Vec::new();
-        let status = each_of(color, &args.containers, |store, name| {
-            let started = find(store, name).and_then(|container| life::start(&container, explain));
-            started.map(|()| Some(printed(name))).inspect_err(|_| failed.push(printed(name)))
-        })?;
+        let start = |name: &_| find(&store, name).and_then(|container| life::start(&container, explain));
+        together(&args.containers, &args.explain, start, |name, started| {
+            if !shown(started.map(|()| Some(printed(name)))) {
+                failed.push(printed(name));
+            }
+        });
         if !failed.is_empty() {
             let values = [("names", &*failed.join(", "))];
             render::err(&(text_with("container.start.failed", &values) + "\n"));
         }
-        return Ok(status);
+        return Ok(u8::from(!failed.is_empty()));
     }
     decide(color, Stream::Err);
     let [name] = &args.containers[..] else {
@@ -125,6 +131,9 @@ pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
     }
     if container.state.status == ContainerStatus::Paused {
         return Err(as_docker(Error::failed(text("container.attach.paused"))));
+    }
+    if container.record.config.process.terminal && !args.no_stdin && !std::io::stdin().is_terminal() {
+        return Err(as_docker(Error::failed(text("container.attach.notty"))));
     }
     let options = AttachOptions {
         stdin: !args.no_stdin && container.record.open_stdin,

@@ -159,7 +159,7 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
         return Err(as_docker(limits::nothing()));
     }
     let explain = args.explain.explainer();
-    each_named(color, &args.names.containers, |store, container| {
+    each_named(color, &args.names.containers, &args.explain, |store, container| {
         tell_reading(explain, &container);
         limits::update(store, &container, &change, explain).map_err(as_docker)?;
         Ok(())
