@@ -170,7 +170,7 @@ fn a_name_is_unique_and_can_change() {
     }
     let other = home.out(&["create", &spec]);
     assert!(home.refused(&["rename", &other, "web"], 1).contains("already in use"));
-    assert!(home.refused(&["rename", "web", "-x"], 2).contains("unexpected argument"));
+    assert!(home.refused(&["rename", "web", "-x"], 125).contains("unexpected argument"));
     home.out(&["rename", "web", "front"]);
     assert!(home.refused(&["inspect", "web"], 1).contains("No such object: web"));
     assert_eq!(home.out(&["ps", "-aq", "--no-trunc", "--filter", "name=front"]), id);
@@ -400,7 +400,7 @@ fn a_terminal_is_shown_and_left_by_its_keys() {
     let (status, shown) = terminal.ended();
     assert!(status.code() == Some(1) && shown.contains("read escape sequence"), "{shown}");
     assert!(
-        home.refused(&["attach", "--detach-keys", "ctrl-", "web"], 1)
+        home.refused(&["attach", "--no-stdin", "--detach-keys", "ctrl-", "web"], 1)
             .contains("Invalid escape keys (ctrl-) provided")
     );
     assert!(home.out(&["logs", "web"]).contains("got hello"));

@@ -383,3 +383,35 @@ fn attach_ends_when_nobody_answers() {
     send(supervisor, Signal::SIGCONT);
     home.out(&["rm", "-f", "web"]);
 }
+
+/// Missing and surplus arguments, unknown subcommands, wrong flags and values: the statuses and the words of docker 28.
+#[test]
+fn a_wrong_line_ends_as_in_docker() {
+    let home = KeptHome::new();
+    for (line, status, words) in [
+        ("stop", 1, "'sandbox stop' requires at least 1 argument"),
+        ("start", 1, "'sandbox start' requires at least 1 argument"),
+        ("container stop", 1, "'sandbox container stop' requires at least 1 argument"),
+        ("rename a", 1, "'sandbox rename' requires 2 arguments"),
+        ("ps a", 1, "'sandbox ps' accepts no arguments"),
+        ("container list a", 1, "'sandbox container ls' accepts no arguments"),
+        ("logs a b", 1, "'sandbox logs' requires 1 argument"),
+        ("port a b c", 1, "'sandbox port' requires at least 1 and at most 2 arguments"),
+        ("container foo", 1, "unknown command: sandbox container foo"),
+        ("container", 0, "container ls"),
+        ("volume", 0, "prune"),
+        ("stop --foo a", 125, "--foo"),
+        ("stop -t x a", 125, "--timeout"),
+        ("stop -t", 125, "--timeout"),
+        ("rm --force=x a", 125, "--force"),
+        ("logs --since -5 a", 1, "'-5'"),
+        ("kill -s -1 a", 1, "Invalid signal: -1"),
+        ("update --cpus -1 a", 1, "'-1'"),
+        // These are not Docker's.
+        ("verify", 2, "required"),
+        ("pid --foo", 2, "--foo"),
+    ] {
+        let message = home.refused(&line.split(' ').collect::<Vec<_>>(), status);
+        assert!(message.contains(words), "{line}: {message}");
+    }
+}

@@ -390,7 +390,9 @@ pub(super) struct Described<A>(pub(super) A);
 impl<A: Args> Args for Described<A> {
     fn augment_args(command: clap::Command) -> clap::Command {
         let about = command.get_about().cloned().unwrap_or_default();
-        A::augment_args(command).about(about).long_about(None)
+        let is_dockers = kept::arguments::is_dockers(command.get_name());
+        let command = A::augment_args(command).about(about).long_about(None);
+        if is_dockers { kept::arguments::with_any_values(command) } else { command }
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

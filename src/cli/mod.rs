@@ -51,6 +51,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
 use self::commands::{Cli, Command};
+use self::kept::arguments::WrongLine;
 use self::output::Format;
 #[cfg(test)]
 pub(crate) use self::pages::key_of;
@@ -90,7 +91,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
                 return report(Color::Auto, &caller::bad_bytes(&arguments));
             }
             if let Some(wrong) = wrong_switch(&error) {
-                return report(Color::Auto, &wrong);
+                let kind = match kept::arguments::wrong_line(&arguments, &error, &Cli::command()) {
+                    Some(_) => ExitKind::Failed,
+                    None => ExitKind::Usage,
+                };
+                return report(Color::Auto, &Error { kind, ..wrong });
             }
             if error.kind() == ErrorKind::UnknownArgument {
                 // clap advises `-- --foo`, which would be a word of the command, or the name of an image.
@@ -98,13 +103,21 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             }
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
+                let status = match kept::value_status(&arguments, &error) {
+                    Some(status) => status,
+                    None => match kept::arguments::wrong_line(&arguments, &error, &Cli::command()) {
+                        Some(WrongLine::Told(error)) => return report(Color::Auto, &error),
+                        Some(WrongLine::Status(status)) => status,
+                        None => ExitKind::Usage.status(),
+                    },
+                };
                 decide(Color::Auto, Stream::Err);
                 let words = styled(&error);
                 render::err(&match number_error(&error) {
                     Some(why) => words.replace(&why, &text("common.number")),
                     None => words,
                 });
-                return kept::value_status(&arguments, &error).unwrap_or(ExitKind::Usage.status());
+                return status;
             }
             decide(Color::Auto, Stream::Out);
             // The help is built again with examples. They are added only here, because they would slow down every run.

@@ -29,7 +29,7 @@ pub(super) fn for_clap(words: &[OsString], definition: &Command) -> Vec<OsString
     // The definition of a subcommand is made when it is needed: that takes time.
     let first = next_positional(&words, 1, definition).and_then(|place| words[place].to_str());
     if first.is_some_and(|name| name == "container" || TAKE_IMAGES.contains(&name))
-        && let Some((place, own)) = subcommand(&words, definition)
+        && let Some((place, own, _)) = subcommand(&words, definition)
         && words[place].to_str().is_some_and(|name| TAKE_IMAGES.contains(&name))
     {
         put_behind_image(&mut words, place + 1, &own);
@@ -56,25 +56,28 @@ fn put_behind_image(words: &mut Vec<OsString>, start: usize, own: &Command) {
     }
 }
 
-/// The subcommand of a command line: the place of its name, and its definition with the flags that all have.
-fn subcommand(words: &[OsString], definition: &Command) -> Option<(usize, Command)> {
+/// The subcommand of a command line: the place of its name, its definition with the flags that all have, and its whole name, as
+/// `container ls`.
+pub(super) fn subcommand(words: &[OsString], definition: &Command) -> Option<(usize, Command, String)> {
     let mut place = next_positional(words, 1, definition)?;
     let mut own = definition.find_subcommand(words[place].to_str()?)?.clone();
     // The arguments of a subcommand are defined when it is needed; the global ones come from above.
     own.build();
+    let mut path = own.get_name().to_owned();
     // `container run` has the flags of `run`.
     while let Some(next) = next_positional(words, place + 1, &own)
         && let Some(inner) = words[next].to_str().and_then(|name| own.find_subcommand(name)).cloned()
     {
         (place, own) = (next, inner);
         own.build();
+        path = format!("{path} {}", own.get_name());
     }
     for global in definition.get_arguments().filter(|argument| argument.is_global_set()) {
         if own.get_arguments().all(|known| known.get_id() != global.get_id()) {
             own = own.arg(global.clone());
         }
     }
-    Some((place, own))
+    Some((place, own, path))
 }
 
 /// A flag with a truth value: what is before the `=`, and the value.
@@ -90,7 +93,7 @@ fn switched(word: &OsStr) -> Option<(&str, bool)> {
 
 /// Writes `--rm=true` as `--rm`, and leaves `--rm=false` out. clap knows the values of flags that take one; these take none.
 fn take_switches(words: Vec<OsString>, definition: &Command) -> Vec<OsString> {
-    let Some((place, own)) = subcommand(&words, definition) else { return words };
+    let Some((place, own, _)) = subcommand(&words, definition) else { return words };
     // Behind these places all words belong to another command.
     let has_command = own.get_arguments().any(Arg::is_trailing_var_arg_set);
     let command = next_positional(&words, place + 1, &own).filter(|_| has_command);

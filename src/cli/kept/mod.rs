@@ -1,5 +1,6 @@
 //! The commands of kept containers. They have Docker's names, flags, output and exit statuses.
 
+pub(super) mod arguments;
 pub(super) mod create;
 pub(super) mod events;
 pub(super) mod inspect;
