@@ -87,7 +87,7 @@ fn a_refusal_has_dockers_exit_status() {
         (&["run", "-d", "--stop-signal", "FOO", &spec], 125, "Invalid signal: FOO"),
         (&["run", "-d", "--name", "web", &spec], 125, "already in use"),
         (&["run", "-d", "--name", "a/b", &spec], 125, "Invalid container name (a/b)"),
-        (&["kill", "--no-such", "web"], 2, "unexpected argument"),
+        (&["kill", "--no-such", "web"], 125, "unexpected argument"),
         (&["logs", "--since", "foo", "web"], 1, "expected a time"),
         (&["events", "--until", "foo"], 1, "expected a time"),
         (

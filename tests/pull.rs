@@ -249,7 +249,7 @@ fn an_entry_of_an_index_is_found_by_its_platform() {
     for wrong in ["linux/", "nothing", "linux/a b"] {
         assert_eq!(
             pulls(&home, &["pull", "--platform", wrong, &name]).status().unwrap().code(),
-            Some(2),
+            Some(125),
             "{wrong}"
         );
     }

@@ -24,6 +24,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -94,6 +96,19 @@ impl Cpus {
     /// A number of hundredths of a CPU.
     pub fn percent(hundredths: u64) -> Cpus {
         Cpus(hundredths * PERIOD / 100)
+    }
+
+    /// This number, if the machine has so many CPUs. Docker refuses more, and counts those on which the caller may run.
+    ///
+    /// # Errors
+    /// The machine has fewer.
+    pub fn of_machine(self) -> Result<Self, String> {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
+        let count = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true)).count();
+        match count > 0 && self.part() > count as f64 {
+            true => Err(text_with("cpu.cpus.machine", &[("count", &count.to_string())])),
+            false => Ok(self),
+        }
     }
 
     /// The number of CPUs: 0.5 is half of one.

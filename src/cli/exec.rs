@@ -171,11 +171,10 @@ fn unusable(target: &Target, error: Error) -> Error {
     let Target::Name(name) = target else { return error };
     let is_kept = || ContainerStore::open().and_then(|store| store.id_of(name)).map(|id| id.is_some());
     let runs = || containers::named(name).map(|all| !all.is_empty());
-    let what = match (is_kept(), runs()) {
-        (Ok(false), Ok(false)) => refusal::none(name).what,
-        _ => error.what.clone(),
-    };
-    as_docker(Error { what, ..error })
+    as_docker(match (is_kept(), runs()) {
+        (Ok(false), Ok(false)) => refusal::none(name),
+        _ => error,
+    })
 }
 
 /// Where the events of a command are told: those of a container that stays.

@@ -204,7 +204,11 @@ pub fn update(
             [] => Vec::new(),
             ref controllers => settings(&changed, change, controllers, had_swap)?,
         };
-        former = write_all(settings, explain)?;
+        former = match write_all(settings, explain) {
+            // It has ended meanwhile, and its cgroups with it. Its next start sets the limits.
+            Err(_) if living(&changed).is_none() => Vec::new(),
+            written => written?,
+        };
         written_for = changed.state.command;
         let config = file::path_text(&container.directory.path().join("config.json"));
         explain.step(format!("write(<{config}>)"), "container.explain.update");
@@ -215,7 +219,11 @@ pub fn update(
     // It may have been started meanwhile, with the former limits.
     let mut changed = present(store, container)?;
     if changed.state.command != written_for && !change.controllers().is_empty() {
-        write_all(settings(&changed, change, &change.controllers(), had_swap)?, explain)?;
+        let written = settings(&changed, change, &change.controllers(), had_swap)
+            .and_then(|settings| write_all(settings, explain));
+        if living(&changed).is_some() {
+            written?;
+        }
         changed = present(store, container)?;
     }
     if living(&changed).is_some() {

@@ -189,6 +189,10 @@ impl Supervisor {
                 return self.finish(ContainerState { stopped: true, restart_count, ..state });
             }
             self.read_record();
+            // `update` may have changed the policy during the wait.
+            if !self.container.record.restart.restarts(state.exit_code, state.restart_count, false) {
+                return self.finish(ContainerState { restart_count, ..state });
+            }
         }
     }
 

@@ -126,9 +126,19 @@ impl FromStr for Timestamp {
     }
 }
 
+/// The length of a date: `2013-01-02`.
+const DATE: usize = 10;
+
 /// Reads a time. `ahead` is how many seconds its zone is ahead of UTC, if it names none.
 fn read(written: &str, ahead: i128) -> Result<Timestamp, ()> {
-    let (date, time) = written.split_once('T').unwrap_or((written, "00:00:00"));
+    let (date, time) = match written.split_once('T') {
+        Some((date, time)) => (date, time.to_owned()),
+        // Docker reads a date with a zone too: 2013-01-02Z, 2013-01-02-07:00.
+        None if written.len() > DATE && written.is_char_boundary(DATE) => {
+            (&written[..DATE], format!("00:00:00{}", &written[DATE..]))
+        }
+        None => (written, "00:00:00".to_owned()),
+    };
     let date: Vec<&str> = date.split('-').collect();
     let [year, month, day] = date[..] else { return Err(()) };
     let number = |text: &str, length: usize, most: i128| {
@@ -140,6 +150,7 @@ fn read(written: &str, ahead: i128) -> Result<Timestamp, ()> {
     if month == 0 || day == 0 {
         return Err(());
     }
+    let time = time.as_str();
     let (time, offset) = match time.find(['Z', '+', '-']) {
         Some(at) => time.split_at(at),
         None => (time, ""),
@@ -253,6 +264,9 @@ mod tests {
             ("2026-11-29T10", "2026-11-29T01:00:00Z"),
             ("2026-11-29", "2026-11-28T15:00:00Z"),
             ("2026-11-29T10Z", "2026-11-29T10:00:00Z"),
+            ("2013-01-02Z", "2013-01-02T00:00:00Z"),
+            ("2013-01-02-07:00", "2013-01-02T07:00:00Z"),
+            ("2013-01-02+01:30", "2013-01-01T22:30:00Z"),
         ] {
             assert_eq!(Timestamp::read_in(written, 32_400), other.parse().ok(), "{written}");
         }
@@ -275,6 +289,10 @@ mod tests {
             "2026-01-01T00:00:00.0123456789Z",
             "2026-01-01T00:00:00+1",
             "2026-01-01Té",
+            "2026-01-01é",
+            "2026-01-010",
+            "2026-01-01:00",
+            "2026-01-01-07",
         ] {
             assert_eq!(wrong.parse::<Timestamp>(), Err(()), "{wrong}");
         }

@@ -168,7 +168,8 @@ fn filled(flag: &DockerFlag, keys: &str, value: &OsStr) -> std::result::Result<S
         Takes::Value => put(keys, "{}", value),
         Takes::Pair(separator) => {
             let (a, b) = value.split_once(separator).ok_or_else(|| text("docker.pair"))?;
-            put(&put(keys, "{b}", b), "{a}", a)
+            // The name of a kernel parameter has no braces. Its value can have them.
+            put(&put(keys, "{a}", a), "{b}", b)
         }
     })
 }

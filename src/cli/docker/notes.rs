@@ -8,6 +8,7 @@ use std::path::Path;
 use super::mounts::{self, WantedMount, absolute};
 use super::put;
 use super::wanted::{Pull, Wanted};
+use crate::cgroups::cpu::Cpus;
 use crate::cgroups::devices::Rule;
 use crate::container::attach::parse_keys;
 use crate::network::HOST_GATEWAY;
@@ -118,6 +119,9 @@ pub(super) fn shm_size(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 /// `--cpus`: 0 is no limit.
 pub(super) fn cpus(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    if let Ok(cpus) = string(value)?.parse::<Cpus>() {
+        cpus.of_machine()?;
+    }
     unless_zero(wanted, "cpus", "cpu: { cpus: {} }", value)
 }
 

@@ -1,7 +1,8 @@
 //! Wrong command lines of the commands that are Docker's: the exit statuses and the messages of its client. 125: a wrong flag or value;
 //! 1: missing or surplus arguments, an unknown subcommand, and a value that Docker's daemon reads.
 //!
-//! Commands that Docker does not have return 2 for all of these, and so do `run`, `create` and `exec`, which take specs and names of ours.
+//! Commands that Docker does not have return 2 for all of these, and so do `run`, `create`, `exec` and `build`, which
+//! have flags and arguments of ours.
 
 use std::ffi::OsString;
 
@@ -13,9 +14,8 @@ use crate::error::{Error, ExitKind};
 use crate::text::text_with;
 
 /// The commands that are Docker's.
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 39] = [
     "attach",
-    "build",
     "builder",
     "commit",
     "container",
@@ -57,7 +57,8 @@ const COMMANDS: [&str; 40] = [
 ];
 
 /// The commands of these nouns that are ours, or that are excluded as `run` is.
-const OURS: [&str; 9] = ["create", "diff", "exec", "from-host", "run", "tree", "verify", "which", "explain"];
+const OURS: [&str; 10] =
+    ["build", "create", "diff", "exec", "from-host", "run", "tree", "verify", "which", "explain"];
 
 /// How a wrong command line ends.
 pub(in crate::cli) enum WrongLine {

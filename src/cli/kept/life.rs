@@ -157,7 +157,7 @@ pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
     let StopFlags { timeout, signal, explain } = &args.flags;
     let request = StopRequest { signal: *signal, timeout: *timeout, keeps: false };
     each_named(color, &args.containers, explain, |store, container| {
-        life::stop(store, &container, request, explain.explainer())?;
+        life::stop(store, container, request, explain.explainer())?;
         Ok(())
     })
 }
@@ -168,8 +168,8 @@ pub(crate) fn restart(color: Color, args: &RestartArgs) -> Result<u8> {
     let explain = told.explainer();
     let request = StopRequest { signal: *signal, timeout: *timeout, keeps: true };
     each_named(color, &args.names.containers, told, |store, container| {
-        life::stop(store, &container, request, explain)?;
-        match store.again(&container)? {
+        life::stop(store, container, request, explain)?;
+        match store.again(container)? {
             Some(stopped) => {
                 life::start(&stopped, explain)?;
                 store.note_of(&stopped, |event| event, EventAction::Restart);
@@ -184,7 +184,7 @@ pub(crate) fn restart(color: Color, args: &RestartArgs) -> Result<u8> {
 /// Sends a signal to containers.
 pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
     each_named(color, &args.names.containers, &args.explain, |_, container| {
-        life::kill(&container, args.signal, args.explain.explainer())?;
+        life::kill(container, args.signal, args.explain.explainer())?;
         Ok(())
     })
 }
@@ -192,7 +192,7 @@ pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
 /// Freezes the processes of containers, or thaws them.
 pub(crate) fn pause(color: Color, pauses: bool, args: &NamedArgs) -> Result<u8> {
     each_named(color, &args.names.containers, &args.explain, |_, container| {
-        life::pause(&container, pauses, args.explain.explainer())?;
+        life::pause(container, pauses, args.explain.explainer())?;
         Ok(())
     })
 }
@@ -315,10 +315,15 @@ pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
                 removed.push(format!("{}\n", container.record.id));
                 freed += size;
             }
-            Err(error) => {
-                has_failed = true;
-                render::err(&render::error::text(&error));
-            }
+            Err(error) => match store.again(&container) {
+                // Another command has removed or started it meanwhile.
+                Ok(None) => {}
+                Ok(Some(present)) if present.state.status.is_active() => {}
+                _ => {
+                    has_failed = true;
+                    render::err(&render::error::text(&error));
+                }
+            },
         }
     }
     if !removed.is_empty() {

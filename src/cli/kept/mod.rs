@@ -202,13 +202,21 @@ fn each_named(
     color: Color,
     names: &[OsString],
     explain: &ExplainArg,
-    act: impl Fn(&ContainerStore, KeptContainer) -> Result<()> + Sync,
+    act: impl Fn(&ContainerStore, &KeptContainer) -> Result<()> + Sync,
 ) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
     let mut has_failed = false;
     let show = |name: &OsString, done: Result<()>| has_failed |= !shown(done.map(|()| Some(printed(name))));
-    together(names, explain, |name| act(&store, find(&store, name)?), show);
+    let act = |name: &OsString| {
+        let container = find(&store, name)?;
+        act(&store, &container).map_err(|error| match store.again(&container) {
+            // Another command has removed it meanwhile.
+            Ok(None) => refusal::none(&printed(name)),
+            _ => error,
+        })
+    };
+    together(names, explain, act, show);
     Ok(u8::from(has_failed))
 }
 

@@ -15,7 +15,7 @@ use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text};
+use crate::text::{printed, text, text_with};
 
 /// The flags of `top`.
 #[derive(Debug, Args)]
@@ -55,7 +55,13 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
     };
     let words = options.iter().map(|word| format!("{:?}", printed(word))).collect::<Vec<_>>().join(", ");
     explain.step(format!("execve(\"ps\", [\"ps\", {words}])"), "container.explain.ps");
-    let listed = Command::new("ps").args(options).output().map_err(cannot)?;
+    let listed_by = |more: &[String]| Command::new("ps").args(options).args(more).output().map_err(cannot);
+    // Some options are not allowed together with -q. Docker tries it first, because it makes ps faster.
+    let all: Vec<String> = pids.iter().map(i32::to_string).collect();
+    let mut listed = listed_by(&[format!("-q{}", all.join(","))])?;
+    if !listed.status.success() {
+        listed = listed_by(&[])?;
+    }
     if !listed.status.success() {
         let why = String::from_utf8_lossy(&listed.stderr).trim().to_owned();
         return Err(as_docker(Error::failed(text("container.top.options")).why(why)));
@@ -66,12 +72,22 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
     let Some(column) = titles.split_whitespace().position(|title| title == "PID") else {
         return Err(as_docker(Error::failed(text("container.top.pid"))));
     };
-    let is_own = |line: &&str| {
-        let pid = line.split_whitespace().nth(column).and_then(|pid| pid.parse::<i32>().ok());
-        pid.is_some_and(|pid| pids.contains(&pid))
-    };
+    let (mut shown, mut is_own) = (vec![titles], false);
+    for line in lines.filter(|line| !line.is_empty()) {
+        match line.split_whitespace().nth(column).unwrap_or_default() {
+            // A thread of the process before it.
+            "-" => {}
+            pid => {
+                let number = pid.parse::<i32>().map_err(|_| {
+                    as_docker(Error::failed(text_with("container.top.unexpected", &[("pid", &printed(pid))])))
+                })?;
+                is_own = pids.contains(&number);
+            }
+        }
+        shown.extend(is_own.then_some(line));
+    }
     store.note_of(&container, |event| event, EventAction::Top);
-    let lines = std::iter::once(titles).chain(lines.filter(is_own));
+    let lines = shown.into_iter();
     let count = titles.split_whitespace().count();
     render::out(&in_columns(lines.map(|line| cells(line, count)).collect()));
     Ok(0)

@@ -39,9 +39,9 @@ pub(crate) struct UpdateArgs {
     /// The period of --cpu-quota, in microseconds
     #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", value_parser = |written: &str| within(written, &PERIODS))]
     cpu_period: Option<NewLimit<u64>>,
-    /// CPU weight, 2 to 262144; every cgroup starts with 1024
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
-    cpu_shares: Option<u64>,
+    /// CPU weight, 2 to 262144; every cgroup starts with 1024; 0: it stays as it is
+    #[arg(long, short, value_name = "N", value_parser = |written: &str| weight(written, &(2..=262_144)))]
+    cpu_shares: Option<NewLimit<u64>>,
     /// Use only these CPUs: 0, 0-3 or 0,2
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
@@ -55,8 +55,8 @@ pub(crate) struct UpdateArgs {
     #[arg(long, hide = true, value_name = "MICROSECONDS")]
     cpu_rt_runtime: Option<String>,
     /// Weight of its disk I/O, 10 to 1000; has an effect only on disks that use BFQ or, in cgroup v2, iocost
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1000))]
-    blkio_weight: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = |written: &str| weight(written, &(10..=1000)))]
+    blkio_weight: Option<NewLimit<u64>>,
     /// Maximum number of processes and threads; 0 or -1: any number
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = pids_limit)]
     pids_limit: Option<NewLimit<u32>>,
@@ -73,14 +73,14 @@ impl UpdateArgs {
     fn change(&self) -> LimitChange {
         let memory = Memory { limit: at(self.memory), swap: None, reservation: self.memory_reservation };
         let cpu = Cpu {
-            shares: self.cpu_shares,
+            shares: at(self.cpu_shares),
             weight: None,
             cpus: at(self.cpus),
             quota: at(self.cpu_quota),
             period: at(self.cpu_period),
-            cpuset: self.cpuset_cpus.clone(),
+            cpuset: self.cpuset_cpus.clone().filter(|list| !list.is_empty()),
         };
-        let blkio = Blkio { weight: self.blkio_weight, ..Blkio::default() };
+        let blkio = Blkio { weight: at(self.blkio_weight), ..Blkio::default() };
         LimitChange {
             resources: Resources {
                 memory: Some(memory).filter(|memory| *memory != Memory::default()),
@@ -109,7 +109,18 @@ fn at<T>(new: Option<NewLimit<T>>) -> Option<T> {
 fn cpu_limit(written: &str) -> std::result::Result<NewLimit<Cpus>, String> {
     match written {
         "-1" => written.parse().map(NewLimit::At),
-        _ => written.parse(),
+        _ => match written.parse()? {
+            NewLimit::At(cpus) => Cpus::of_machine(cpus).map(NewLimit::At),
+            unchanged => Ok(unchanged),
+        },
+    }
+}
+
+/// Reads a weight. None can be taken away: there is always one.
+fn weight(written: &str, range: &RangeInclusive<u64>) -> std::result::Result<NewLimit<u64>, String> {
+    match within(written, range)? {
+        NewLimit::Unlimited => Err(text("docker.number")),
+        weight => Ok(weight),
     }
 }
 
@@ -147,6 +158,8 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     // A zero leaves a limit as it is, and is something that was asked for.
     let has_zero = [args.memory, args.memory_swap].contains(&Some(NewLimit::Unchanged))
         || [args.cpu_quota, args.cpu_period].contains(&Some(NewLimit::Unchanged))
+        || [args.cpu_shares, args.blkio_weight].contains(&Some(NewLimit::Unchanged))
+        || args.cpuset_cpus.as_ref().is_some_and(String::is_empty)
         || matches!(args.cpus, Some(NewLimit::Unchanged));
     if change.resources == Resources::default()
         && !change.lifts_memory
@@ -160,8 +173,8 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     }
     let explain = args.explain.explainer();
     each_named(color, &args.names.containers, &args.explain, |store, container| {
-        tell_reading(explain, &container);
-        limits::update(store, &container, &change, explain).map_err(as_docker)?;
+        tell_reading(explain, container);
+        limits::update(store, container, &change, explain).map_err(as_docker)?;
         Ok(())
     })
 }
