@@ -407,7 +407,8 @@ fn a_terminal_is_shown_and_left_by_its_keys() {
     wait_until("it goes on", || state(home.pid("web", "command")) == 'S');
     let events = ["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"];
     let expected = ["create", "attach", "start", "resize", "resize", "detach", "attach", "resize", "detach"];
-    assert_eq!(home.out(&events).lines().collect::<Vec<_>>(), expected);
+    // The supervisor notes the detachment when the client has ended.
+    wait_until("all events are there", || home.out(&events).lines().eq(expected));
     home.out(&["rm", "-f", "web"]);
 }
 
