@@ -130,7 +130,7 @@ pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
 }
 
 /// What is found out about an image.
-struct Finding {
+struct ImageFinding {
     /// For people.
     lines: Vec<String>,
     /// For programs.
@@ -144,7 +144,7 @@ fn each(
     color: Color,
     ShownImages { output, named }: &ShownImages,
     why: &str,
-    find: impl Fn(&ImageStore, &StoredImage) -> Result<Finding>,
+    find: impl Fn(&ImageStore, &StoredImage) -> Result<ImageFinding>,
 ) -> Result<u8> {
     decide(color, Stream::Out);
     let store = ImageStore::open().map_err(as_docker)?;
@@ -203,7 +203,7 @@ pub(in crate::cli) fn described(name: &str, explain: Explainer) -> Result<Value>
 
 /// What an image is made of, from the name down to the layers, and how the digests are computed. A line with a
 /// digest is exactly as wide as a terminal of 80 columns.
-fn tree(store: &ImageStore, image: &StoredImage) -> Result<Finding> {
+fn tree(store: &ImageStore, image: &StoredImage) -> Result<ImageFinding> {
     let line = |key: &str, digest: &dyn std::fmt::Display| text_with(key, &[("digest", &digest.to_string())]);
     let mut lines = vec![
         image.shown(),
@@ -246,10 +246,10 @@ fn tree(store: &ImageStore, image: &StoredImage) -> Result<Finding> {
     let json = json!({
         "image": image.shown(), "manifest": image.descriptor.digest, "config": image.id, "steps": described,
     });
-    Ok(Finding { lines, json, is_good: true })
+    Ok(ImageFinding { lines, json, is_good: true })
 }
 
-fn verify_one(store: &ImageStore, image: &StoredImage) -> Result<Finding> {
+fn verify_one(store: &ImageStore, image: &StoredImage) -> Result<ImageFinding> {
     let parts = verify::verify(store, image, super::own_maps().as_ref())?;
     let mut lines = vec![image.shown()];
     for part in &parts {
@@ -262,5 +262,5 @@ fn verify_one(store: &ImageStore, image: &StoredImage) -> Result<Finding> {
     let described =
         |part: &VerifiedPart| json!({ "kind": part.kind, "digest": part.digest, "wrong": part.wrong });
     let json = json!({ "image": image.shown(), "parts": parts.iter().map(described).collect::<Vec<_>>() });
-    Ok(Finding { lines, json, is_good: parts.iter().all(|part| part.wrong.is_none()) })
+    Ok(ImageFinding { lines, json, is_good: parts.iter().all(|part| part.wrong.is_none()) })
 }
