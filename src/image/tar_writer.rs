@@ -194,7 +194,7 @@ mod tests {
             file.clone(),
             ArchiveEntry { name: vec![b'n'; 100], ..file.clone() },
             ArchiveEntry { name: long.clone(), mtime: (5, 250_000_000), ..file.clone() },
-            ArchiveEntry { uid: u32::MAX, gid: 3_000_000, mtime: (-1, 0), ..file.clone() },
+            ArchiveEntry { uid: u32::MAX - 1, gid: 3_000_000, mtime: (-1, 0), ..file.clone() },
             ArchiveEntry { mtime: (-2, 750_000_000), ..file.clone() },
             ArchiveEntry { link: long, ..of(EntryKind::Symlink, 0) },
             ArchiveEntry { link: b"a/file".to_vec(), ..of(EntryKind::HardLink, 0) },

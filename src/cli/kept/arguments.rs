@@ -100,7 +100,7 @@ pub(in crate::cli) fn wrong_line(
         ErrorKind::InvalidSubcommand => {
             let word = arguments.get(place + 1..).into_iter().flatten();
             let word = word.map(|word| crate::text::printed(word)).find(|word| !word.starts_with('-'));
-            let line = format!("sandbox {path} {}", word.unwrap_or_default());
+            let line = ["sandbox", &path, &word.unwrap_or_default()].join(" ");
             let told = Error::new(ExitKind::Refused, text_with("docker.unknown", &[("command", &line)]));
             WrongLine::Told(told.paste(format!("sandbox {path} --help")))
         }
