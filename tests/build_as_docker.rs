@@ -426,7 +426,7 @@ fn a_layer_too_many_is_refused_at_its_instruction() {
     {
         fs::write(place.join("Dockerfile"), lines(last)).unwrap();
         let output = home.run(&["build", "--network", "none", place.to_str().unwrap()]);
-        let message = support::text(&output.stderr);
+        let message = support::text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(output.status.code(), Some(wanted), "{last}: {message}");
         assert!(
             wanted == 0 || message.contains("Dockerfile:130:1: an image can have at most 127"),
