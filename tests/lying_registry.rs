@@ -404,7 +404,7 @@ fn a_rest_that_is_not_the_right_one_is_not_taken() {
             let _ = stream.write_all(&right);
         });
         refused(&home, &liar);
-        assert_eq!(left(&home).len(), 1, "{name}");
+        assert_eq!(left(&home).len(), 1, "{name}: {:?}", left(&home));
         let (good2, layer2) = (good.clone(), layer.clone());
         liar.answers(move |heard, stream| {
             let start =

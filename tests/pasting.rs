@@ -311,10 +311,11 @@ fn commands(words: &str) -> String {
     lines.map(|line| line.to_owned() + "\n").collect()
 }
 
-/// HOME is a directory that others can write to.
+/// HOME is a directory that others can write to. It was named, so nothing is done to it: its path is only looked at.
 #[test]
 fn the_path_of_a_directory_arrives() {
     let world = World::new();
+    ["ls", "mktemp"].into_iter().for_each(|name| world.put(name, ""));
     for value in VALUES.iter().filter(|value| !value.trim().is_empty() && !value.contains(['/', '\n'])) {
         let path = world.path(&format!("src/{value}"));
         fs::create_dir_all(&path).unwrap();
@@ -322,7 +323,8 @@ fn the_path_of_a_directory_arrives() {
         let output = sandbox(&["ps"]).env("SANDBOX_HOME", &path).output().unwrap();
         let words = text(&output.stderr);
         let calls = world.paste(&commands(&words));
-        assert_eq!(calls, [vec!["chmod".to_owned(), "700".into(), path.clone()]], "{words}");
+        let looks = vec!["ls".to_owned(), "-ld".into(), path.clone()];
+        assert_eq!(calls, [looks, vec!["mktemp".into(), "-d".into()]], "{words}");
         fs::remove_dir(&path).unwrap();
     }
 }

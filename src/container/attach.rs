@@ -326,11 +326,10 @@ impl Session {
         };
         let values = [("signal", &*signal::name(number)), ("id", id.short())];
         let message = wrap(&text_with(key, &values), COLUMNS).join("\n         ");
-        let print = || tell(&format!("\n{message}"));
-        match &self.raw {
-            Some(raw) => raw.pause(print),
-            None => print(),
-        }
+        let message = format!("\n{message}");
+        // In raw mode, the terminal does not go to the start of a new line by itself. Its mode stays: a key that is pressed just
+        // now belongs to the command.
+        tell(&if self.raw.is_some() { message.replace('\n', "\r\n") + "\r" } else { message });
         self.has_dropped = true;
         if kills {
             let _ = client.send(&ClientMessage::Kill { signal: libc::SIGKILL });

@@ -284,13 +284,6 @@ impl RawMode {
         self.is_set.set(true);
     }
 
-    /// Calls `print` while the terminal has its original mode.
-    pub fn pause(&self, print: impl FnOnce()) {
-        self.restore();
-        print();
-        self.set_again();
-    }
-
     fn restore(&self) {
         if !self.is_set.replace(false) {
             return;
