@@ -202,7 +202,8 @@ fn an_archive_may_be_compressed() {
     let id = create(&daemon, "", &script("sleep 60"));
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
-    (header.set_size(3), header.set_mode(0o4755));
+    header.set_size(3);
+    header.set_mode(0o4755);
     archive.append_data(&mut header, "file", &b"abc"[..]).unwrap();
     let plain = archive.into_inner().unwrap();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::words;
 use crate::error::{Error, ExitKind};
-use crate::text::text_with;
+use crate::text::{printed, text_with};
 
 /// The commands that are Docker's.
 const COMMANDS: [&str; 39] = [
@@ -99,7 +99,7 @@ pub(in crate::cli) fn wrong_line(
         }
         ErrorKind::InvalidSubcommand => {
             let word = arguments.get(place + 1..).into_iter().flatten();
-            let word = word.map(|word| crate::text::printed(word)).find(|word| !word.starts_with('-'));
+            let word = word.map(printed).find(|word| !word.starts_with('-'));
             let line = ["sandbox", &path, &word.unwrap_or_default()].join(" ");
             let told = Error::new(ExitKind::Refused, text_with("docker.unknown", &[("command", &line)]));
             WrongLine::Told(told.paste(format!("sandbox {path} --help")))

@@ -229,7 +229,7 @@ pub(crate) fn rm(color: Color, args: &RmArgs) -> Result<u8> {
     together(&args.names.containers, &args.explain, remove, |name, removed| {
         // With --force, what does not exist is as if it were removed.
         has_failed |=
-            !shown(removed.map(|()| Some(printed(name)))) && !(args.force && is_unknown(&store, name));
+            !(shown(removed.map(|()| Some(printed(name)))) || args.force && is_unknown(&store, name));
     });
     Ok(u8::from(has_failed))
 }
