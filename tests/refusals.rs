@@ -106,7 +106,7 @@ fn an_id_map_that_the_kernel_refuses_has_its_reason() {
 fn a_missing_capability_to_map_root_is_named() {
     let test = "a_missing_capability_to_map_root_is_named";
     if !is_root() {
-        return skip(test, "user: only root maps the ID 0 of its own user namespace");
+        return skip(test, "machine: only root maps the ID 0 of its own user namespace");
     }
     let program = support::binary();
     let output = std::process::Command::new("setpriv")
