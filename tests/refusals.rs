@@ -11,8 +11,8 @@ use std::fs;
 use support::{alone, feed, is_root, sandbox, skip, text};
 
 /// What is printed on standard error, and the exit status.
-fn refused(words: &[&str]) -> (String, i32) {
-    let output = sandbox(words).output().unwrap();
+fn refused(arguments: &[&str]) -> (String, i32) {
+    let output = sandbox(arguments).output().unwrap();
     (text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" "), output.status.code().unwrap())
 }
 
@@ -66,7 +66,7 @@ fn a_flag_that_would_have_no_effect_is_refused() {
         (&["pid", "--break", "list", "--", "echo", "ran"], "--break"),
         (&["run", "--break", "proc-sys", "b.yaml"], "--break"),
     ] {
-        let output = sandbox(words).output().unwrap();
+        let output = sandbox(arguments).output().unwrap();
         let shown = text(&output.stderr);
         assert!(shown.contains(named) && output.status.code() == Some(2), "{words:?}: {shown}");
         assert!(output.stdout.is_empty(), "{words:?}");

@@ -83,7 +83,7 @@ pub struct Cpu {
 
 /// The period of a quota in microseconds, the same as docker's.
 const PERIOD: u64 = 100_000;
-/// The quotas that the kernel accepts, in microseconds, up to that of 8192 CPUs in the longest period.
+/// The quotas that the kernel accepts, in microseconds, up to that of 8192 CPUs in the maximum period.
 pub const QUOTAS: RangeInclusive<u64> = 1000..=8_192_000_000;
 /// The periods that the kernel accepts, in microseconds.
 pub const PERIODS: RangeInclusive<u64> = 1000..=1_000_000;
@@ -98,7 +98,7 @@ impl Cpus {
         Cpus(hundredths * PERIOD / 100)
     }
 
-    /// This number, if the machine has so many CPUs. Docker refuses more, and counts those on which the caller may run.
+    /// This number, if the machine has at least as many CPUs. Docker refuses more, and counts those on which the caller may run.
     ///
     /// # Errors
     /// The machine has fewer.

@@ -80,7 +80,7 @@ enum Uncleaned {
     Kept(String),
     /// The container has got SIGKILL, and has not ended yet: a sentence.
     Ending(String),
-    /// This process could not open or change a file, which says nothing about that file.
+    /// This process could not open or change a file. So nothing is known about the content of that file.
     Unopened(io::Error),
 }
 
@@ -115,7 +115,7 @@ impl Swept {
         match why {
             Uncleaned::Kept(why) => self.kept.push(Kept { path, why, is_ending: false }),
             Uncleaned::Ending(why) => self.kept.push(Kept { path, why, is_ending: true }),
-            // It is the same for all files, so it is told once.
+            // It is the same for all files, so it is reported once.
             Uncleaned::Unopened(_) if self.refused.is_some() => {}
             Uncleaned::Unopened(error) => {
                 let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());

@@ -44,7 +44,7 @@ impl BuildTarget {
     /// It has another form.
     pub(super) fn read(written: &str) -> Result<BuildTarget> {
         let wrong = || Error::usage(text_with("build.output.form", &[("output", &printed(written))]));
-        let fields = csv::fields(written).ok_or_else(wrong)?;
+        let fields = csv::fields(written.as_ref()).ok_or_else(wrong)?;
         // As with buildx: one field that does not name its type is a directory, also if its name has `=`.
         if fields == [written] && !written.starts_with("type=") {
             let kind = if written == "-" { TargetKind::Tar } else { TargetKind::Local };

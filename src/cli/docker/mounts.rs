@@ -1,12 +1,13 @@
 //! `-v`, `--mount` and `--tmpfs`: what is mounted in a container.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::boolean;
 use super::notes::string;
 use crate::text::{printed, text, text_with, word};
+use crate::value::csv;
 use crate::value::mount::{ExtraMount, TmpfsOption};
 use crate::value::units::Size;
 
@@ -42,7 +43,7 @@ impl WantedMount {
     }
 }
 
-/// How a shared folder of a virtual machine is synchronized. On Linux it means nothing.
+/// How a shared directory of a virtual machine is synchronized. On Linux it means nothing.
 const CONSISTENCIES: [&str; 4] = ["cached", "delegated", "consistent", "default"];
 
 /// `[SOURCE:]DIR[:OPTIONS]`.
@@ -155,7 +156,7 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
     if value.is_empty() {
         return Err(text("docker.mount.target"));
     }
-    let fields = fields(value)?;
+    let fields = csv::fields(value).ok_or_else(|| text("docker.mount.quote"))?;
     let mut of_types = Vec::new();
     for field in &fields {
         let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
@@ -204,7 +205,7 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
 
 /// Whether `--mount` asks for a source that is made if it does not exist.
 pub(super) fn makes_source(value: &OsStr) -> bool {
-    let fields = fields(value).unwrap_or_default();
+    let fields = csv::fields(value).unwrap_or_default();
     let last = fields.iter().rev().find_map(|field| {
         let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
         key.eq_ignore_ascii_case("bind-create-src").then(|| string(value).and_then(boolean).unwrap_or(false))
@@ -218,44 +219,6 @@ fn size_of_mount(written: &str) -> Result<Size, String> {
     match Size::of_docker(written)? {
         Size(0) => usual_size(),
         size => Ok(size),
-    }
-}
-
-/// The fields of a line of comma-separated values. A field in quotes may contain commas, and two quotes in it mean one. RFC 4180
-fn fields(line: &OsStr) -> Result<Vec<OsString>, String> {
-    let mut all = Vec::new();
-    let mut rest = line.as_bytes();
-    loop {
-        let mut field = Vec::new();
-        if let Some(quoted) = rest.strip_prefix(b"\"") {
-            rest = quoted;
-            loop {
-                let end =
-                    rest.iter().position(|byte| *byte == b'"').ok_or_else(|| text("docker.mount.quote"))?;
-                field.extend(&rest[..end]);
-                rest = &rest[end + 1..];
-                match rest.strip_prefix(b"\"") {
-                    Some(more) => {
-                        field.push(b'"');
-                        rest = more;
-                    }
-                    None => break,
-                }
-            }
-        } else {
-            let end = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
-            field.extend(&rest[..end]);
-            rest = &rest[end..];
-            if field.contains(&b'"') {
-                return Err(text("docker.mount.quote"));
-            }
-        }
-        all.push(OsString::from_vec(field));
-        match rest {
-            [] => return Ok(all),
-            [b',', more @ ..] => rest = more,
-            _ => return Err(text("docker.mount.quote")),
-        }
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn joined(document: &str) -> Cow<'_, str> {
     joined
 }
 
-/// Joins the pairs in at most so many strings with double quotes.
+/// Joins the pairs in the first `most` strings with double quotes.
 fn in_strings(text: &str, most: usize) -> String {
     let (mut out, mut rest, mut count, mut is_string) = (String::new(), text, 0, false);
     while let Some(character) = rest.chars().next() {

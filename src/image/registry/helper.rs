@@ -25,7 +25,7 @@ const NOT_FOUND: &str = "credentials not found";
 /// The maximum size of what a helper prints, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
-/// How long a helper may take before the user is told whom `sandbox` waits for.
+/// How long a helper may take before a note names it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A program that keeps passwords.
