@@ -66,7 +66,7 @@ fn a_flag_that_would_have_no_effect_is_refused() {
         (&["pid", "--break", "list", "--", "echo", "ran"], "--break"),
         (&["run", "--break", "proc-sys", "b.yaml"], "--break"),
     ] {
-        let output = sandbox(arguments).output().unwrap();
+        let output = sandbox(words).output().unwrap();
         let shown = text(&output.stderr);
         assert!(shown.contains(named) && output.status.code() == Some(2), "{words:?}: {shown}");
         assert!(output.stdout.is_empty(), "{words:?}");
