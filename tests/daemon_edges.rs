@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use support::daemon::{RunningDaemon, create, exchange, frames, read_head, script};
 use support::kept::{KeptHome, in_run, lives};
 use support::lab::ran_with_loopback;
-use support::{is_root, text, wait_until};
+use support::{is_root, rounds, text, wait_until};
 
 /// What a container with this body prints.
 fn printed(daemon: &RunningDaemon, query: &str, body: &Value) -> String {
@@ -69,6 +69,43 @@ fn a_client_that_waits_for_a_container_that_ends_at_once_gets_its_exit_status() 
                 daemon.ask("POST", &format!("/containers/{id}/wait{condition}"), &Value::Null);
             // It may be removed already.
             assert!(status == 404 || answer["StatusCode"] == 7, "{condition} {pause} {status} {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_container_is_never_lost_for_those_who_look_while_it_ends() {
+    let daemon = RunningDaemon::start();
+    daemon.image("app:1");
+    let looks = |path: &str| daemon.ask("GET", path, &Value::Null);
+    let kept = create(&daemon, "", &script("exit 7"));
+    let until_ended = |id: &str| {
+        loop {
+            let (status, shown) = looks(&format!("/containers/{id}/json"));
+            // One that is removed at its end is there, or it is not.
+            if status == 404 && id != kept {
+                return;
+            }
+            let (now, code) = (&shown["State"]["Status"], &shown["State"]["ExitCode"]);
+            let is_right = now == "running" && code == 0 || now == "exited" && code == 7;
+            assert!(status == 200 && is_right, "{status} {shown}");
+            if now == "exited" && id == kept {
+                return;
+            }
+            let (status, all) = looks("/containers/json?all=1");
+            let is_whole = |row: &Value| row["Names"] != json!([]) && row["Command"] != "";
+            assert!(status == 200 && all.as_array().unwrap().iter().all(is_whole), "{status} {all}");
+        }
+    };
+    for _ in 0..rounds(5) {
+        let mut body = script("exit 7");
+        body["HostConfig"]["AutoRemove"] = json!(true);
+        let removed = create(&daemon, "", &body);
+        for id in [&kept, &removed] {
+            daemon.post(&format!("/containers/{id}/start"));
+            std::thread::scope(|scope| {
+                (0..4).for_each(|_| drop(scope.spawn(|| until_ended(id))));
+            });
         }
     }
 }

@@ -314,3 +314,30 @@ fn a_zero_takes_away_a_limit_or_leaves_it() {
     assert_eq!((of("PidsLimit"), of("Memory"), of("NanoCpus")), ("<nil>".into(), "0".into(), "0".into()));
     home.out(&["rm", "web"]);
 }
+
+/// A command has read that a container runs, and is held up by strace(1) until the container has ended.
+#[test]
+fn a_container_that_ends_while_it_is_read_is_not_lost() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "sleep 0.5; exit 7");
+    let read = |flags: &[&str], words: &[&str]| {
+        home.out(&[&["run", "-d", "--name", "web"], flags, &[&spec]].concat());
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-P"]).arg(home.container("web").join("state.json"));
+        strace.args(["-e", "trace=read", "-e", "inject=read:delay_exit=1500000:when=1"]).arg(binary());
+        let output = strace.args(words).env("SANDBOX_HOME", home.path()).output().unwrap();
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let shown = read(&[], &["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "web"]);
+    assert_eq!(shown, ("exited 7\n".to_owned(), String::new()));
+    home.out(&["rm", "web"]);
+    for (words, expected, message) in [
+        (["inspect", "web"], "[]\n", "no such"),
+        (["ps", "-aq"], "", ""),
+        (["wait", "web"], "", "No such container"),
+    ] {
+        let (out, errors) = read(&["--rm"], &words);
+        let is_right = out == expected && errors.to_lowercase().contains(&message.to_lowercase());
+        assert!(is_right && (errors.is_empty() == message.is_empty()), "{words:?} {out} {errors}");
+    }
+}

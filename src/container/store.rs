@@ -147,10 +147,8 @@ impl ContainerStore {
     pub fn records(&self) -> Result<Vec<Result<ContainerRecord>>> {
         let Some(directories) = &self.directories else { return Ok(Vec::new()) };
         let read = |id: &Id| {
-            let found = directories.containers.directory(id.as_str().as_ref());
-            let directory =
-                found.map_err(|unusable| unread(id, unusable, &directories.path_of(id))).transpose()?;
-            Some(directory.and_then(|directory| read_json(&directory, id, CONFIG, MAX_CONFIG)))
+            let found = read_in(directories, id, |directory| read_json(directory, id, CONFIG, MAX_CONFIG));
+            found.transpose().map(|found| found.map(|(_, record)| record))
         };
         Ok(self.ids(directories)?.iter().filter_map(read).collect())
     }
@@ -498,15 +496,31 @@ impl ContainerStore {
     }
 
     fn read(&self, directories: &Directories, id: &Id, name: String) -> Result<Option<KeptContainer>> {
+        let found = read_in(directories, id, |directory| {
+            let record: ContainerRecord = read_json(directory, id, CONFIG, MAX_CONFIG)?;
+            let state: ContainerState = read_json(directory, id, STATE, MAX_STATE)?;
+            let state = self.present(directory, &record, &name, state)?;
+            Ok((record, state))
+        })?;
+        Ok(found.map(|(directory, (record, state))| KeptContainer { name, record, state, directory }))
+    }
+}
+
+/// The directory of a container, and what is read in it. None: it does not exist, or another process has removed it meanwhile.
+fn read_in<T>(
+    directories: &Directories,
+    id: &Id,
+    read: impl FnOnce(&PrivateDirectory) -> Result<T>,
+) -> Result<Option<(PrivateDirectory, T)>> {
+    let find = || {
         let found = directories.containers.directory(id.as_str().as_ref());
-        let Some(directory) = found.map_err(|unusable| unread(id, unusable, &directories.path_of(id)))?
-        else {
-            return Ok(None);
-        };
-        let record: ContainerRecord = read_json(&directory, id, CONFIG, MAX_CONFIG)?;
-        let state: ContainerState = read_json(&directory, id, STATE, MAX_STATE)?;
-        let state = self.present(&directory, &record, &name, state)?;
-        Ok(Some(KeptContainer { name, record, state, directory }))
+        found.map_err(|unusable| unread(id, unusable, &directories.path_of(id)))
+    };
+    let Some(directory) = find()? else { return Ok(None) };
+    match read(&directory) {
+        Ok(content) => Ok(Some((directory, content))),
+        Err(_) if matches!(find(), Ok(None)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -197,7 +197,7 @@ no_new_privileges: true
 ";
 
 /// Here limits need root or a delegated cgroup.
-const LIMITS: &str = "memory: { limit: 64MiB, swap: 0 }
+const LIMITS: &str = "memory: { limit: 256MiB, swap: 0 }
 cpu: { shares: 512, cpus: 0.5 }
 devices: { allow: [c 1:3 rw] }
 pids: { max: 64 }

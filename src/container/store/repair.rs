@@ -37,25 +37,39 @@ impl ContainerStore {
         }
         let why =
             if state.place.boot == self.here.boot { "container.lost.killed" } else { "container.lost.boot" };
-        // Another process may be about to start it, or has seen the same.
-        let Ok(Some(own)) = OwnRun::claim(id.as_str(), Duration::ZERO) else {
-            let lives = state.lives(&self.here).is_none() || state.lives_by_its_lock(&self.here);
-            return Ok(if lives { state } else { state.lost(text(why)) });
+        // The supervisor may have written the end after the state was read, and ended. What is read now is its last word.
+        let claimed = OwnRun::claim(id.as_str(), Duration::ZERO).ok().flatten();
+        let read = read_json::<ContainerState>(directory, id, STATE, MAX_STATE);
+        let state = match read {
+            Ok(state) if state.status.is_active() && is_dead(&state) => match claimed {
+                Some(_) => Ok(self.note_loss(directory, record, name, state.lost(text(why)))),
+                // Another process is about to start it, or has seen the same.
+                None if state.lives(&self.here).is_none() || state.lives_by_its_lock(&self.here) => Ok(state),
+                None => Ok(state.lost(text(why))),
+            },
+            read => read,
         };
-        let mut state: ContainerState = read_json(directory, id, STATE, MAX_STATE)?;
-        if state.status.is_active() && is_dead(&state) {
-            state = state.lost(text(why));
-            // On a filesystem that is full or read-only, the next command finds the same.
-            if self.write_state(directory, &state).is_ok() {
-                self.note(&Event::now(EventAction::Die, record, name).with("exitCode", state.exit_code));
-            }
-            if record.auto_remove {
-                let _ = self.remove(id);
-                VolumeStore::remove_anonymous(&record.volumes);
-            }
+        claimed.into_iter().for_each(OwnRun::remove);
+        state
+    }
+
+    /// Writes that a container has ended without its supervisor. The caller has its lock.
+    fn note_loss(
+        &self,
+        directory: &PrivateDirectory,
+        record: &ContainerRecord,
+        name: &str,
+        state: ContainerState,
+    ) -> ContainerState {
+        // On a filesystem that is full or read-only, the next command finds the same.
+        if self.write_state(directory, &state).is_ok() {
+            self.note(&Event::now(EventAction::Die, record, name).with("exitCode", state.exit_code));
         }
-        own.remove();
-        Ok(state)
+        if record.auto_remove {
+            let _ = self.remove(&record.id);
+            VolumeStore::remove_anonymous(&record.volumes);
+        }
+        state
     }
 
     /// Removes what killed commands have left: directories that are not complete, and names of nothing.
