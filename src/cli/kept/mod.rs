@@ -96,6 +96,14 @@ pub(super) fn as_docker(error: Error) -> Error {
     }
 }
 
+/// The error of a wrong command line, with the exit status 125 of Docker's client.
+pub(super) fn as_dockers_line(error: Error) -> Error {
+    match error.kind {
+        ExitKind::Usage => Error { kind: ExitKind::Failed, ..error },
+        _ => error,
+    }
+}
+
 /// The commands with such flags.
 const COMMANDS: [&str; 9] =
     ["create", "events", "inspect", "kill", "logs", "restart", "run", "stop", "update"];
