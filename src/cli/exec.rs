@@ -6,21 +6,23 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exec_limits::MetLimits;
-use super::kept::{as_docker, as_dockers_line};
+use super::kept::as_docker;
 use super::output::{self, OutputArgs};
 use super::target::Target;
 use super::watch::Narrator;
 use crate::config::exec::{self as config_exec, ExecRequest, variables};
 use crate::config::spec::Spec;
+use crate::container::attach;
 use crate::container::events::{Event, EventAction};
 use crate::container::freezer;
 use crate::container::id::Id;
 use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result};
-use crate::exec::{self, Background, sweep};
+use crate::exec::{self, Background, Detachable, FrontEnd, sweep};
 use crate::host::containers;
 use crate::plan::{Plan, Streams};
+use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
 
@@ -54,9 +56,9 @@ pub(super) struct ExecArgs {
     /// Give the command all capabilities that you have. Only for a container that you trust
     #[arg(long)]
     privileged: bool,
-    /// A flag of docker exec that is refused by name
-    #[arg(long, hide = true, value_name = "KEYS")]
-    detach_keys: Option<OsString>,
+    /// The keys that detach you from the command's terminal, with -it; without it, ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// The ID of the command in the events, for the daemon
     #[arg(long, hide = true, value_name = "ID")]
     exec_id: Option<String>,
@@ -76,7 +78,6 @@ pub(super) fn run(color: Color, args: ExecArgs) -> Result<u8> {
         ExitKind::Failed | ExitKind::Refused if is_of_daemon => {
             Error { kind: ExitKind::NotExecutable, ..error }
         }
-        _ if !is_of_daemon => as_dockers_line(error),
         _ => error,
     })
 }
@@ -87,9 +88,7 @@ fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
     let output = &args.output;
     decide(color, if output.dry_run { Stream::Out } else { Stream::Err });
     output.check_format(true)?;
-    if args.detach_keys.as_ref().is_some_and(|keys| !keys.is_empty()) {
-        return Err(Error::usage(text("exec.with.keys")).why(text("exec.with.keys.reason")));
-    }
+    let keys = attach::keys(args.detach_keys.as_deref())?;
     if output.print_spec {
         return Err(Error::usage(text("exec.with.spec")));
     }
@@ -105,6 +104,7 @@ fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
     // The subject is open until the end. Its namespaces are opened by what the kernel shows for it, and are checked then.
     let subject = target.open().map_err(|error| unusable(&target, error))?;
     let pid = subject.pid;
+    let gone = || gone(&target);
     let plan = plan(&args, &target, pid, &command);
     let container = subject.into_pidfd();
     let has_ended = exec::is_ending(&container);
@@ -128,6 +128,20 @@ fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
     if args.tty && args.interactive && !args.detach {
         super::kept::create::has_terminal()?;
     }
+    let events = ExecEvents::of(&target, pid, args.exec_id.clone());
+    // The daemon finds the keys of its clients itself.
+    let detachable = match args.tty && args.interactive && !args.detach && args.exec_id.is_none() {
+        false => None,
+        true => match exec::continue_detachable(keys)? {
+            Detachable::Copy(copy) => Some(copy),
+            Detachable::Front(FrontEnd::Ended(status)) => return Ok(status),
+            Detachable::Front(FrontEnd::Detached) => {
+                events.note(EventAction::ExecDetach, |event| event);
+                render::err(&format!("\n{}\n", text("container.detached")));
+                return Ok(ExitKind::Refused.status());
+            }
+        },
+    };
     let copy = match args.detach {
         false => None,
         true => match exec::continue_in_background()? {
@@ -135,7 +149,6 @@ fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
             Background::Copy(copy) => Some(copy),
         },
     };
-    let events = ExecEvents::of(&target, pid, args.exec_id.take());
     events.note(EventAction::ExecCreate, |event| event.with_command(&command));
     events.note(EventAction::ExecStart, |event| event.with_command(&command));
     let spec = Spec { command, ..Spec::default() };
@@ -148,6 +161,7 @@ fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
             started.give_no_input();
         }
         copy.into_iter().for_each(exec::Copy::started);
+        detachable.into_iter().for_each(|copy| started.detach_with(copy));
     });
     let status = ran.as_ref().map_or_else(|error| error.kind.status(), |status| *status);
     events.note(EventAction::ExecDie, |event| event.with("exitCode", status));
@@ -162,8 +176,12 @@ fn perform(color: Color, mut args: ExecArgs) -> Result<u8> {
 }
 
 /// The container has ended meanwhile.
-fn gone() -> Error {
-    Error::new(ExitKind::Refused, text("exec.with.gone"))
+fn gone(target: &Target) -> Error {
+    match (target, target.named()) {
+        (_, Some(container)) => refusal::not_running(&container),
+        (Target::Name(name), None) => refusal::none(name),
+        (Target::Pid(_), None) => Error::new(ExitKind::Refused, text("exec.with.gone")),
+    }
 }
 
 /// The error of a container in which nothing can be run: its exit status is Docker's, and so are the words for one that
@@ -205,7 +223,7 @@ fn plan(args: &ExecArgs, target: &Target, pid: i32, command: &[OsString]) -> Res
     let Some((config, container)) = sweep::config_of(pid)? else {
         // The name was that of a running container a moment ago.
         if let Target::Name(_) = target {
-            return Err(gone());
+            return Err(gone(target));
         }
         let pid = pid.to_string();
         return Err(Error::failed(text_with("exec.with.other", &[("pid", &pid)]))

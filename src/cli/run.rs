@@ -7,18 +7,18 @@ use clap::Args;
 use super::docker::DockerArgs;
 use super::feature::make_mistake;
 use super::kept::create::{self, Keeping, KeptArgs};
-use super::kept::{as_dockers_line, start};
+use super::kept::start;
 use super::namespaces::NamespaceArgs;
 use super::output::{self, OutputArgs};
 use super::prepare::{self, Prepared};
 use super::source::{MadeSpec, SourceFlags};
 use super::watch::{LeftOut, Narrator};
-use super::{without, words};
+use super::without;
 use crate::config::compose::Ending;
 use crate::config::container::Config;
 use crate::config::facts::Machine;
 use crate::config::spec::{Spec, yaml};
-use crate::container::attach::{AttachOptions, DETACH_KEYS};
+use crate::container::attach::AttachOptions;
 use crate::container::explain::Explainer;
 use crate::container::life;
 use crate::container::volumes::VolumeStore;
@@ -28,6 +28,7 @@ use crate::host::run_lock::RunLock;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::text::{text, text_with, word, wrap};
+use crate::value::detach_keys::DETACH_KEYS;
 use crate::value::nearest::nearest;
 
 /// The flags of `run`.
@@ -75,13 +76,8 @@ pub(super) struct RunArgs {
     command: Vec<OsString>,
 }
 
-/// Runs the container. A wrong command line with an image returns what it returns in Docker.
+/// Runs the container.
 pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
-    let has_image = args.source.as_ref().is_some_and(|source| !words::is_spec(source));
-    perform(color, args).map_err(|error| if has_image { as_dockers_line(error) } else { error })
-}
-
-fn perform(color: Color, args: RunArgs) -> Result<u8> {
     let output = &args.output;
     let is_printed = output.dry_run || output.print_spec || args.print_config;
     if !is_printed {

@@ -45,15 +45,16 @@ fn name_hint(number: i32, error: Error) -> Error {
 }
 
 /// The command of the container with this name or ID: of one that stays, or else of any other.
-fn command_of(name: &str) -> Result<NameLine> {
+/// Errors about one that does not stay begin with the command, by `named`.
+fn command_of(name: &str, named: impl Fn(Error) -> Error) -> Result<NameLine> {
     let Ok(container) = ContainerStore::open().and_then(|store| store.find(name)) else {
-        return containers::find(name);
+        return containers::find(name).map_err(named);
     };
     let id = container.record.id.as_str();
     match containers::in_run(id)? {
         Some(line) => Ok(line),
         // A run that does not stay may have the same name.
-        None => match &*containers::passing(name)? {
+        None => match &*containers::passing(name).map_err(named)? {
             [line] => Ok(line.clone()),
             _ => {
                 let refused = match container.state.status {
@@ -75,6 +76,12 @@ impl Target {
         (container.state.command.as_ref()?.pid == pid).then_some((store, container))
     }
 
+    /// The container that stays with this name, whatever it does. None: there is none, or the target is a PID.
+    pub(super) fn named(&self) -> Option<KeptContainer> {
+        let Target::Name(name) = self else { return None };
+        ContainerStore::open().ok()?.find(name).ok()
+    }
+
     /// Opens the process.
     ///
     /// # Errors
@@ -89,7 +96,7 @@ impl Target {
         // The journal has a PID, which means nothing without /proc.
         diagnose::need_proc(&command, Purpose::Container)?;
         let named = |error: Error| Error { what: format!("{command}: {}", error.what), ..error };
-        let line = command_of(name).map_err(named)?;
+        let line = command_of(name, named)?;
         Subject::open(line.pid, &typed.with_word(name, &line.pid.to_string())).map_err(|error| {
             // It may have ended since its name was found.
             match line.is_running() {

@@ -16,9 +16,10 @@ use crate::config::container::Config;
 use crate::config::enter::{self, Entered, EntryOptions};
 use crate::config::facts::Machine;
 use crate::container::explain::Explainer;
-use crate::error::{Error, Result};
+use crate::container::refusal;
+use crate::error::{Error, ExitKind, Result};
 use crate::exec::verify::table;
-use crate::exec::{Unwatched, sweep};
+use crate::exec::{self, Unwatched, sweep};
 use crate::feature::Purpose;
 use crate::host::ProgramFile;
 use crate::plan::Joined;
@@ -77,11 +78,41 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
     args.explain.steps(&STEPS);
     let subject = args.target.open()?;
-    let plan = match &args.spec {
+    let pid = subject.pid;
+    let verified = verified(args.spec.as_deref(), pid);
+    let vanished = subject.vanished();
+    // What is read of a process that ends meanwhile is missing.
+    if exec::is_ending(&subject.into_pidfd()) {
+        let refused = args.target.named().map(|container| refusal::not_running(&container));
+        return Err(refused.map_or(vanished, |error| Error { kind: ExitKind::Failed, ..error }));
+    }
+    let (plan, compared, differences) = verified?;
+    let (count, shown_pid) = (compared.to_string(), pid.to_string());
+    let holds = differences.is_empty();
+    if args.output.is_json() {
+        let differences = differences.clone();
+        render::print_json(
+            Stream::Out,
+            &Verified { pid, holds, compared, joined: plan.joined.clone(), differences },
+        );
+    } else if holds {
+        render::out(&(text_with("verify.holds", &[("count", &count), ("pid", &shown_pid)]) + "\n"));
+        let joins = render::plan::joins(&plan).into_iter();
+        joins.for_each(|line| render::out(&(text_with("verify.joined", &[("joins", &line)]) + "\n")));
+    }
+    match holds {
+        true => Ok(0),
+        false => Err(table(&text_with("verify.differs", &[("pid", &shown_pid)]), &differences)),
+    }
+}
+
+/// Compares a process with a spec, or with its own config. Returns the plan, how many values were compared, and those that differ.
+fn verified(spec: Option<&Path>, pid: i32) -> Result<(Plan, usize, Vec<Difference>)> {
+    let plan = match spec {
         Some(spec) => plan_of_spec(spec)?,
-        None => plan_of_config(&sweep::config_of(subject.pid)?.ok_or_else(|| no_config(subject.pid))?.0),
+        None => plan_of_config(&sweep::config_of(pid)?.ok_or_else(|| no_config(pid))?.0),
     };
-    let others = enter::others(subject.pid)?;
+    let others = enter::others(pid)?;
     let agent = match others.is_empty() {
         true => None,
         false => {
@@ -92,28 +123,12 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
                 terminals: Vec::new(),
                 view: false,
             };
-            let joins = enter::plan(&Entered::read(subject.pid)?, ProgramFile::gather(), entry);
+            let joins = enter::plan(&Entered::read(pid)?, ProgramFile::gather(), entry);
             Some(Agent::start(&joins, &mut Unwatched)?)
         }
     };
-    let (compared, differences) = verify::process(&plan, subject.pid, agent.as_ref())?;
-    let (count, pid) = (compared.to_string(), subject.pid.to_string());
-    let holds = differences.is_empty();
-    if args.output.is_json() {
-        let differences = differences.clone();
-        render::print_json(
-            Stream::Out,
-            &Verified { pid: subject.pid, holds, compared, joined: plan.joined.clone(), differences },
-        );
-    } else if holds {
-        render::out(&(text_with("verify.holds", &[("count", &count), ("pid", &pid)]) + "\n"));
-        let joins = render::plan::joins(&plan).into_iter();
-        joins.for_each(|line| render::out(&(text_with("verify.joined", &[("joins", &line)]) + "\n")));
-    }
-    match holds {
-        true => Ok(0),
-        false => Err(table(&text_with("verify.differs", &[("pid", &pid)]), &differences)),
-    }
+    let (compared, differences) = verify::process(&plan, pid, agent.as_ref())?;
+    Ok((plan, compared, differences))
 }
 
 /// The end of a plan whose command is not compared.

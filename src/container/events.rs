@@ -46,6 +46,8 @@ pub enum EventAction {
     ExecCreate,
     /// That command runs.
     ExecStart,
+    /// A client was detached from that command, by its keys.
+    ExecDetach,
     /// That command has ended.
     ExecDie,
     /// A signal was sent to it.
@@ -92,6 +94,7 @@ impl EventAction {
             EventAction::Detach => "detach",
             EventAction::ExecCreate => "exec_create",
             EventAction::ExecStart => "exec_start",
+            EventAction::ExecDetach => "exec_detach",
             EventAction::ExecDie => "exec_die",
             EventAction::Kill => "kill",
             EventAction::Oom => "oom",

@@ -19,9 +19,9 @@ use rustix::net::{
 };
 use serde_json::{Value, json};
 
-use super::attach::KeyFinder;
 use super::frames::framed;
 use super::message::{StreamForm, SupervisorMessage};
+use crate::value::detach_keys::KeyFinder;
 
 /// A client whose bytes are those of Docker's API, not packets.
 #[derive(Debug)]

@@ -17,7 +17,6 @@ use super::command::blocking;
 use super::connection::{TakenConnection, take_over};
 use super::containers::find;
 use super::request::{ApiRequest, RequestQuery};
-use crate::container::attach::{DETACH_KEYS, parse_keys};
 use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;
 use crate::container::frames::framed;
@@ -27,6 +26,7 @@ use crate::container::record::ContainerStatus;
 use crate::container::store::KeptContainer;
 use crate::error::Error;
 use crate::text::{printed, text, text_with};
+use crate::value::detach_keys::{DETACH_KEYS, parse_keys};
 use crate::value::timestamp::Timestamp;
 
 /// The keys that detach a client.

@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{Words, sandbox_of, words};
 use super::private_file::PrivateFile;
-use crate::container::attach::KeyFinder;
 use crate::container::exec_files::{ExecFile, ExecFiles, ExecState};
 use crate::container::frames::framed;
 use crate::container::record::RecordedProcess;
@@ -30,6 +29,7 @@ use crate::host::home::HomePlace;
 use crate::sys::session;
 use crate::sys::signal::{self, SignalSet};
 use crate::text::{text, text_with};
+use crate::value::detach_keys::KeyFinder;
 
 /// The size of a part of a stream.
 const PART: usize = 32 << 10;

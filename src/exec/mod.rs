@@ -24,6 +24,7 @@ mod background;
 mod carry;
 mod cgroup;
 mod child;
+mod detach;
 mod end;
 mod failure;
 mod hold;
@@ -55,6 +56,7 @@ use nix::unistd::Pid;
 pub use self::attend::Attendant;
 pub use self::background::{Background, Copy, close_inherited, close_streams, continue_in_background};
 pub use self::carry::Pipes;
+pub use self::detach::{Detachable, DetachableCopy, FrontEnd, continue_detachable};
 pub use self::failure::as_typed;
 pub use self::hold::create;
 use self::journal::Journal;
@@ -114,6 +116,8 @@ pub struct Container {
     has_input: bool,
     /// The container with which the command ends: the pidfd of its process.
     container: Option<OwnedFd>,
+    /// This process, if the user can detach from the command's new terminal.
+    detachable: Option<DetachableCopy>,
     /// How long the command may run, in seconds.
     timeout: Option<u64>,
     /// How many processes of that cgroup the OOM killer has killed.
@@ -232,6 +236,7 @@ fn perform(
             memory: memory_cgroup(plan),
             has_input: true,
             container: None,
+            detachable: None,
             timeout: plan.timeout,
             oom_kills: 0,
             memory_limit: None,

@@ -17,10 +17,12 @@ use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use rustix::{fs, io, termios};
 
+use super::detach::DetachableCopy;
 use super::signals::{Arrived, Signals};
 use crate::error::{Error, Result};
 use crate::plan::call::terminal::resize;
 use crate::sys::signal::{self, SignalSet};
+use crate::value::detach_keys::KeyFinder;
 
 /// The maximum number of bytes that are buffered in one direction. While a buffer is not empty, nothing more is read,
 /// so a fast writer waits, as with a pipe.
@@ -49,12 +51,15 @@ pub(super) struct TerminalRelay {
     is_idle: bool,
     has_ended: bool,
     is_drained: bool,
+    /// The keys that detach the user, and whether they were typed.
+    finder: KeyFinder,
+    is_detached: bool,
 }
 
 impl TerminalRelay {
     /// Sets the user's terminal to raw mode, and begins to copy. With `only_terminals`, the command has those of
     /// descriptors 0 to 2 itself that are files or pipes. Then only what is a terminal is read and written. Without
-    /// `has_input`, nothing is read.
+    /// `has_input`, nothing is read. `keys` detach the user: see [`TerminalRelay::is_detached`].
     ///
     /// # Errors
     /// Those of signalfd(2) and fcntl(2).
@@ -63,6 +68,7 @@ impl TerminalRelay {
         signals: &Signals,
         only_terminals: bool,
         has_input: bool,
+        keys: Vec<u8>,
     ) -> Result<TerminalRelay> {
         let output = match only_terminals {
             true if !termios::isatty(stdout()) && termios::isatty(stderr()) => stderr(),
@@ -87,7 +93,26 @@ impl TerminalRelay {
             is_idle: false,
             has_ended: false,
             is_drained: false,
+            finder: KeyFinder::new(keys),
+            is_detached: false,
         })
+    }
+
+    /// Whether the user has typed the keys that detach.
+    pub(super) fn is_detached(&self) -> bool {
+        self.is_detached
+    }
+
+    /// Lets go of the user's terminal. From now on there is no input, and output is read and dropped.
+    pub(super) fn detach(&mut self, copy: DetachableCopy) {
+        self.write_output();
+        self.raw = None;
+        self.is_open = false;
+        copy.leave();
+        // Standard output is the null device now.
+        if let Ok(null) = io::fcntl_dupfd_cloexec(stdout(), 3) {
+            self.stdout = null;
+        }
     }
 
     /// Handles a signal that concerns the terminal. Returns whether it is one.
@@ -201,7 +226,10 @@ impl TerminalRelay {
         }
         match read(stdin(), &mut self.input) {
             Ok(1..) => {
-                self.at_line_start = self.input.ends_with(b"\n");
+                (self.input, self.is_detached) = self.finder.take(&self.input);
+                if !self.input.is_empty() {
+                    self.at_line_start = self.input.ends_with(b"\n");
+                }
                 return self.signals_in_input();
             }
             Err(errno) if would_block(errno) => {}

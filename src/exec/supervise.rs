@@ -13,6 +13,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
 use super::attend::{Attendant, Unattended};
 use super::carry::CarriedStream;
+use super::detach::DetachableCopy;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
 use super::{Container, Watch, kill_by_pidfd, orphans, relay, space, stop, user_network};
@@ -59,6 +60,11 @@ impl Container {
         self.has_input = false;
     }
 
+    /// Lets the user detach from the command's new terminal, by the keys of `copy`.
+    pub fn detach_with(&mut self, copy: DetachableCopy) {
+        self.detachable = Some(copy);
+    }
+
     /// Waits until the command ends, and forwards the signals that `sandbox` gets.
     ///
     /// # Errors
@@ -95,7 +101,9 @@ impl Container {
     /// of the user's terminal is always restored.
     fn wait_for_end(&mut self, watch: &mut dyn Watch, attendant: &mut dyn Attendant) -> Result<()> {
         let master = self.slots.terminal.take();
-        let start = |master| TerminalRelay::start(master, &self.signals, self.keeps_files, self.has_input);
+        let keys = self.detachable.as_ref().map(|copy| copy.keys.clone()).unwrap_or_default();
+        let start =
+            |master| TerminalRelay::start(master, &self.signals, self.keeps_files, self.has_input, keys);
         let mut relay = master.map(start).transpose()?;
         let mut streams = CarriedStream::all(std::mem::take(&mut self.slots.carried));
         let mut dropped_before = false;
@@ -146,6 +154,11 @@ impl Container {
                     self.explain_key(number, relay, &mut dropped_before, watch);
                 }
                 relay.write_input();
+                if relay.is_detached()
+                    && let Some(copy) = self.detachable.take()
+                {
+                    relay.detach(copy);
+                }
             }
             streams.iter_mut().for_each(CarriedStream::transfer);
             for (descriptor, errno) in streams.iter_mut().filter_map(CarriedStream::take_failure) {

@@ -117,6 +117,10 @@ impl Expectations {
                 Shown::NoPath => *may_be_missing,
                 _ => false,
             },
+            Expected::CgroupFile { may_be_missing: true, .. } if *shown == Shown::Absent => true,
+            Expected::CgroupFile { of_device: true, value, .. } => {
+                matches!(shown, Shown::Text(text) if has_device(text, value))
+            }
             expected => shows(&self.wanted(expected)),
         }
     }
@@ -178,6 +182,13 @@ impl Expectations {
         };
         new.chain(Feature::NAMESPACES.iter().filter_map(of)).collect()
     }
+}
+
+/// Whether a list of devices with their values has this value of a device: `8:0 1024`, or `8:0 rbps=1024` among the values of `8:0`.
+fn has_device(list: &str, wanted: &str) -> bool {
+    let Some((device, value)) = wanted.split_once(' ') else { return false };
+    let of_device = list.split_whitespace().skip_while(|word| *word != device).skip(1);
+    of_device.take_while(|word| !word.contains(':')).any(|word| word == value)
 }
 
 /// The caller's namespaces.

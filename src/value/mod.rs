@@ -1,10 +1,10 @@
-//! Values with a written form: sizes, durations, rates, mounts, points in time, shell quoting, the command line that the user typed. Also how values are read, and the
+//! Values with a written form: sizes, durations, rates, mounts, points in time, shell quoting, the command line that the user typed, keys that detach. Also how values are read, and the
 //! nearest known name.
 
 pub(crate) mod bytes;
 pub mod csv;
+pub mod detach_keys;
 pub mod join;
-pub mod json_error;
 pub mod mount;
 pub(crate) mod nearest;
 pub(crate) mod parse;

@@ -10,10 +10,11 @@ use super::put;
 use super::wanted::{Pull, Wanted};
 use crate::cgroups::cpu::Cpus;
 use crate::cgroups::devices::Rule;
-use crate::container::attach::parse_keys;
+use crate::container::record::lifted;
 use crate::network::HOST_GATEWAY;
 use crate::rootfs::dev;
 use crate::text::{text, text_with};
+use crate::value::detach_keys::parse_keys;
 use crate::value::mount::ExtraMount;
 use crate::value::units::Size;
 
@@ -92,6 +93,10 @@ pub(super) fn expose(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 pub(super) fn memory_swap(wanted: &mut Wanted, value: &OsStr) -> Noted {
     wanted.memory_swap = Some(string(value)?.to_owned());
+    wanted.lifted.remove(lifted::MEMORY_SWAP);
+    if value == "-1" {
+        wanted.lifted.insert(lifted::MEMORY_SWAP.to_owned(), -1);
+    }
     Ok(())
 }
 
@@ -126,11 +131,16 @@ pub(super) fn cpus(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn cpu_period(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    above_zero(wanted, "cpu-period", "cpu: { period: {} }", value)
+    unless_zero(wanted, "cpu-period", "cpu: { period: {} }", value)
 }
 
+/// `--cpu-quota`: a negative number is no limit, and `inspect` shows it.
 pub(super) fn cpu_quota(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    above_zero(wanted, "cpu-quota", "cpu: { quota: {} }", value)
+    above_zero(wanted, "cpu-quota", "cpu: { quota: {} }", value)?;
+    wanted.lifted.remove(lifted::CPU_QUOTA);
+    let number = string(value)?.parse::<i64>().ok().filter(|number| *number < 0);
+    wanted.lifted.extend(number.map(|number| (lifted::CPU_QUOTA.to_owned(), number)));
+    Ok(())
 }
 
 /// `--cpu-shares`: 0 is the usual part.
@@ -161,6 +171,10 @@ pub(super) fn domainname(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 pub(super) fn cpuset(wanted: &mut Wanted, value: &OsStr) -> Noted {
     unless_empty(wanted, "cpuset-cpus", "cpu: { cpuset: \"{}\" }", value)
+}
+
+pub(super) fn mems(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    unless_empty(wanted, "cpuset-mems", "cpu: { mems: \"{}\" }", value)
 }
 
 /// `DEVICE:SIZE`, in bytes a second.

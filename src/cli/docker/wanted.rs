@@ -71,6 +71,8 @@ pub(crate) struct Wanted {
     pub(crate) publishes_all: bool,
     pub(crate) exposed: Vec<Port>,
     pub(super) memory_swap: Option<String>,
+    /// The limits that are taken away by a negative number, as in `ContainerRecord::lifted`.
+    pub(crate) lifted: BTreeMap<String, i64>,
     pub(super) cap_add: Vec<String>,
     pub(super) cap_drop: Vec<String>,
     pub(super) seccomp: Option<OsString>,
