@@ -27,7 +27,7 @@ pub(super) fn apply(parent: &CgroupParent, draft: &mut Draft) -> Vec<(Controller
                 Bound::Within => is_known = true,
                 Bound::Lowered(value) if value.is_empty() => {
                     is_known = true;
-                    problems.push((intent.feature, nothing_left(&intent.wish, &ceiling.value)));
+                    problems.push((intent.feature, nothing_left(&intent.wish, ceiling)));
                 }
                 Bound::Lowered(value) => {
                     is_known = true;
@@ -82,10 +82,12 @@ fn files_of((controller, setting): (Controller, Setting)) -> Vec<(Controller, Se
     }
 }
 
-/// The problem if none of the CPUs that were asked for is left.
-fn nothing_left(wish: &str, theirs: &str) -> Error {
-    let why = text_with("cpu.cpuset.none", &[("cpus", theirs)]);
-    Error::failed(wish).why(why).todo(text("cpu.list.todo"))
+/// The problem if none of the CPUs or memory nodes that were asked for is left.
+fn nothing_left(wish: &str, ceiling: &Ceiling) -> Error {
+    let of_nodes = ceiling.file == "cpuset.mems";
+    let (key, place) = if of_nodes { ("cpu.mems.none", "nodes") } else { ("cpu.cpuset.none", "cpus") };
+    let why = text_with(key, &[(place, &ceiling.value)]);
+    Error::failed(wish).why(why).todo(text(cpu::list_todo(of_nodes)))
 }
 
 /// How an intent stands to a ceiling.

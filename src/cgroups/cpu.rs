@@ -32,6 +32,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::intent;
 use crate::error::Error;
 use crate::feature::Feature;
+use crate::host::Host;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, cgroup};
 use crate::plan::{Context, Draft, Setting};
@@ -79,6 +80,11 @@ pub struct Cpu {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "cpu_list")]
     #[schemars(regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"), example = &"0")]
     pub cpuset: Option<String>,
+    /// Use memory of only these NUMA nodes: 0, 0-3 or 0,2
+    #[arg(long, visible_alias = "cpuset-mems", value_name = "LIST")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "node_list")]
+    #[schemars(regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"), example = &"0")]
+    pub mems: Option<String>,
 }
 
 /// The period of a quota in microseconds, the same as docker's.
@@ -160,7 +166,7 @@ impl Cpu {
     /// The controllers that these options need. In cgroup v1, cpuacct counts the time.
     pub fn controllers(&self) -> Vec<Controller> {
         let mut all = vec![Controller::Cpu, Controller::Cpuacct];
-        all.extend(self.cpuset.is_some().then_some(Controller::Cpuset));
+        all.extend((!self.lists().is_empty()).then_some(Controller::Cpuset));
         all
     }
 
@@ -213,27 +219,61 @@ impl Cpu {
             intent.v2 = vec![Setting::new("cpu.max", format!("{} {period}", written("max")))];
             draft.intent(intent);
         }
-        if let Some(list) = &self.cpuset {
-            if !is_list(list) {
-                let error = Error::failed(draft.option_with(Feature::Cpu, "cpuset", list));
-                let error = error.why(text("cpu.list.form")).todo(text("cpu.list.todo"));
-                draft.problem_of(Feature::Cpu, "cpuset", error);
-            } else if let Some(online) = &host.online_cpus
-                && let missing = without(list, online)
-                && !missing.is_empty()
-            {
-                let values = [("missing", missing.as_str()), ("online", online.as_str())];
-                let error = Error::failed(draft.option_with(Feature::Cpu, "cpuset", list));
-                let error = error.why(text_with("cpu.cpuset.offline", &values));
-                draft.problem_of(Feature::Cpu, "cpuset", error.todo(text("cpu.list.todo")));
-            }
-            let docker = format!("--cpuset-cpus {list}");
-            let mut intent = of(Controller::Cpuset, "cpu.cpuset.why", format!("cpuset {list}"), docker);
-            intent.v1 = vec![Setting::shown_as("cpuset.cpus", list, Some(as_shown(list)))];
-            intent.v2 = intent.v1.clone();
-            draft.intent(intent);
-        }
+        self.lists().into_iter().for_each(|list| list.plan(host, draft));
     }
+
+    /// The lists of the cpuset controller.
+    fn lists(&self) -> Vec<CpusetList<'_>> {
+        let cpus = self.cpuset.as_deref().map(|list| CpusetList { list, of_nodes: false });
+        let nodes = self.mems.as_deref().map(|list| CpusetList { list, of_nodes: true });
+        cpus.into_iter().chain(nodes).collect()
+    }
+}
+
+/// A list of the cpuset controller: of CPUs, or of memory nodes.
+#[derive(Clone, Copy)]
+struct CpusetList<'a> {
+    list: &'a str,
+    of_nodes: bool,
+}
+
+impl CpusetList<'_> {
+    fn plan(self, host: &Host, draft: &mut Draft) {
+        let CpusetList { list, of_nodes } = self;
+        let (key, flag, file, why, online) = match of_nodes {
+            false => ("cpuset", "--cpuset-cpus", "cpuset.cpus", "cpu.cpuset.why", &host.online_cpus),
+            true => ("mems", "--cpuset-mems", "cpuset.mems", "cpu.mems.why", &host.memory_nodes),
+        };
+        if let Some(reason) = self.wrong(online.as_deref()) {
+            let error = Error::failed(draft.option_with(Feature::Cpu, key, list)).why(reason);
+            draft.problem_of(Feature::Cpu, key, error.todo(text(list_todo(of_nodes))));
+        }
+        let docker = format!("{flag} {list}");
+        let mut intent = intent(host, Controller::Cpuset, why, format!("{key} {list}"), docker);
+        intent.v1 = vec![Setting::shown_as(file, list, Some(as_shown(list)))];
+        intent.v2 = intent.v1.clone();
+        draft.intent(intent);
+    }
+
+    /// Why this machine cannot have this list. None: it can.
+    fn wrong(self, online: Option<&str>) -> Option<String> {
+        let keys = match self.of_nodes {
+            false => ["cpu.list.form", "cpu.cpuset.offline"],
+            true => ["cpu.nodes.form", "cpu.mems.offline"],
+        };
+        if !is_list(self.list) {
+            return Some(text(keys[0]));
+        }
+        let missing =
+            online.map(|online| without(self.list, online)).filter(|missing| !missing.is_empty())?;
+        let values = [("missing", missing.as_str()), ("online", online.unwrap_or_default())];
+        Some(text_with(keys[1], &values))
+    }
+}
+
+/// The message with the line that shows which CPUs or memory nodes there are.
+pub(super) fn list_todo(of_nodes: bool) -> &'static str {
+    if of_nodes { "cpu.nodes.todo" } else { "cpu.list.todo" }
 }
 
 /// The weight of cgroup v2 for shares of cgroup v1, by the formula that the OCI runtimes use since 2025. Its curve goes
@@ -260,6 +300,12 @@ fn within(draft: &mut Draft, key: &str, value: u64, range: RangeInclusive<u64>) 
 fn cpu_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     parse::checked(deserializer, |list: &String| {
         is_list(list).then_some(()).ok_or_else(|| text("cpu.list.form"))
+    })
+}
+
+fn node_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    parse::checked(deserializer, |list: &String| {
+        is_list(list).then_some(()).ok_or_else(|| text("cpu.nodes.form"))
     })
 }
 

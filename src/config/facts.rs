@@ -105,9 +105,13 @@ fn gather_cgroups(resources: &Resources, also: &[Controller], host: &mut Host) {
             }
         }
     }
-    if resources.cpu.as_ref().is_some_and(|cpu| cpu.cpuset.is_some()) {
-        let online = host.unread.text("/sys/devices/system/cpu/online").trim().to_owned();
-        host.online_cpus = Some(online).filter(|online| !online.is_empty());
+    let mut list = |file: &str| {
+        let list = host.unread.text(file).trim().to_owned();
+        Some(list).filter(|list| !list.is_empty())
+    };
+    if let Some(cpu) = &resources.cpu {
+        host.online_cpus = cpu.cpuset.as_ref().and_then(|_| list("/sys/devices/system/cpu/online"));
+        host.memory_nodes = cpu.mems.as_ref().and_then(|_| list("/sys/devices/system/node/has_memory"));
     }
     if let Some(blkio) = &resources.blkio {
         host.disks =

@@ -61,7 +61,7 @@ const KEYS: [(&str, &[&str]); 28] = [
     ("cgroup", &["{}", "{join: /proc/1/ns/cgroup}"]),
     ("time", &["{}", "{boottime: 10d, monotonic: '-30s'}"]),
     ("memory", &["{}", "{limit: 64m, swap: 0, reservation: 1m}"]),
-    ("cpu", &["{}", "{shares: 512, cpus: 0.15, cpuset: '0'}", "{weight: 7}"]),
+    ("cpu", &["{}", "{shares: 512, cpus: 0.15, cpuset: '0', mems: '0'}", "{weight: 7}"]),
     ("blkio", &["{}", "{weight: 500, read_bps: {/tmp: 1m, /: 2m}, write_iops: {'1:2': 7}}"]),
     ("devices", &["{}", "{allow: [a], deny: ['c 1:5 rwm']}", "{allow: [/dev/kmsg rw, /dev/null r]}"]),
     ("pids", &["{}", "{max: 64}"]),
@@ -74,7 +74,7 @@ const KEYS: [(&str, &[&str]); 28] = [
 
 /// The facts for any spec. They do not change between two plans, so the plans can be compared.
 fn machine() -> Machine {
-    let all = "rootfs: host\nuser:\nnet: {mode: bridge, veth: true, publish: ['8080:80']}\nmemory:\ncpu: {cpuset: '0'}\n\
+    let all = "rootfs: host\nuser:\nnet: {mode: bridge, veth: true, publish: ['8080:80']}\nmemory:\ncpu: {cpuset: '0', mems: '0'}\n\
                blkio: {weight: 500, read_bps: {/tmp: 1m, /: 1m}}\ndevices:\npids:\ncapabilities:\nmnt:\npid:\n";
     let mut machine = Completed::of(&spec(all), Purpose::Container).machine;
     machine.host.sysfs = Completed::of(&spec("net:\n"), Purpose::Container).machine.host.sysfs;

@@ -3,6 +3,7 @@
 //! The plan of the changed container has the files and values, as for a start. So a limit is written, checked and explained in
 //! one way only.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::str::FromStr;
 use super::events::EventAction;
 use super::explain::Explainer;
 use super::life::no_cgroup;
-use super::record::{ContainerRecord, ContainerStatus, RecordedProcess};
+use super::record::{ContainerRecord, ContainerStatus, RecordedProcess, lifted};
 use super::refusal;
 use super::restart::RestartPolicy;
 use super::store::{ContainerStore, KeptContainer};
@@ -62,8 +63,8 @@ pub struct LimitChange {
     pub resources: Resources,
     /// Whether the limit of memory is taken away, and that of swap with it.
     pub lifts_memory: bool,
-    /// Whether the quota of CPU time is taken away.
-    pub lifts_quota: bool,
+    /// The negative number by which the quota of CPU time is taken away.
+    pub lifted_quota: Option<i64>,
     /// Memory and swap together, as Docker counts.
     pub memory_and_swap: Option<NewLimit<Size>>,
     /// Processes and threads.
@@ -77,7 +78,7 @@ impl LimitChange {
     fn controllers(&self) -> Vec<Controller> {
         let mut all = self.resources.controllers();
         all.extend((self.lifts_memory || self.memory_and_swap.is_some()).then_some(Controller::Memory));
-        all.extend(self.lifts_quota.then_some(Controller::Cpu));
+        all.extend(self.lifted_quota.map(|_| Controller::Cpu));
         all.extend(self.pids.map(|_| Controller::Pids));
         all
     }
@@ -94,7 +95,7 @@ impl LimitChange {
             let (v1, v2) = ("memory.memsw.limit_in_bytes", "memory.swap.max");
             all.push((Controller::Memory, Setting::new(v1, -1), Setting::new(v2, "max")));
         }
-        if self.lifts_quota {
+        if self.lifted_quota.is_some() {
             let (v1, v2) = ("cpu.cfs_quota_us", "cpu.max");
             all.push((Controller::Cpu, Setting::new(v1, -1), Setting::new(v2, "max")));
         }
@@ -158,11 +159,10 @@ impl LimitChange {
             put(&mut cpu.quota, new.quota);
             put(&mut cpu.period, new.period);
             put(&mut cpu.cpuset, new.cpuset);
+            put(&mut cpu.mems, new.mems);
         }
-        if self.lifts_quota
-            && let Some(cpu) = cpu
-        {
-            cpu.quota = None;
+        if let (Some(_), Some(cpu)) = (self.lifted_quota, cpu) {
+            (cpu.quota, cpu.cpus) = (None, None);
         }
         if let Some(new) = self.resources.blkio.clone() {
             put(&mut blkio.get_or_insert_default().weight, new.weight);
@@ -172,6 +172,7 @@ impl LimitChange {
             Some(NewLimit::Unlimited) => *pids = None,
             Some(NewLimit::Unchanged) | None => {}
         }
+        self.note_lifted(&mut record.lifted);
         if let Some(restart) = self.restart {
             if record.auto_remove && restart != RestartPolicy::default() {
                 return Err(refused(text("container.update.rm")));
@@ -179,6 +180,26 @@ impl LimitChange {
             record.restart = restart;
         }
         Ok(record)
+    }
+}
+
+impl LimitChange {
+    /// Notes the numbers that have taken a limit away. A new limit is in place of the number.
+    fn note_lifted(&self, known: &mut BTreeMap<String, i64>) {
+        let quota = self.resources.cpu.as_ref().and_then(|cpu| cpu.quota);
+        let swap = self.memory_and_swap.map(|new| (new == NewLimit::Unlimited).then_some(-1));
+        let pids = self.pids.map(|new| (new == NewLimit::Unlimited).then_some(0));
+        for (name, changed) in [
+            (lifted::CPU_QUOTA, quota.map(|_| None).or(self.lifted_quota.map(Some))),
+            (lifted::MEMORY_SWAP, swap),
+            (lifted::PIDS, pids),
+        ] {
+            match changed {
+                Some(Some(number)) => drop(known.insert(name.to_owned(), number)),
+                Some(None) => drop(known.remove(name)),
+                None => {}
+            }
+        }
     }
 }
 

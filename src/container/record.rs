@@ -5,7 +5,7 @@
 //! know it leaves the container alone.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub struct ContainerRecord {
     pub version: u32,
     /// Its ID.
     pub id: Id,
+    /// The HOME of the paths in this file. None: a version before this one has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::value::bytes::option")]
+    pub home: Option<PathBuf>,
     /// When it was created.
     pub created: Timestamp,
     /// What its root filesystem was made from, for people: `host`, or a path.
@@ -43,6 +46,9 @@ pub struct ContainerRecord {
     /// The ports that its maker and its image expose: `80/tcp`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<String>,
+    /// The limits that were taken away by a number, by Docker's names: Docker shows this number, and not that there is no limit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lifted: BTreeMap<String, i64>,
     /// Its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<VolumeMount>,
@@ -86,6 +92,16 @@ pub struct ContainerRecord {
     /// The options of the log as its maker has written them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub log_written: BTreeMap<String, String>,
+}
+
+/// Docker's names of the limits that a number takes away.
+pub mod lifted {
+    /// CPU time, by a negative number.
+    pub const CPU_QUOTA: &str = "CpuQuota";
+    /// Swap, by -1.
+    pub const MEMORY_SWAP: &str = "MemorySwap";
+    /// Processes, by 0 or a negative number. Docker shows 0.
+    pub const PIDS: &str = "PidsLimit";
 }
 
 /// How many seconds a container may take to stop: Docker's.
@@ -257,6 +273,40 @@ pub struct ContainerState {
     pub log_dropped: u64,
     /// The ports that are published while it runs.
     pub ports: Vec<PublishedPort>,
+}
+
+/// A file of a container, as it is read from a HOME that may have been moved since it was written.
+pub(super) trait StoredFile: serde::de::DeserializeOwned {
+    /// The same with the paths of this HOME.
+    fn in_home(self, home: &Path) -> Self;
+}
+
+impl StoredFile for ContainerState {
+    fn in_home(self, _home: &Path) -> ContainerState {
+        self
+    }
+}
+
+impl StoredFile for ContainerRecord {
+    fn in_home(mut self, home: &Path) -> ContainerRecord {
+        // HOME/containers/ID/upper
+        let of_upper = || self.own_upper()?.ancestors().nth(3).map(Path::to_owned);
+        let Some(former) = self.home.clone().or_else(of_upper).filter(|former| former != home) else {
+            return self;
+        };
+        let moved = |path: &mut PathBuf| {
+            if let Ok(rest) = path.strip_prefix(&former) {
+                *path = home.join(rest);
+            }
+        };
+        let environment = &mut self.config.environment;
+        environment.mounts.iter_mut().for_each(|mount| moved(&mut mount.source));
+        if let Some(root) = &mut environment.root {
+            root.lowers.iter_mut().chain(&mut root.upper).for_each(moved);
+        }
+        self.home = Some(home.to_owned());
+        self
+    }
 }
 
 impl ContainerState {

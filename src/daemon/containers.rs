@@ -9,7 +9,6 @@ use super::Daemon;
 use super::answer::{Answered, ApiError, done, empty, json_answer, ok};
 use super::command::{blocking, long, run, words};
 use super::request::{ApiRequest, Filters, known_filters};
-use super::settings;
 use crate::container::description::mounts;
 use crate::container::events::Event;
 use crate::container::explain::Explainer;
@@ -222,9 +221,6 @@ pub(super) async fn update(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     let body = request.json().await?;
     let mut line = words(&["update"]);
     line.extend(super::limit_settings::limits(&body)?);
-    // `update` refuses it by name.
-    let nodes = settings::string(&body, "CpusetMems")?;
-    line.extend(nodes.map(|nodes| settings::flag("cpuset-mems", nodes)));
     let name = find(request.name()).await?.record.id;
     if line.len() > 1 {
         line.extend(words(&["--", name.as_str()]));

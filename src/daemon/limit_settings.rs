@@ -48,8 +48,8 @@ fn check(value: &Value) -> Answered<()> {
         "Minimum memory limit can not be less than memory reservation limit, see usage".to_owned()
     } else if !(0..=most).contains(&cpus) {
         format!("range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available")
-    } else if cpus > 0 && (period != 0 || quota != 0) {
-        let other = if period != 0 { "CPU Period" } else { "CPU Quota" };
+    } else if cpus > 0 && (period > 0 || quota > 0) {
+        let other = if period > 0 { "CPU Period" } else { "CPU Quota" };
         format!("Conflicting options: Nano CPUs and {other} cannot both be set.")
     } else if period != 0 && !(1000..=1_000_000).contains(&period) {
         "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".to_owned()
@@ -78,8 +78,8 @@ pub(super) fn limits(value: &Value) -> Answered<Flags> {
     if let Some(billionths) = number(value, "NanoCpus")? {
         flags.push(flag("cpus", &(billionths as f64 / 1e9).to_string()));
     }
-    if let Some(cpus) = string(value, "CpusetCpus")? {
-        flags.push(flag("cpuset-cpus", cpus));
+    for (name, own) in [("CpusetCpus", "cpuset-cpus"), ("CpusetMems", "cpuset-mems")] {
+        flags.extend(string(value, name)?.map(|list| flag(own, list)));
     }
     flags.extend(restart_policy(part(value, "RestartPolicy")?)?);
     Ok(flags)

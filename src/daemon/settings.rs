@@ -16,8 +16,7 @@ use crate::text::text_with;
 pub(super) type Flags = Vec<OsString>;
 
 /// The settings that are texts.
-const TEXTS: [(&str, &str); 9] = [
-    ("CpusetMems", "cpuset-mems"),
+const TEXTS: [(&str, &str); 8] = [
     ("CgroupParent", "cgroup-parent"),
     ("VolumeDriver", "volume-driver"),
     ("PidMode", "pid"),

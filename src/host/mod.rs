@@ -76,6 +76,8 @@ pub struct Host {
     pub files: Option<Files>,
     /// The CPUs that are online: `0-3`. They are read only if a spec chooses CPUs.
     pub online_cpus: Option<String>,
+    /// The memory nodes: `0-1`. They are read only if a spec chooses some.
+    pub memory_nodes: Option<String>,
     /// The namespaces that a spec joins, each with its kind; or why one cannot be joined.
     pub joins: Vec<(Feature, Result<JoinedNamespace, Error>)>,
     /// The files of the container whose network a spec joins.
@@ -116,6 +118,7 @@ impl Host {
             cgroups: None,
             files: None,
             online_cpus: None,
+            memory_nodes: None,
             joins: Vec::new(),
             network_files: None,
             can_group_pids: false,

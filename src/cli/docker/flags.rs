@@ -154,7 +154,12 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         ("SIZE", "The size that is protected from reclaim"),
     ),
     note("cpus", Value, notes::cpus, ("NUMBER", "The maximum number of CPUs, such as 0.5")),
-    note("cpu-quota", Value, notes::cpu_quota, ("MICROSECONDS", "The maximum CPU time of each period")),
+    note(
+        "cpu-quota",
+        Value,
+        notes::cpu_quota,
+        ("MICROSECONDS", "The maximum CPU time of each period; -1: any amount"),
+    ),
     note(
         "cpu-period",
         Value,
@@ -164,6 +169,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     note("cpu-shares", Value, notes::cpu_shares, ("NUMBER", "The part of the CPU time when all want it"))
         .short('c'),
     note("cpuset-cpus", Value, notes::cpuset, ("LIST", "The CPUs that may be used, such as 0-2")),
+    note("cpuset-mems", Value, notes::mems, ("LIST", "The memory nodes that may be used, such as 0-1")),
     note(
         "blkio-weight",
         Value,
@@ -280,7 +286,6 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     refused("isolation", Value, "docker.no.windows"),
     refused("cpu-rt-period", Value, "docker.no.realtime"),
     refused("cpu-rt-runtime", Value, "docker.no.realtime"),
-    refused("cpuset-mems", Value, "docker.no.mems"),
     refused("disable-content-trust", Nothing, "docker.no.trust"),
     refused("dns-option", Value, "docker.no.dnsoption"),
     refused("dns-search", Value, "docker.no.dnsoption"),

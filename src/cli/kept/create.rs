@@ -15,7 +15,6 @@ use super::super::prepare::{self, Layered, Prepared};
 use super::super::source::{MadeSpec, SourceFlags};
 use super::log_options::{log_options, log_written};
 use crate::cli::explain::ExplainArg;
-use crate::cli::words;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
@@ -185,14 +184,8 @@ fn unread(path: &PathBuf, error: &std::io::Error) -> Error {
     Error::failed(text_with("exec.with.file", &[("path", &printed(path))])).why(crate::error::io_text(error))
 }
 
-/// Makes a container, and prints its ID. A wrong command line with an image returns what it returns in Docker. For a client of
-/// the daemon, it stays a wrong request.
+/// Makes a container, and prints its ID.
 pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
-    let is_dockers = args.client_settings.is_none() && !words::is_spec(&args.source);
-    perform(color, args).map_err(|error| if is_dockers { super::as_dockers_line(error) } else { error })
-}
-
-fn perform(color: Color, args: CreateArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let explain = args.explain.explainer();
     let flags = SourceFlags { namespaces: &args.namespaces, docker: &args.docker, tty: args.tty };
@@ -284,11 +277,13 @@ fn create_layered(
     let mut record = ContainerRecord {
         version: VERSION,
         id,
+        home: None,
         created: Timestamp::now(),
         image,
         image_id: layered.image_id.clone(),
         labels,
         exposed: made.exposed(&layered),
+        lifted: made.wanted.lifted.clone(),
         volumes,
         mount_flags,
         config,
@@ -322,6 +317,7 @@ fn create_layered(
     let made = ContainerStore::make().and_then(|(store, note)| {
         note.iter().for_each(|note| render::note(note));
         let unfinished = printed(store.path().join("containers").join(format!(".new-{}", record.id)));
+        record.home = Some(store.path().to_owned());
         upper::give(&store, &mut record)?;
         explain.step(format!("mkdir(\"{unfinished}\")"), "container.explain.create");
         let name = store.create(&record, name.as_deref())?;

@@ -34,8 +34,8 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "NUMBER", value_parser = cpu_limit)]
     cpus: Option<NewLimit<Cpus>>,
     /// Maximum CPU time of each period, in microseconds; -1: any amount
-    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", allow_hyphen_values = true, value_parser = |written: &str| within(written, &QUOTAS))]
-    cpu_quota: Option<NewLimit<u64>>,
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", allow_hyphen_values = true, value_parser = quota)]
+    cpu_quota: Option<i64>,
     /// The period of --cpu-quota, in microseconds
     #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", value_parser = |written: &str| within(written, &PERIODS))]
     cpu_period: Option<NewLimit<u64>>,
@@ -45,8 +45,8 @@ pub(crate) struct UpdateArgs {
     /// Use only these CPUs: 0, 0-3 or 0,2
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
-    /// A flag of docker update that is refused by name
-    #[arg(long, hide = true, value_name = "LIST")]
+    /// Use memory of only these NUMA nodes: 0, 0-3 or 0,2
+    #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
     /// A flag of docker update that is refused by name
     #[arg(long, hide = true, value_name = "MICROSECONDS")]
@@ -76,9 +76,10 @@ impl UpdateArgs {
             shares: at(self.cpu_shares),
             weight: None,
             cpus: at(self.cpus),
-            quota: at(self.cpu_quota),
+            quota: self.cpu_quota.filter(|quota| *quota > 0).and_then(|quota| quota.try_into().ok()),
             period: at(self.cpu_period),
             cpuset: self.cpuset_cpus.clone().filter(|list| !list.is_empty()),
+            mems: self.cpuset_mems.clone().filter(|list| !list.is_empty()),
         };
         let blkio = Blkio { weight: at(self.blkio_weight), ..Blkio::default() };
         LimitChange {
@@ -89,7 +90,7 @@ impl UpdateArgs {
                 ..Resources::default()
             },
             lifts_memory: self.memory == Some(NewLimit::Unlimited),
-            lifts_quota: self.cpu_quota == Some(NewLimit::Unlimited),
+            lifted_quota: self.cpu_quota.filter(|quota| *quota < 0),
             memory_and_swap: self.memory_swap.filter(|new| *new != NewLimit::Unchanged),
             pids: self.pids_limit,
             restart: self.restart,
@@ -112,6 +113,17 @@ fn cpu_limit(written: &str) -> std::result::Result<NewLimit<Cpus>, String> {
         _ => match written.parse()? {
             NewLimit::At(cpus) => Cpus::of_machine(cpus).map(NewLimit::At),
             unchanged => Ok(unchanged),
+        },
+    }
+}
+
+/// Reads a quota. 0 leaves it as it is, and a negative number takes it away.
+fn quota(written: &str) -> std::result::Result<i64, String> {
+    match written.parse::<i64>() {
+        Ok(number @ ..=0) => Ok(number),
+        _ => match within(written, &QUOTAS)? {
+            NewLimit::At(quota) => Ok(quota.cast_signed()),
+            _ => Err(text("docker.number")),
         },
     }
 }
@@ -147,7 +159,6 @@ fn within(written: &str, range: &RangeInclusive<u64>) -> std::result::Result<New
 /// Changes containers.
 pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     let refused = [
-        ("--cpuset-mems", &args.cpuset_mems, "docker.no.mems"),
         ("--cpu-rt-period", &args.cpu_rt_period, "docker.no.realtime"),
         ("--cpu-rt-runtime", &args.cpu_rt_runtime, "docker.no.realtime"),
     ];
@@ -157,13 +168,14 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     let change = args.change();
     // A zero leaves a limit as it is, and is something that was asked for.
     let has_zero = [args.memory, args.memory_swap].contains(&Some(NewLimit::Unchanged))
-        || [args.cpu_quota, args.cpu_period].contains(&Some(NewLimit::Unchanged))
+        || args.cpu_quota == Some(0)
+        || args.cpu_period == Some(NewLimit::Unchanged)
         || [args.cpu_shares, args.blkio_weight].contains(&Some(NewLimit::Unchanged))
-        || args.cpuset_cpus.as_ref().is_some_and(String::is_empty)
+        || [&args.cpuset_cpus, &args.cpuset_mems].into_iter().flatten().any(String::is_empty)
         || matches!(args.cpus, Some(NewLimit::Unchanged));
     if change.resources == Resources::default()
         && !change.lifts_memory
-        && !change.lifts_quota
+        && change.lifted_quota.is_none()
         && change.memory_and_swap.is_none()
         && change.pids.is_none()
         && change.restart.is_none()

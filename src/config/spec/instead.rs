@@ -4,7 +4,7 @@ use super::tree::{Node, NodeKind};
 use crate::text::{text, text_with};
 
 /// Unknown keys at the top of a spec, and what to write instead. Several names of one thing are separated by blanks.
-const FORMS: [(&str, &str); 30] = [
+const FORMS: [(&str, &str); 31] = [
     ("hostname host_name", "uts: { hostname: box }"),
     ("domainname", "uts: { domainname: example.org }"),
     ("container_name", "name: box"),
@@ -30,6 +30,7 @@ const FORMS: [(&str, &str); 30] = [
     ("cpu_quota cpu_period", "cpu: { quota: 50000, period: 100000 }"),
     ("cpu_shares shares", "cpu: { shares: 512 }"),
     ("cpuset cpuset_cpus", "cpu: { cpuset: \"0\" }"),
+    ("cpuset_mems mems", "cpu: { mems: \"0\" }"),
     ("pids_limit nproc max_pids", "pids: { max: 64 }"),
     ("blkio_config io", "blkio: { weight: 100 }"),
     ("device device_cgroup_rules", "devices: { allow: [\"/dev/fuse rw\"] }"),
@@ -41,7 +42,7 @@ const FORMS: [(&str, &str); 30] = [
 ];
 
 /// Names of keys and values below the top that people know from Compose files, Docker or the kernel, and ours.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: [(&str, &str); 17] = [
     ("ports port expose", "publish"),
     ("max mem memory mem_limit memory_limit", "limit"),
     ("memswap memswap_limit memory_swap", "swap"),
@@ -50,6 +51,7 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("cpu_quota", "quota"),
     ("cpu_period", "period"),
     ("cpuset_cpus", "cpuset"),
+    ("cpuset_mems numa nodes", "mems"),
     ("src from", "source"),
     ("dst dest destination path to", "target"),
     ("ro read_only", "readonly"),

@@ -177,6 +177,7 @@ mod tests {
             "time: { boottime: 1w }",
             "ipc: { shm: 1 }",
             "cpu: { cpuset: a }",
+            "cpu: { mems: '0-' }",
             "devices: { allow: [dev/null] }",
             "user: { map: nobody }",
             "name: A b",

@@ -11,6 +11,7 @@ use crate::cgroups::devices::Rule;
 use crate::config::container::Namespace;
 use crate::container::devices::devices_by_numbers;
 use crate::container::network::{add_binding, network_name};
+use crate::container::record::lifted;
 use crate::container::store::KeptContainer;
 use crate::rootfs::dev::SHARED_MEMORY;
 use crate::security::capabilities::DEFAULT;
@@ -26,21 +27,23 @@ pub(super) fn known(container: &KeptContainer) -> Value {
         let limit = memory.limit?.0;
         Some(memory.swap.map_or(-1, |swap| (limit + swap.0).cast_signed()))
     });
+    let number = |name: &str| record.lifted.get(name).copied();
     json!({
         "NetworkMode": match &record.config.environment.namespaces.net {
             Namespace::Join { target, .. } => printed(target.written()),
             _ => network_name(container).to_owned(),
         },
         "Memory": memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.0),
-        "MemorySwap": swap.unwrap_or(0),
+        "MemorySwap": swap.or(number(lifted::MEMORY_SWAP)).unwrap_or(0),
         "MemoryReservation": memory.and_then(|memory| memory.reservation).map_or(0, |limit| limit.0),
         "NanoCpus": cpu.and_then(|cpu| cpu.cpus).map_or(0, |cpus| (cpus.part() * 1e9) as u64),
-        "CpuQuota": cpu.and_then(|cpu| cpu.quota).unwrap_or(0),
+        "CpuQuota": cpu.and_then(|cpu| cpu.quota?.try_into().ok()).or(number(lifted::CPU_QUOTA)).unwrap_or(0),
         "CpuPeriod": cpu.and_then(|cpu| cpu.period).unwrap_or(0),
         "CpuShares": cpu.and_then(|cpu| cpu.shares).unwrap_or(0),
         "CpusetCpus": cpu.and_then(|cpu| cpu.cpuset.as_deref()).unwrap_or_default(),
+        "CpusetMems": cpu.and_then(|cpu| cpu.mems.as_deref()).unwrap_or_default(),
         "BlkioWeight": resources.blkio.as_ref().and_then(|blkio| blkio.weight).unwrap_or(0),
-        "PidsLimit": resources.pids.as_ref().and_then(|pids| pids.max),
+        "PidsLimit": resources.pids.as_ref().and_then(|pids| pids.max.map(i64::from)).or(number(lifted::PIDS)),
         "AutoRemove": record.auto_remove,
         "RestartPolicy": {
             "Name": record.restart.word(),
@@ -173,7 +176,6 @@ fn unused() -> Value {
         "CpuRealtimeRuntime": 0,
         "CpuCount": 0,
         "CpuPercent": 0,
-        "CpusetMems": "",
         "BlkioWeightDevice": [],
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::super::id::Id;
-use super::super::record::{ContainerRecord, VERSION};
+use super::super::record::{ContainerRecord, StoredFile, VERSION};
 use super::super::upper;
 use super::CONFIG;
 use crate::error::{Error, Result, io_text};
@@ -15,7 +15,6 @@ use crate::host::containers::{MAX_CONFIG, read_bounded};
 use crate::host::private_directory::{PrivateDirectory, Unusable};
 use crate::host::storage;
 use crate::text::{text, text_with};
-use crate::value::json_error;
 use crate::value::shell::quote;
 
 /// The directory of the containers.
@@ -100,7 +99,7 @@ pub(super) fn config_of(record: &ContainerRecord) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a file of a container.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(
+pub(super) fn read_json<T: StoredFile>(
     directory: &PrivateDirectory,
     id: &Id,
     name: &str,
@@ -119,12 +118,15 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(
         None => wrong(error.to_string()),
     })?;
     let versioned: FileVersion =
-        serde_json::from_slice(&content).map_err(|error| wrong(json_error::reason(&content, &error)))?;
+        serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))?;
     if versioned.version > VERSION {
         let values = [("version", &*versioned.version.to_string())];
         return Err(wrong(text_with("container.file.newer", &values)));
     }
-    serde_json::from_slice(&content).map_err(|error| wrong(json_error::reason(&content, &error)))
+    let read: T = serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))?;
+    // HOME/containers/ID
+    let home = directory.path().ancestors().nth(2).unwrap_or(Path::new("/"));
+    Ok(read.in_home(home))
 }
 
 /// The error of a container whose files cannot be read now. They may be whole, so nothing is removed.
