@@ -6,7 +6,7 @@ mod mounts;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use caps::Capability;
 
@@ -112,6 +112,10 @@ pub enum Expected {
         file: String,
         /// The value that it must show.
         value: String,
+        /// Whether the value is that of one device, and other devices may have theirs in the same file.
+        of_device: bool,
+        /// Whether the file may be missing: nothing on this machine enforces the value, and not every kernel has the file.
+        may_be_missing: bool,
     },
 }
 
@@ -246,17 +250,32 @@ fn of_step(step: &Step) -> Option<Expected> {
             Expected::ClaimedAddress
         }
         Call::Net(NetCall::AddDefaultRoute { gateway }) => Expected::DefaultRoute { gateway: *gateway },
-        // A value that the kernel shows in another form is not compared here. The tests of its feature compare it.
-        Call::Cgroup(CgroupCall::Set {
-            directory,
-            controller,
-            setting: Setting { file, shown: Some(value), .. },
-        }) => {
-            let (directory, file, value) = (directory.clone(), file.clone(), value.clone());
-            Expected::CgroupFile { directory, controller: *controller, file, value }
+        Call::Cgroup(CgroupCall::Set { directory, controller, setting }) => {
+            cgroup_file(directory, *controller, setting, false)?
+        }
+        Call::Cgroup(CgroupCall::Offer { directory, controller, setting }) => {
+            cgroup_file(directory, *controller, setting, true)?
         }
         _ => return None,
     })
+}
+
+/// What a file of a cgroup must show. None: the kernel shows the value in a form that is not known here, as for devices. The tests of
+/// that feature compare it.
+fn cgroup_file(
+    directory: &Path,
+    controller: Controller,
+    setting: &Setting,
+    may_be_missing: bool,
+) -> Option<Expected> {
+    let of_device = setting.shown.is_none();
+    let value = match &setting.shown {
+        Some(value) => value.clone(),
+        None if controller == Controller::Io => setting.value.clone(),
+        None => return None,
+    };
+    let (directory, file) = (directory.to_owned(), setting.file.clone());
+    Some(Expected::CgroupFile { directory, controller, file, value, of_device, may_be_missing })
 }
 
 /// A capability set, as its status file shows it.
