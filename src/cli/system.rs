@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::image::as_docker;
 use super::image::prune::is_from;
-use super::kept::{format_of, unfilled};
+use super::kept::{format_or_raw, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::VolumeStore;
@@ -73,6 +73,10 @@ const TITLES: [(&str, &str); 5] = [
     ("Type", "TYPE"),
 ];
 
+/// What `raw` prints for each row.
+const RAW: &str = "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\n\
+                   reclaimable: {{.Reclaimable}}\n";
+
 /// Prints the table.
 pub(crate) fn run(color: Color, args: &SystemArgs) -> Result<u8> {
     let SystemAction::Df(args) = &args.action;
@@ -80,7 +84,7 @@ pub(crate) fn run(color: Color, args: &SystemArgs) -> Result<u8> {
     if args.verbose {
         return verbose::run(args);
     }
-    let format = format_of(&args.format)?;
+    let format = format_or_raw(&args.format, RAW)?;
     let explain = &args.explain;
     let rows = [images(explain), containers(explain), volumes(explain), build_cache(explain)];
     let rows = rows.into_iter().collect::<Result<Vec<_>>>().map_err(as_docker)?;

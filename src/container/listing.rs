@@ -27,6 +27,8 @@ pub struct ContainerRow {
     pub command: String,
     /// When it was created.
     pub created_at: String,
+    /// The result of its health checks: none are run.
+    pub health_status: &'static str,
     /// The ID.
     #[serde(rename = "ID")]
     pub id: String,
@@ -42,6 +44,8 @@ pub struct ContainerRow {
     pub names: String,
     /// Its network: `bridge`, `host` or `none`.
     pub networks: String,
+    /// The platform of its image. Docker knows it only where containerd has the images.
+    pub platform: Option<String>,
     /// The published ports.
     pub ports: String,
     /// How long ago it was created.
@@ -76,6 +80,7 @@ impl ContainerRow {
         ContainerRow {
             command: serde_json::Value::from(if is_whole { command } else { shortened(&command) })
                 .to_string(),
+            health_status: "",
             created_at: created.in_a_list(&zone::local(created)),
             id: if is_whole { record.id.as_str() } else { record.id.short() }.to_owned(),
             image: record.image.clone(),
@@ -87,6 +92,7 @@ impl ContainerRow {
                 "container" => String::new(),
                 mode => mode.to_owned(),
             },
+            platform: None,
             ports: ports(container),
             running_for: format!("{} ago", in_words(created.until(now))),
             size: "0B".to_owned(),

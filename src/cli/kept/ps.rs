@@ -19,9 +19,10 @@ use crate::value::timestamp::Timestamp;
 const COLUMNS: [&str; 8] = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
 
 /// The titles of the fields.
-pub(crate) const TITLES: [(&str, &str); 14] = [
+pub(crate) const TITLES: [(&str, &str); 16] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
+    ("HealthStatus", "HEALTH STATUS"),
     ("ID", "CONTAINER ID"),
     ("Image", "IMAGE"),
     ("Labels", "LABELS"),
@@ -29,6 +30,7 @@ pub(crate) const TITLES: [(&str, &str); 14] = [
     ("Mounts", "MOUNTS"),
     ("Names", "NAMES"),
     ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
     ("Ports", "PORTS"),
     ("RunningFor", "CREATED"),
     ("Size", "SIZE"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::inspect::{description_format, print_all};
 use super::{as_docker, filter_of, format_or_raw, unfilled};
@@ -98,13 +98,21 @@ enum VolumeAction {
 /// The fields of the table.
 const COLUMNS: [&str; 2] = ["Driver", "Name"];
 
-const TITLES: [(&str, &str); 5] = [
+const TITLES: [(&str, &str); 10] = [
+    ("Availability", "AVAILABILITY"),
     ("Driver", "DRIVER"),
+    ("Group", "GROUP"),
     ("Labels", "LABELS"),
+    ("Links", "LINKS"),
     ("Mountpoint", "MOUNTPOINT"),
     ("Name", "VOLUME NAME"),
     ("Scope", "SCOPE"),
+    ("Size", "SIZE"),
+    ("Status", "STATUS"),
 ];
+
+/// What Docker prints for what is not known.
+const NONE: &str = "N/A";
 
 /// Performs the action.
 pub(crate) fn run(color: Color, args: &VolumeArgs) -> Result<u8> {
@@ -166,10 +174,20 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
         return Ok(0);
     }
     let row = |volume: &Volume| {
-        let mut row = volume.inspected();
         let labels = volume.about.labels.iter().map(|(name, value)| format!("{name}={value}"));
-        row["Labels"] = labels.collect::<Vec<_>>().join(",").into();
-        row
+        // As in Docker, the list does not measure volumes, and only volumes of a cluster have a group and a status.
+        json!({
+            "Availability": NONE,
+            "Driver": "local",
+            "Group": NONE,
+            "Labels": labels.collect::<Vec<_>>().join(","),
+            "Links": NONE,
+            "Mountpoint": printed(&volume.path),
+            "Name": volume.name,
+            "Scope": "local",
+            "Size": NONE,
+            "Status": NONE,
+        })
     };
     let rows: Vec<Value> = all.iter().map(row).collect();
     render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);

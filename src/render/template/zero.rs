@@ -58,8 +58,16 @@ const LISTS: [&str; 27] = [
     "Ulimits",
     "VolumesFrom",
 ];
-const POINTERS: [&str; 7] =
-    ["Health", "Healthcheck", "Init", "MemorySwappiness", "OomKillDisable", "PidsLimit", "StopTimeout"];
+const POINTERS: [&str; 8] = [
+    "Health",
+    "Healthcheck",
+    "Init",
+    "MemorySwappiness",
+    "OomKillDisable",
+    "PidsLimit",
+    "Platform",
+    "StopTimeout",
+];
 
 /// Whether the part of a document at this place is a map of Go. Its keys are no fields.
 pub(super) fn is_map(path: &[String]) -> bool {
