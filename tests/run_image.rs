@@ -136,15 +136,8 @@ fn a_container_of_an_image_stays_unless_rm() {
     // Nobody listens there.
     let message = home.refused(&words(&["--rm", "127.0.0.1:1/absent"]), 125);
     assert!(message.starts_with("Unable to find image '127.0.0.1:1/absent:latest' locally"), "{message}");
-    // One error: that of the pull.
-    assert_eq!(message.matches("sandbox: ").count(), 1, "{message}");
-    assert!(message.contains("sandbox: GET https://127.0.0.1:1/v2/ has failed"), "{message}");
-    for words in [&["create"][..], &["run", "-d"], &["run", "--pull", "always", "--platform", "linux/arm"]] {
-        let message = home.refused(&[words, &["127.0.0.1:1/absent"]].concat(), 125);
-        assert_eq!(message.matches("sandbox: ").count(), 1, "{message}");
-    }
     assert!(home.refused(&words(&["--rm", "--pull", "never", "absent"]), 125).contains("No such image"));
-    assert!(home.refused(&words(&["--rm", "a b"]), 125).contains("not the name of an image"));
+    assert!(home.refused(&words(&["--rm", "a b"]), 2).contains("not the name of an image"));
 }
 
 #[test]
@@ -226,15 +219,12 @@ fn flags_are_keys_of_a_spec() {
         (&["--memory-swap", "64m"], "--memory"),
         (&["--cap-add", "nothing"], "is not a capability"),
         (&["--device", "/etc/passwd:/dev/other"], "is not a device"),
-        (&["-v", "a/b:/c"], "write ./a/b"),
-        (&["-v", "a/../b:/c"], "write ./a/../b"),
-        (&["--mount", "type=volume,source=a/b,target=/c"], "write ./a/b"),
-        (&["-v", "$:/c"], "name of a volume"),
+        (&["-v", "a/b:/c"], "name of a volume"),
         (&["--add-host", "x"], "NAME:ADDRESS"),
         (&["--read-only=maybe"], "true or false"),
         (&["-m", "lots"], "--memory"),
     ] {
-        let message = home.refused(&[&["run"], words, &["app"]].concat(), 125);
+        let message = home.refused(&[&["run"], words, &["app"]].concat(), 2);
         assert!(message.contains(part), "{words:?}: {message}");
     }
     // The flags work with a spec too.
@@ -498,8 +488,12 @@ fn what_is_mounted_on_etc_does_not_hide_the_names() {
     }
     // Only their mount points stay on the host.
     assert!(source.join("hosts").metadata().is_ok_and(|file| file.len() == 0));
-    // In what is read-only there are none to be made.
-    assert!(!run(&home, &["--tmpfs", "/etc:ro", "app", "ls", "/etc"]).contains(ours));
+    // They are made before a tmpfs becomes read-only. A directory of the host is read-only from the start.
+    assert!(run(&home, &["--tmpfs", "/etc:ro", "app", "ls", "/etc"]).contains(ours));
+    let empty = home.around().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let fixed = format!("{}:/etc:ro", empty.display());
+    assert!(!run(&home, &["-v", &fixed, "app", "ls", "/etc"]).contains(ours));
     // A file of the caller's is the one that is seen, in /etc and where a link of the image leads.
     let own = home.around().join("own");
     fs::write(&own, "192.0.2.7 mine\n").unwrap();
@@ -656,7 +650,7 @@ fn the_host_has_a_name_and_a_device_another_place() {
     };
     assert!(hosts("host") && !hosts("none"));
     for wrong in ["box:gateway", "b x:host-gateway", ":host-gateway"] {
-        home.refused(&["run", "--rm", "--add-host", wrong, "app", "true"], 125);
+        home.refused(&["run", "--rm", "--add-host", wrong, "app", "true"], 2);
     }
     let device = |value: &str, path: &str| {
         home.run(&[
@@ -674,8 +668,8 @@ fn the_host_has_a_name_and_a_device_another_place() {
             path,
         ])
     };
-    assert_eq!(device("/dev/null:/dev/other:zz", "/dev/other").status.code(), Some(125));
-    assert_eq!(device("/etc/passwd:/dev/other", "/dev/other").status.code(), Some(125));
+    assert_eq!(device("/dev/null:/dev/other:zz", "/dev/other").status.code(), Some(2));
+    assert_eq!(device("/etc/passwd:/dev/other", "/dev/other").status.code(), Some(2));
     // A user's container has no cgroup of its own for the rule.
     if is_root() && support::limits::may("the_host_has_a_name_and_a_device_another_place", "devices") {
         let output = device("/dev/zero:/dev/of/other:rw", "/dev/of/other");

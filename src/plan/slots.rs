@@ -32,6 +32,8 @@ pub enum Held {
     Lower(u8),
     /// `<tree>`, `<tree2>`, ...: a copy of all mounts of the host, made before the new root is mounted on `/`.
     Tree(u8),
+    /// `<fixed>`, `<fixed2>`, ...: a filesystem in memory that becomes read-only when all mount points in it are made.
+    Fixed(u8),
     /// `<layer>`: a tmpfs with what is made for the container: the init layer, the files of /etc that it has of its own,
     /// and the upper directory, unless that one is kept.
     Layer,
@@ -69,6 +71,7 @@ const SINGLE: [(Held, &str); 9] = [
 /// The names of the slots that have a number. The first one is written without it.
 const LOWER: &str = "lower";
 const TREE: &str = "tree";
+const FIXED: &str = "fixed";
 
 /// The name of a slot that has a number.
 fn numbered(name: &'static str, index: u8) -> Cow<'static, str> {
@@ -77,7 +80,7 @@ fn numbered(name: &'static str, index: u8) -> Cow<'static, str> {
 
 /// The index of a slot, from what follows its name.
 fn index(number: &str) -> Option<u8> {
-    if number.is_empty() { Some(0) } else { number.parse::<u8>().ok()?.checked_sub(1) }
+    if number.is_empty() { Some(0) } else { number.parse::<u16>().ok()?.checked_sub(1)?.try_into().ok() }
 }
 
 impl Held {
@@ -86,6 +89,7 @@ impl Held {
         match self {
             Held::Lower(index) => numbered(LOWER, index),
             Held::Tree(index) => numbered(TREE, index),
+            Held::Fixed(index) => numbered(FIXED, index),
             single => SINGLE.iter().find(|(held, _)| *held == single).map_or("", |(_, name)| name).into(),
         }
     }
@@ -95,11 +99,13 @@ impl FromStr for Held {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Held, String> {
-        let held = match (name.strip_prefix(LOWER), name.strip_prefix(TREE)) {
-            (Some(number), _) => index(number).map(Held::Lower),
-            (None, Some(number)) => index(number).map(Held::Tree),
-            (None, None) => SINGLE.iter().find(|(_, known)| *known == name).map(|(held, _)| *held),
-        };
+        let of_number =
+            |prefix: &str, held: fn(u8) -> Held| Some(index(name.strip_prefix(prefix)?).map(held));
+        let numbered = of_number(LOWER, Held::Lower)
+            .or_else(|| of_number(TREE, Held::Tree))
+            .or_else(|| of_number(FIXED, Held::Fixed));
+        let single = || SINGLE.iter().find(|(_, known)| *known == name).map(|(held, _)| *held);
+        let held = numbered.unwrap_or_else(single);
         held.ok_or_else(|| format!("{name}: no such slot"))
     }
 }
@@ -285,6 +291,8 @@ mod tests {
             Held::Lower(126),
             Held::Tree(0),
             Held::Tree(1),
+            Held::Fixed(0),
+            Held::Fixed(255),
             Held::Kept,
             Held::Mount,
         ] {

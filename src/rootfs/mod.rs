@@ -195,7 +195,12 @@ impl RootDraft<'_> {
 
     /// The same with an advice that has values in it.
     fn refuse_with(&mut self, what: String, why: String, todo: String) {
-        self.draft.problem_at(Feature::Mnt, self.key, Error::failed(what).why(why).todo(todo));
+        self.refuse_for(Error::failed(what).why(why).todo(todo));
+    }
+
+    /// The same with a whole error.
+    fn refuse_for(&mut self, error: Error) {
+        self.draft.problem_at(Feature::Mnt, self.key, error);
     }
 
     /// Whether the new mount namespace belongs to a user namespace other than the initial one.
@@ -262,8 +267,9 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     kernel::mask(&mut root);
     root.key = mounts::KEY;
     let mut made = mounts::always_made(&mut root);
-    mounts::plan(&mut root, &own.others, &mut made);
+    let fixed = mounts::plan(&mut root, &own.others, &mut made);
     mounts::make_working_directory(&mut root, &mut made);
+    mounts::fix(&mut root, fixed);
     root.phase = Phase::Root;
     plan_readonly(&mut root);
     root.step(DetachedMountCall::Enter, "rootfs.enter.why");
@@ -306,7 +312,8 @@ fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     }
     root.step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
     let mut made = mounts::always_made(&mut root);
-    mounts::plan(&mut root, &wanted.mounts.iter().collect::<Vec<_>>(), &mut made);
+    let fixed = mounts::plan(&mut root, &wanted.mounts.iter().collect::<Vec<_>>(), &mut made);
+    mounts::fix(&mut root, fixed);
     plan_readonly(&mut root);
 }
 

@@ -59,7 +59,12 @@ impl ContainerMount {
     /// Whether a mount point that does not exist may be made in it: in a new filesystem, and in a bind that allows it.
     pub fn takes_mount_points(&self) -> bool {
         let is_open = self.bound().is_none() || self.options.iter().any(|option| option == MOUNT_POINTS);
-        is_open && !self.attributes().contains(Attributes::READ_ONLY)
+        self.is_fixed_later() || is_open && !self.attributes().contains(Attributes::READ_ONLY)
+    }
+
+    /// Whether it becomes read-only when all mount points in it are made: a filesystem in memory. It would have none otherwise.
+    pub fn is_fixed_later(&self) -> bool {
+        self.kind == "tmpfs" && self.attributes().contains(Attributes::READ_ONLY)
     }
 
     /// The options that restrict the mount.

@@ -42,6 +42,9 @@ pub(super) const KEY: &str = "mnt.mounts";
 /// The slots for binds of `/`.
 const TREES: RangeInclusive<u8> = 0..=u8::MAX;
 
+/// The slots for filesystems in memory that become read-only at the end.
+const FIXED: RangeInclusive<u8> = 0..=u8::MAX;
+
 /// Whether the mount is a bind of `/`.
 fn is_whole_host(mount: &ContainerMount) -> bool {
     mount.bound() == Some(Path::new("/"))
@@ -57,9 +60,15 @@ pub(super) fn copy_host(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
 }
 
 /// The steps of the additional mounts. `made` has the directories that exist before, and gets those that are made.
-pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &mut BTreeSet<PathBuf>) {
+/// Returns the slots of those that [`fix`] makes read-only.
+pub(super) fn plan(
+    root: &mut RootDraft<'_>,
+    mounts: &[&ContainerMount],
+    made: &mut BTreeSet<PathBuf>,
+) -> Vec<Held> {
     let is_new = root.wanted.root.is_some();
     let mut trees = TREES.map(Held::Tree).peekable();
+    let (mut slots, mut fixed) = (FIXED.map(Held::Fixed).peekable(), Vec::new());
     for mount in mounts {
         let mut held = Held::Mount;
         let place = root.resolver.resolve(&mount.destination);
@@ -77,12 +86,17 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &
                 restrict(root, held, is_directory, mount.attributes());
             }
             None => {
-                let (mut options, attributes) = (mount.data(), mount.attributes());
+                let (mut options, mut attributes) = (mount.data(), mount.attributes());
+                if let Some(slot) = slots.next_if(|_| mount.is_fixed_later()) {
+                    held = slot;
+                    attributes = attributes.without(Attributes::READ_ONLY);
+                    fixed.push(slot);
+                }
                 let mode = format!("{:o}", mode_of(&place));
                 if mount.kind == "tmpfs" && !options.iter().any(|(name, _)| *name == "mode") {
                     options.push(("mode", &mode));
                 }
-                root.make(&mount.kind, &options, attributes, Held::Mount, "rootfs.empty.why");
+                root.make(&mount.kind, &options, attributes, held, "rootfs.empty.why");
             }
         }
         root.attach(held, (Held::Root, &place.container), "rootfs.place.why");
@@ -94,6 +108,15 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount], made: &
     }
     let places = etc::places_in_mounts(root, made);
     etc::bind(root, places);
+    fixed
+}
+
+/// Makes filesystems in memory read-only. All mount points in them are made, and the mounts below them stay as they are.
+pub(super) fn fix(root: &mut RootDraft<'_>, fixed: Vec<Held>) {
+    for mount in fixed {
+        let attributes = Attributes::READ_ONLY;
+        root.step(DetachedMountCall::Restrict { mount, attributes, below: false }, "rootfs.fix.why");
+    }
 }
 
 /// The directories that exist before the additional mounts are made.

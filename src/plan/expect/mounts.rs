@@ -76,7 +76,15 @@ fn follow(
         }
         DetachedMountCall::Restrict { mount, attributes, .. } => {
             let made = slots.entry(*mount).or_default();
-            made.attributes = made.attributes.and(*attributes);
+            let before = made.attributes;
+            made.attributes = before.and(*attributes);
+            // It can be attached already. What covers it has another type or other attributes.
+            if let Some(Expected::Mount { filesystem, attributes, .. }) =
+                made.mount_point.as_ref().and_then(|at| all.get_mut(at))
+                && (&*filesystem, *attributes) == (&made.kind, before)
+            {
+                *attributes = made.attributes;
+            }
         }
         DetachedMountCall::Attach { mount, at, path } => {
             let Some(mount_point) = mount_point(slots, *at, path) else { return };

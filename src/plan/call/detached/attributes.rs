@@ -36,6 +36,11 @@ impl Attributes {
         Attributes(self.0 | other.0)
     }
 
+    /// These, but not the other attributes.
+    pub const fn without(self, other: Attributes) -> Attributes {
+        Attributes(self.0 & !other.0)
+    }
+
     /// Whether all of the other attributes are among these.
     pub const fn contains(self, other: Attributes) -> bool {
         self.0 & other.0 == other.0
