@@ -90,6 +90,18 @@ pub enum Unusable {
     Removed,
 }
 
+/// Adds the reason to an error about this path, or about something in it, and what to do.
+pub fn explain_denied(error: Error, failed: &io::Error, path: &Path) -> Error {
+    let error = storage::explain_io(error, failed, path);
+    match failed.raw_os_error() {
+        Some(libc::EACCES) => {
+            let path = quote(path);
+            error.todo(format!("{}\n   ls -ld {path} {path}/*", text("home.denied.todo")))
+        }
+        _ => error,
+    }
+}
+
 impl Unusable {
     /// The reason, as a sentence.
     pub fn reason(&self) -> String {
@@ -123,8 +135,8 @@ impl Unusable {
     /// Adds the reason to an error about this path.
     pub fn explain(self, error: Error, path: &Path) -> Error {
         match self {
-            Unusable::Failed(failed) => storage::explain_io(error, &failed, path),
-            Unusable::NotMade(errno) => storage::explain_io(error, &errno.into(), path),
+            Unusable::Failed(failed) => explain_denied(error, &failed, path),
+            Unusable::NotMade(errno) => explain_denied(error, &errno.into(), path),
             other => error.why(other.reason()),
         }
     }

@@ -6,11 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::statfs::{self, FsType};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::{RootDraft, RootFilesystem};
+use crate::error::Error;
 use crate::host::files::is_directory;
+use crate::host::storage;
 use crate::plan::call::file::opaque;
 use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
@@ -170,12 +173,26 @@ fn check_upper(root: &mut RootDraft<'_>, what: String, upper: &Path) {
         return root.refuse(what, text("rootfs.upper.trusted"), "rootfs.upper.trusted.todo");
     }
     let needed = AccessFlags::W_OK | AccessFlags::X_OK;
-    if access(upper, needed).is_err() {
-        return root.refuse(what, text("rootfs.upper.write"), "rootfs.upper.write.todo");
+    if let Err(errno) = access(upper, needed) {
+        return refuse_unwritable(root, what, text("rootfs.upper.write"), (upper, errno));
     }
-    if (is_missing && access(parent, needed).is_err()) || (!is_missing && access(&work, needed).is_err()) {
-        root.refuse(what, text_with("rootfs.beside.write", &values), "rootfs.upper.write.todo");
+    let beside = if is_missing { parent } else { &work };
+    if let Err(errno) = access(beside, needed) {
+        refuse_unwritable(root, what, text_with("rootfs.beside.write", &values), (beside, errno));
     }
+}
+
+/// Refuses a directory that may not be written, with the remedy for the reason.
+fn refuse_unwritable(root: &mut RootDraft<'_>, what: String, why: String, (path, errno): (&Path, Errno)) {
+    let error = Error::failed(what).why(why);
+    let is_own = || path.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw());
+    root.refuse_for(match errno {
+        Errno::EROFS => storage::explain(error, errno, path),
+        Errno::EACCES if is_own() => {
+            error.todo(format!("{}\n   chmod u+rwx {}", text("rootfs.upper.own.todo"), quote(path)))
+        }
+        _ => error.todo(text("rootfs.upper.write.todo")),
+    });
 }
 
 /// Why a file that exists cannot be the work directory. overlayfs removes what is in its work directory, so it must be empty,

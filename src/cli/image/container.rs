@@ -18,6 +18,7 @@ use crate::container::description::described;
 use crate::container::events::{Event, EventAction};
 use crate::container::life;
 use crate::container::record::ContainerStatus;
+use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::image::layer::{self, LayerReading};
@@ -89,16 +90,41 @@ fn container(name: &OsString) -> Result<(ContainerStore, KeptContainer)> {
     Ok((store, container))
 }
 
+/// How often a container can end or be started again while a command begins to read its files.
+const CHANGES: usize = 3;
+
+/// Does something with the files of a container. When a container ends, its files are no longer those of a process, so it is done again
+/// with those in HOME. One that is removed meanwhile does not exist.
+pub(super) fn with_files<T>(
+    name: &OsString,
+    act: impl Fn(&ContainerStore, &KeptContainer) -> Result<T>,
+) -> Result<T> {
+    let (store, mut container) = container(name)?;
+    for attempt in 1.. {
+        let error = match act(&store, &container) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        container = match store.again(&container) {
+            Ok(Some(present)) if layer::is_unopened(&error) && attempt < CHANGES => present,
+            Ok(None) => break,
+            _ => return Err(error),
+        };
+    }
+    Err(refusal::none(&printed(name)))
+}
+
 /// Prints what the container has changed, a line for each path.
 pub(crate) fn changes(color: Color, args: &ChangesArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let (_, container) = container(&args.container).map_err(as_docker)?;
-    let layers = container.layers().map_err(as_docker)?;
-    tell_reading(&args.explain, &layers.directories, "image.explain.changes");
-    let (reading, directories) = (LayerReading::Changes, &layers.directories[..]);
-    let read = layer::read_to(reading, directories, layers.maps.as_ref(), |mut pipe| {
-        let mut all = Vec::new();
-        pipe.read_to_end(&mut all).map(|_| all)
+    let read = with_files(&args.container, |_, container| {
+        let layers = container.layers()?;
+        tell_reading(&args.explain, &layers.directories, "image.explain.changes");
+        let (reading, directories) = (LayerReading::Changes, &layers.directories[..]);
+        layer::read_to(reading, directories, layers.maps.as_ref(), |mut pipe| {
+            let mut all = Vec::new();
+            pipe.read_to_end(&mut all).map(|_| all)
+        })
     });
     let all = read.map_err(as_docker)?.map_err(|error| as_docker(unread(&error)))?;
     let line = |change: &[u8]| {
@@ -130,25 +156,26 @@ pub(crate) fn export(color: Color, args: &ContainerExportArgs) -> Result<u8> {
         let error = Error::new(ExitKind::Refused, text("image.save.terminal"));
         return Err(error.paste(format!("sandbox export -o files.tar {}", quote(&args.container))));
     }
-    let (store, container) = container(&args.container).map_err(as_docker)?;
-    let layers = container.layers().map_err(as_docker)?;
-    store.note_of(&container, |event| event, EventAction::Export);
-    tell_reading(&args.explain, &layers.directories, "image.explain.export");
-    let cannot = |error: io::Error| {
-        as_docker(Error::new(ExitKind::Refused, text("image.save.cannot")).why(io_text(&error)))
-    };
-    let write = |output: std::os::fd::OwnedFd| {
-        let read = layer::read(LayerReading::Files, &layers.directories, layers.maps.as_ref(), output);
-        read.map_err(as_docker)
-    };
-    let Some(path) = &args.output else {
-        write(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?)?;
-        return Ok(0);
-    };
-    let file = OutputFile::create(path).map_err(as_docker)?;
-    write(file.to_write().map_err(as_docker)?.into())?;
-    file.finish().map_err(as_docker)?;
-    Ok(0)
+    let exported = with_files(&args.container, |store, container| {
+        let layers = container.layers()?;
+        tell_reading(&args.explain, &layers.directories, "image.explain.export");
+        let cannot =
+            |error: io::Error| Error::new(ExitKind::Refused, text("image.save.cannot")).why(io_text(&error));
+        let write = |output: std::os::fd::OwnedFd| {
+            layer::read(LayerReading::Files, &layers.directories, layers.maps.as_ref(), output)
+        };
+        match &args.output {
+            None => write(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?)?,
+            Some(path) => {
+                let file = OutputFile::create(path)?;
+                write(file.to_write()?.into())?;
+                file.finish()?;
+            }
+        }
+        store.note_of(container, |event| event, EventAction::Export);
+        Ok(0)
+    });
+    exported.map_err(as_docker)
 }
 
 /// Makes an image: the layers of the container's image, and what it has written as a further layer. Prints its ID.
@@ -207,6 +234,11 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
         now.and_then(|container| life::pause(&container, false, args.explain.explainer()))
             .map_err(as_docker)?;
     }
+    let added = match containers.again(&container) {
+        // It was removed while its files were read.
+        Ok(None) if added.is_err() => Err(refusal::none(&printed(&args.container))),
+        _ => added,
+    };
     if let Ok(added) = &added {
         let change = |event: Event| event.with("comment", &args.message).with("imageID", &added.image.id);
         containers.note_of(&container, change, EventAction::Commit);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::as_docker;
+use super::container::with_files;
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::find;
 use crate::container::events::EventAction;
@@ -78,10 +79,12 @@ pub(crate) fn run(color: Color, args: &CpArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let copied = match (side(&args.source), side(&args.target)) {
         (CopySide::Container(name, path), target) if !matches!(target, CopySide::Container(..)) => {
-            copy_out(args, &name, &path, &target).inspect(|()| note(&name, EventAction::ArchivePath))
+            with_files(&name, |_, container| copy_out(args, (&name, container), &path, &target))
+                .inspect(|()| note(&name, EventAction::ArchivePath))
         }
         (source, CopySide::Container(name, path)) if !matches!(source, CopySide::Container(..)) => {
-            copy_in(args, &source, &name, &path).inspect(|()| note(&name, EventAction::ExtractToDirectory))
+            with_files(&name, |_, container| copy_in(args, &source, container, &path))
+                .inspect(|()| note(&name, EventAction::ExtractToDirectory))
         }
         _ => Err(Error::usage(text("image.copy.sides"))),
     };
@@ -97,13 +100,11 @@ fn note(name: &OsString, action: EventAction) {
     }
 }
 
-/// A container and its files.
-fn files(args: &CpArgs, name: &OsString) -> Result<(KeptContainer, ContainerLayers)> {
-    let container = find(&ContainerStore::open()?, name)?;
-    container.is_here()?;
+/// The files of a container.
+fn files(args: &CpArgs, container: &KeptContainer) -> Result<ContainerLayers> {
     let layers = container.files()?;
     super::container::tell_reading(&args.explain, &layers.directories, "image.explain.copy");
-    Ok((container, layers))
+    Ok(layers)
 }
 
 /// Refuses a path below a mount of a container that does not run: its files are not in the layers.
@@ -183,16 +184,21 @@ fn moved(old: Vec<u8>, new: Vec<u8>) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> Result<()> {
-    let (container, layers) = files(args, name)?;
-    refuse_mounts(&container, &layers, path)?;
+fn copy_out(
+    args: &CpArgs,
+    (name, container): (&OsString, &KeptContainer),
+    path: &Path,
+    target: &CopySide,
+) -> Result<()> {
+    let layers = files(args, container)?;
+    refuse_mounts(container, &layers, path)?;
     let follows = args.follow_link || ends_with_slash(path) || is_content(path);
     let found = place(&layers, path, follows)?.filter(|found| found.kind != PlaceKind::Nothing);
     let found = found.ok_or_else(|| {
         let values = [("path", &*printed(path)), ("name", &printed(name))];
         Error::new(ExitKind::Refused, text_with("image.copy.none", &values))
     })?;
-    refuse_mounts(&container, &layers, &found.place)?;
+    refuse_mounts(container, &layers, &found.place)?;
     let reading = |name: &OsStr| LayerReading::Tree { path: found.place.clone(), name: name.into() };
     let (directories, maps) = (&layers.directories, layers.maps.as_ref());
     let place_name = found.place.file_name().unwrap_or_default();
@@ -236,16 +242,16 @@ fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> R
     wrong.map_or(read, Err)
 }
 
-fn copy_in(args: &CpArgs, source: &CopySide, name: &OsString, path: &Path) -> Result<()> {
-    let (container, layers) = files(args, name)?;
-    refuse_mounts(&container, &layers, path)?;
+fn copy_in(args: &CpArgs, source: &CopySide, container: &KeptContainer, path: &Path) -> Result<()> {
+    let layers = files(args, container)?;
+    refuse_mounts(container, &layers, path)?;
     // While its upper directory is written, it must not be mounted.
     let id = container.record.id.as_str();
     let own = match layers.is_running {
         true => None,
         false => Some(OwnRun::claim(id, PATIENCE)?.ok_or_else(|| Error::failed(text("container.busy")))?),
     };
-    let copied = copy_into(args, source, path, (&container, &layers));
+    let copied = copy_into(args, source, path, (container, &layers));
     own.into_iter().for_each(OwnRun::remove);
     copied
 }

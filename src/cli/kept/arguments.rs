@@ -1,8 +1,8 @@
 //! Wrong command lines of the commands that are Docker's: the exit statuses and the messages of its client. 125: a wrong flag or value;
 //! 1: missing or surplus arguments, an unknown subcommand, and a value that Docker's daemon reads.
 //!
-//! Commands that Docker does not have return 2 for all of these. So do `run` and `create` of a spec, which only we have, and
-//! `build`, which has flags and arguments of ours.
+//! Commands that Docker does not have return 2 for all of these, and so do `run`, `create`, `exec` and `build`, which
+//! have flags and arguments of ours.
 
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ use crate::error::{Error, ExitKind};
 use crate::text::{printed, text_with};
 
 /// The commands that are Docker's.
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 39] = [
     "attach",
     "builder",
     "commit",
@@ -22,7 +22,6 @@ const COMMANDS: [&str; 40] = [
     "cp",
     "diff",
     "events",
-    "exec",
     "export",
     "history",
     "image",
@@ -57,8 +56,9 @@ const COMMANDS: [&str; 40] = [
     "wait",
 ];
 
-/// The commands of these nouns that are ours, or that are excluded as `build` is.
-const OURS: [&str; 7] = ["build", "diff", "from-host", "tree", "verify", "which", "explain"];
+/// The commands of these nouns that are ours, or that are excluded as `run` is.
+const OURS: [&str; 10] =
+    ["build", "create", "diff", "exec", "from-host", "run", "tree", "verify", "which", "explain"];
 
 /// How a wrong command line ends.
 pub(in crate::cli) enum WrongLine {
@@ -82,7 +82,6 @@ pub(in crate::cli) fn wrong_line(
     let (place, own, path) = words::subcommand(arguments, definition)?;
     let names: Vec<&str> = path.split(' ').collect();
     let is_ours = match names[..] {
-        ["run" | "create"] | ["container", "run" | "create"] => !words::has_image(arguments, place, &own),
         [one] => !is_dockers(one),
         [noun, action, ..] => {
             !is_dockers(noun) || OURS.contains(&action) && (noun, action) != ("container", "diff")
@@ -115,10 +114,6 @@ pub(in crate::cli) fn wrong_line(
         // Two flags that exclude each other: of `update` the daemon says so; other such flags are ours.
         ErrorKind::ArgumentConflict if names.last() == Some(&"update") => refused(),
         ErrorKind::ArgumentConflict => return None,
-        // `exec` needs a command too.
-        ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues if !is_of_flag(error) => {
-            WrongLine::Told(counted(&path, &own, true))
-        }
         ErrorKind::InvalidValue
         | ErrorKind::ValueValidation
         | ErrorKind::TooManyValues
@@ -127,11 +122,6 @@ pub(in crate::cli) fn wrong_line(
         | ErrorKind::NoEquals => WrongLine::Status(ExitKind::Failed.status()),
         _ => return None,
     })
-}
-
-/// Whether an error is about a flag, and not about an argument, which clap writes as `<NAME>`.
-fn is_of_flag(error: &clap::Error) -> bool {
-    matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if word.starts_with('-'))
 }
 
 /// That a command has too few or too many arguments, in Docker's words.

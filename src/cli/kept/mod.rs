@@ -96,14 +96,6 @@ pub(super) fn as_docker(error: Error) -> Error {
     }
 }
 
-/// The error of a wrong command line, with the exit status 125 of Docker's client.
-pub(super) fn as_dockers_line(error: Error) -> Error {
-    match error.kind {
-        ExitKind::Usage => Error { kind: ExitKind::Failed, ..error },
-        _ => error,
-    }
-}
-
 /// The commands with such flags.
 const COMMANDS: [&str; 9] =
     ["create", "events", "inspect", "kill", "logs", "restart", "run", "stop", "update"];
@@ -239,7 +231,15 @@ fn each(
     let store = ContainerStore::open().map_err(as_docker)?;
     let mut has_failed = false;
     for name in names {
-        has_failed |= !shown(find(&store, name).and_then(|container| act(&store, container)));
+        let done = find(&store, name).and_then(|container| {
+            let id = container.record.id.clone();
+            act(&store, container).map_err(|error| match store.id_of(id.as_str()) {
+                // Another command has removed it meanwhile.
+                Ok(None) => refusal::none(&printed(name)),
+                _ => error,
+            })
+        });
+        has_failed |= !shown(done);
     }
     Ok(u8::from(has_failed))
 }

@@ -252,6 +252,12 @@ pub fn read_to<T: Send>(
     })
 }
 
+/// Whether this is the error of a process that could not begin, because one of the directories could not be opened. Then nothing was
+/// read or written.
+pub fn is_unopened(error: &Error) -> bool {
+    error.what == text("image.layer.cannot")
+}
+
 fn unexpected(message: LayerMessage) -> Error {
     match message {
         LayerMessage::Unreadable(why) => Error::new(ExitKind::Refused, text("image.layer.wrong")).why(why),

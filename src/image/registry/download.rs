@@ -117,9 +117,8 @@ pub(super) fn layer(
         }
         // Bytes that are wrong are of no use for another attempt.
         Err(failure) => {
-            match partial.length() == 0 || failure.again.is_none() {
-                true => partial.discard(store),
-                false => partial.keep(store),
+            if partial.length() == 0 || failure.again.is_none() {
+                partial.discard(store);
             }
             Err(failure)
         }
@@ -194,11 +193,7 @@ fn receive(
     let mut buffer = vec![0; CHUNK];
     loop {
         if watcher.is_over() {
-            // A blob that is complete gets its name, even if another one has failed meanwhile.
-            match partial.length() == blob.size {
-                true => return Ok(()),
-                false => return Err(cut(&url, &std::io::ErrorKind::Interrupted.into())),
-            }
+            return Err(cut(&url, &std::io::ErrorKind::Interrupted.into()));
         }
         let count = match body.read(&mut buffer) {
             Ok(0) => break,
