@@ -25,6 +25,7 @@ use crate::container::exec_files::{ExecFile, ExecFiles, ExecState, event_of};
 use crate::container::id::Id;
 use crate::container::record::{ContainerStatus, RecordedProcess};
 use crate::container::refusal;
+use crate::container::store::KeptContainer;
 use crate::error::{Error, io_text};
 use crate::sys::signal::restore_before;
 use crate::text::{printed, text, text_with};
@@ -60,20 +61,24 @@ fn console_size(body: &Value) -> Answered<Option<(u16, u16)>> {
     }
 }
 
+/// Refuses a further command in a container that does not run.
+fn takes_commands(container: &KeptContainer) -> Answered<()> {
+    match container.state.status {
+        ContainerStatus::Running => Ok(()),
+        ContainerStatus::Paused => {
+            let values = [("name", container.shown_name())];
+            Err(ApiError::new(StatusCode::CONFLICT, text_with("container.exec.paused", &values)))
+        }
+        ContainerStatus::Restarting => Err(refusal::restarting(container).into()),
+        _ => Err(refusal::not_running(container).into()),
+    }
+}
+
 /// Notes a command. It is not started.
 pub(super) async fn create(_: Arc<Daemon>, mut request: ApiRequest) -> Answered {
     let body = request.json().await?;
     let container = find(request.name()).await?;
-    match container.state.status {
-        ContainerStatus::Running => {}
-        ContainerStatus::Paused => {
-            let values = [("name", container.shown_name())];
-            let message = text_with("container.exec.paused", &values);
-            return Err(ApiError::new(StatusCode::CONFLICT, message));
-        }
-        ContainerStatus::Restarting => return Err(refusal::restarting(&container).into()),
-        _ => return Err(refusal::not_running(&container).into()),
-    }
+    takes_commands(&container)?;
     let command = list(&body, "Cmd")?;
     if command.is_empty() {
         return Err(ApiError::bad(text("daemon.exec.empty")));
@@ -118,6 +123,8 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     let is_raw = truth(&body, "Tty")?;
     let id = request.name();
     let (mut files, mut wanted) = files_of(id.clone()).await?;
+    // It may have ended since the command was noted.
+    takes_commands(&find(wanted.container.as_str().to_owned()).await?)?;
     if let Some(size) = console_size(&body)?.filter(|_| request.version >= ApiVersion(1, 42)) {
         wanted.size = size;
         let copy = wanted.clone();

@@ -230,9 +230,16 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
     })();
     if is_paused {
         // The user may have changed it meanwhile.
-        let now = ContainerStore::open().and_then(|store| store.find(container.record.id.as_str()));
-        now.and_then(|container| life::pause(&container, false, args.explain.explainer()))
-            .map_err(as_docker)?;
+        let now = || ContainerStore::open().and_then(|store| store.find(container.record.id.as_str()));
+        let is_paused =
+            || now().is_ok_and(|container| container.state.status == ContainerStatus::Paused);
+        let resumed = now().and_then(|container| life::pause(&container, false, args.explain.explainer()));
+        // One that has ended or was resumed meanwhile has no need of it.
+        if let Err(error) = resumed
+            && is_paused()
+        {
+            return Err(as_docker(error));
+        }
     }
     let added = match containers.again(&container) {
         // It was removed while its files were read.
