@@ -231,8 +231,7 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
     if is_paused {
         // The user may have changed it meanwhile.
         let now = || ContainerStore::open().and_then(|store| store.find(container.record.id.as_str()));
-        let is_paused =
-            || now().is_ok_and(|container| container.state.status == ContainerStatus::Paused);
+        let is_paused = || now().is_ok_and(|container| container.state.status == ContainerStatus::Paused);
         let resumed = now().and_then(|container| life::pause(&container, false, args.explain.explainer()));
         // One that has ended or was resumed meanwhile has no need of it.
         if let Err(error) = resumed
