@@ -147,6 +147,13 @@ pub fn remove(run: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
         Err(unusable) => return Err(unusable.into_io()),
     };
     remove_execs(&directory)?;
+    // An `update` that was killed while it wrote the config has left the new content of it.
+    let unfinished = format!("{CONFIG}.new");
+    for file in directory.names().unwrap_or_default().0 {
+        if file.as_encoded_bytes().starts_with(unfinished.as_bytes()) {
+            directory.remove_file(&*file)?;
+        }
+    }
     // The lock file last: without it, a command could take the directory for one that is just being made.
     for file in [JOURNAL, UNFINISHED, CONFIG, CONTROL, run_lock::LOCK] {
         directory.remove_file(file)?;

@@ -57,12 +57,13 @@ pub fn is_ledger(name: &OsStr) -> bool {
     name == LEDGER
 }
 
-/// Whether a name in RUN is that of the new content of a file, which gets the name of that file when it is complete.
+/// Whether a name in RUN is that of the new content of a file, which gets the name of that file when it is complete:
+/// `FILE.new`, or `FILE.new-TOKEN` where several processes may write the file at the same time.
 pub fn is_new_content(name: &OsStr) -> bool {
-    let name = name.as_bytes();
-    let of = name.strip_suffix(b".new");
-    of.is_some_and(|of| {
-        of == LEDGER.as_bytes() || of.starts_with(DAEMON.as_bytes()) && of.ends_with(b".json")
+    let parts = name.to_str().and_then(|name| name.rsplit_once(".new"));
+    parts.is_some_and(|(of, rest)| {
+        (rest.is_empty() || rest.starts_with('-'))
+            && (of == LEDGER || of.starts_with(DAEMON) && of.ends_with(".json"))
     })
 }
 
@@ -140,4 +141,19 @@ pub fn remove_if_empty() {
 
 fn explained(unusable: Unusable, path: &Path) -> Error {
     unusable.explained(path, mode_of(path), &text("gc.run.purpose"), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_content_has_the_name_of_its_file() {
+        for name in ["ledger.json.new", "daemon-0a.json.new", "daemon-0a.json.new-0123456789abcdef"] {
+            assert!(is_new_content(name.as_ref()), "{name}");
+        }
+        for name in ["ledger.json", "daemon-0a.json", "daemon-0a.json.newer", "daemon-0a.lock.new", "1.new"] {
+            assert!(!is_new_content(name.as_ref()), "{name}");
+        }
+    }
 }
