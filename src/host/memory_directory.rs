@@ -3,9 +3,11 @@
 //! It is removed with its owner. If that is killed, the next command removes it: nobody has the lock any more.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
 
 use super::run_lock::RunLock;
 use super::token::token;
@@ -36,11 +38,15 @@ impl MemoryDirectory {
         loop {
             let path = Path::new(MEMORY).join(format!("{}{:08x}{:08x}", prefix(), token(), token()));
             fs::DirBuilder::new().mode(0o700).create(&path)?;
-            // Another command may take the new directory for one that was left.
-            if let Ok(lock) = RunLock::of_directory(&path)
-                && path.exists()
-            {
-                return Ok(Some(MemoryDirectory { path, _lock: lock }));
+            match RunLock::of_directory(&path) {
+                Ok(lock) if path.exists() => return Ok(Some(MemoryDirectory { path, _lock: lock })),
+                // Another command takes the new directory for one that was left, and removes it.
+                Ok(_) => {}
+                Err(error) if [ErrorKind::WouldBlock, ErrorKind::NotFound].contains(&error.kind()) => {}
+                Err(error) => {
+                    let _ = fs::remove_dir(&path);
+                    return Err(error);
+                }
             }
         }
     }
@@ -65,16 +71,17 @@ fn is_in_memory() -> bool {
 }
 
 fn prefix() -> String {
-    format!("sandbox-secret-{}-", nix::unistd::geteuid())
+    format!("sandbox-secret-{}-", geteuid())
 }
 
-/// Removes the directories of processes that were killed. Returns their paths.
+/// Removes the caller's directories whose processes were killed. Returns their paths.
 pub fn remove_left() -> Vec<PathBuf> {
     let own = prefix();
     let mut removed = Vec::new();
     for entry in fs::read_dir(MEMORY).into_iter().flatten().flatten() {
-        // Only the caller's directories can be locked.
+        // Every user can make a directory of that name.
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(&own))
+            && entry.metadata().is_ok_and(|found| found.uid() == geteuid().as_raw())
             && let Ok(_lock) = RunLock::of_directory(&entry.path())
             && fs::remove_dir_all(entry.path()).is_ok()
         {
