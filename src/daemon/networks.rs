@@ -16,6 +16,7 @@ use crate::text::{printed, text, text_with};
 /// The networks, each with its driver.
 const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
+/// The description of a network. For that of the bridge, the kernel is asked.
 fn network(name: &str, driver: &str, containers: Value) -> Value {
     let addresses = if name == "bridge" { bridge_addresses() } else { None };
     let addresses = addresses.map(|(subnet, gateway)| json!({ "Subnet": subnet, "Gateway": gateway }));
@@ -53,16 +54,19 @@ pub(super) async fn list(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         "dangling" => value == "false" || value == "0",
         _ => false,
     };
-    let found = NETWORKS.iter().filter(|(name, driver)| {
-        filters.iter().all(|(filter, values)| values.iter().any(|value| has(name, driver, filter, value)))
+    let found = blocking(move || {
+        let found = NETWORKS.iter().filter(|(name, driver)| {
+            filters.iter().all(|(filter, values)| values.iter().any(|value| has(name, driver, filter, value)))
+        });
+        Ok(found.map(|(name, driver)| network(name, driver, json!({}))).collect::<Vec<_>>())
     });
-    ok(&found.map(|(name, driver)| network(name, driver, json!({}))).collect::<Vec<_>>())
+    ok(&found.await?)
 }
 
 /// One of them, with the containers in it.
 pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let (name, driver) = find(&request.name())?;
-    let containers = blocking(move || {
+    let found = blocking(move || {
         let mut all = ContainerStore::open()?.all()?.0;
         all.retain(|container| container.state.status.is_active() && network_name(container) == name);
         let of = |container: &KeptContainer| {
@@ -72,9 +76,9 @@ pub(super) async fn inspect(_: Arc<Daemon>, request: ApiRequest) -> Answered {
             });
             (container.record.id.to_string(), about)
         };
-        Ok(Value::Object(all.iter().map(of).collect()))
+        Ok(network(name, driver, Value::Object(all.iter().map(of).collect())))
     });
-    ok(&network(name, driver, containers.await?))
+    ok(&found.await?)
 }
 
 /// The address of a container in a network, with the length of the prefix. Empty: it has none.
