@@ -306,15 +306,17 @@ fn a_further_command_has_the_size_of_the_clients_terminal_from_the_start() {
     let daemon = daemon();
     let id = create(&daemon, "", &script("sleep 60"));
     daemon.post(&format!("/containers/{id}/start"));
-    for (at_create, at_start, size) in [
-        (json!([31, 101]), Value::Null, "31 101"),
-        (Value::Null, json!([5, 6]), "5 6"),
-        (json!([31, 101]), json!([5, 6]), "5 6"),
-        (Value::Null, Value::Null, "24 80"),
+    for (version, at_create, at_start, size) in [
+        ("", json!([31, 101]), Value::Null, "31 101"),
+        ("", Value::Null, json!([5, 6]), "5 6"),
+        ("", json!([31, 101]), json!([5, 6]), "5 6"),
+        ("", Value::Null, Value::Null, "24 80"),
+        // The key is newer than this version.
+        ("/v1.41", json!([31, 101]), json!([5, 6]), "24 80"),
     ] {
         let body = json!({ "Cmd": ["stty", "size"], "Tty": true, "AttachStdin": true, "AttachStdout": true, "ConsoleSize": at_create });
-        let (_, made) = daemon.ask("POST", &format!("/containers/{id}/exec"), &body);
-        let path = format!("/exec/{}/start", made["Id"].as_str().unwrap());
+        let (_, made) = daemon.ask("POST", &format!("{version}/containers/{id}/exec"), &body);
+        let path = format!("{version}/exec/{}/start", made["Id"].as_str().unwrap());
         let (_, out) = daemon.ask("POST", &path, &json!({ "Tty": true, "ConsoleSize": at_start }));
         assert_eq!(out.as_str().unwrap_or_default().trim_end(), size);
     }

@@ -48,8 +48,11 @@ async fn files_of(id: String) -> Answered<(ExecFiles, ExecFile)> {
     .await
 }
 
-/// The size of the client's terminal: lines and columns. None: it is not given.
-fn console_size(body: &Value) -> Answered<Option<(u16, u16)>> {
+/// The size of the client's terminal: lines and columns. None: it is not given. Before version 1.42, the key had no meaning.
+fn console_size(body: &Value, version: ApiVersion) -> Answered<Option<(u16, u16)>> {
+    if version < ApiVersion(1, 42) {
+        return Ok(None);
+    }
     let wrong = || wrong("ConsoleSize");
     let side = |value: &Value| value.as_u64().and_then(|side| u16::try_from(side).ok()).ok_or_else(wrong);
     match &body["ConsoleSize"] {
@@ -108,7 +111,7 @@ pub(super) async fn create(_: Arc<Daemon>, mut request: ApiRequest) -> Answered 
         stdin,
         outputs: [truth(&body, "AttachStdout")?, truth(&body, "AttachStderr")?],
         keys: detach_keys(string(&body, "DetachKeys")?)?,
-        size: console_size(&body)?.unwrap_or((24, 80)),
+        size: console_size(&body, request.version)?.unwrap_or((24, 80)),
     };
     let noted = id.clone();
     blocking(move || Ok(ExecFiles::create(noted, &wanted)?)).await?;
@@ -125,12 +128,11 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     let (mut files, mut wanted) = files_of(id.clone()).await?;
     // It may have ended since the command was noted.
     takes_commands(&find(wanted.container.as_str().to_owned()).await?)?;
-    if let Some(size) = console_size(&body)?.filter(|_| request.version >= ApiVersion(1, 42)) {
+    if let Some(size) = console_size(&body, request.version)? {
         wanted.size = size;
-        let copy = wanted.clone();
         (files, wanted) = blocking(move || {
-            files.write_wanted(&copy)?;
-            Ok((files, copy))
+            files.write_wanted(&wanted)?;
+            Ok((files, wanted))
         })
         .await?;
     }
