@@ -309,6 +309,7 @@ fn ps_has_dockers_filters() {
         (&[&format!("volume={around}")], "second"),
         (&["health=healthy"], ""),
         (&["ancestor=host:latest"], "third second first"),
+        (&["isolation=default"], "third second first"),
         (&["publish=18000-18010/udp"], ""),
         (&["label=com.example.name=third"], "third"),
     ] {

@@ -128,6 +128,8 @@ pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool>
         // There are no health checks, and no tasks of a swarm.
         "health" => value == "none",
         "is-task" => ["false", "0"].contains(&value),
+        // Docker compares it only on Windows.
+        "isolation" => true,
         _ => return None,
     })
 }
