@@ -299,7 +299,7 @@ impl Session {
                 Ok(written) => drop(content.drain(..written)),
                 Err(errno) => {
                     *lost = true;
-                    self.is_hung_up = is_hung_up(printer(*stream));
+                    self.is_hung_up |= is_hung_up(printer(*stream));
                     if errno != rustix::io::Errno::PIPE && !self.is_hung_up {
                         tell(&format!("sandbox: {}: {}", text("stream.lost"), io_text(&errno.into())));
                     }
