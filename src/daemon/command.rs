@@ -396,24 +396,21 @@ fn without_excerpts(complaint: &str) -> Vec<&str> {
     (0..lines.len()).filter(is_kept).map(|at| lines[at]).collect()
 }
 
-/// The error of a command that cannot be executed. Its words are too long, or one of them is: the setting is named that it comes from.
+/// The error of a command that cannot be executed. If its command line is too long, the error names the setting with the longest word.
 fn unstarted_of(error: std::io::Error, words: &Words) -> ApiError {
-    let longest = words.iter().max_by_key(|word| word.len());
-    match longest.filter(|_| error.raw_os_error() == Some(libc::E2BIG)) {
-        None => unstarted(error),
-        Some(word) => {
-            let word = word.to_string_lossy();
-            let flag = word.strip_prefix("--").and_then(|flag| flag.split_once('='));
-            let name = flag.map_or("Cmd", |(name, _)| name);
-            ApiError::bad(text_with("daemon.setting.long", &[("name", name)]))
-        }
+    if error.raw_os_error() != Some(libc::E2BIG) {
+        return unstarted(error);
     }
+    let longest = words.iter().max_by_key(|word| word.len());
+    let longest = longest.map(|word| word.to_string_lossy()).unwrap_or_default();
+    let flag = longest.strip_prefix("--").and_then(|flag| flag.split_once('='));
+    let name = flag.map_or("Cmd", |(name, _)| name);
+    ApiError::bad(text_with("daemon.setting.long", &[("name", name)]))
 }
 
 fn unstarted(error: std::io::Error) -> ApiError {
-    // The value of a setting has a zero byte, or is too long for a command line.
-    let is_of_request =
-        error.kind() == std::io::ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::E2BIG);
+    // The value of a setting has a zero byte.
+    let is_of_request = error.kind() == std::io::ErrorKind::InvalidInput;
     let new = if is_of_request { ApiError::bad } else { ApiError::failed };
     new(format!("{}: {}", text("daemon.command.unstarted"), crate::error::io_text(&error)))
 }

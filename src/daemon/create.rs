@@ -80,7 +80,7 @@ fn in_files(line: &mut [OsString]) -> Answered<Vec<PrivateFile>> {
         let Some(json) = value.and_then(|value| value.strip_prefix(['=', ':'])) else { continue };
         if json.starts_with('{') {
             let file = PrivateFile::of(json.as_bytes())?;
-            *word = flag("security-opt", &format!("seccomp={}", file.path().display()));
+            *word = file.flag("security-opt=seccomp");
             files.push(file);
         }
     }

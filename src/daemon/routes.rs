@@ -187,8 +187,7 @@ impl Parameter {
 
 impl Route {
     /// The key of the message that says what a request means.
-    pub(super) fn means(&self, query: Option<&str>) -> &'static str {
-        let query = RequestQuery::parse(query.unwrap_or_default());
+    pub(super) fn means(&self, query: &RequestQuery) -> &'static str {
         match self.path {
             // One path for both.
             "/images/create" if query.get("fromSrc").is_some() => "daemon.means.import",

@@ -340,14 +340,14 @@ async fn answer(daemon: Arc<Daemon>, mut request: Request<Incoming>, origin: Ori
         None => ApiVersion::of_path(head.uri.path())
             .and_then(|(version, path)| routes::find(&head.method, path).map(|found| (version, found))),
     };
-    let means = found.as_ref().ok().map(|(_, found)| found.route.means(head.uri.query()));
+    let query = RequestQuery::parse(head.uri.query().unwrap_or_default());
+    let means = found.as_ref().ok().map(|(_, found)| found.route.means(&query));
     daemon.trace.request(number, head.method.as_str(), &written, means);
     let mut is_last = false;
     let answered = match found {
         Ok((version, FoundRoute { route, names })) => {
             // Its handler may answer while the body still comes. What follows the answer is not the first line of a request then.
             is_last = route.streams_body() && !body.is_end_stream();
-            let query = RequestQuery::parse(head.uri.query().unwrap_or_default());
             if let Some(line) = route.command_line(&names, &query) {
                 daemon.trace.command(number, &line);
             }
