@@ -22,11 +22,12 @@ pub enum EventKind {
 }
 
 impl Event {
-    /// An event that happens now to something that is no container. An image has the keys of former clients too, as in Docker.
+    /// An event that happens now to something that is not one container. As in Docker, that of an image or of all containers has the
+    /// keys of former clients too.
     pub fn about(kind: EventKind, action: &str, id: &str, attributes: &[(&str, &str)]) -> Event {
         let nanoseconds = i64::try_from(Timestamp::now().0).unwrap_or_default();
-        let is_image = matches!(kind, EventKind::Image | EventKind::Container);
-        let former = |value: &str| if is_image { value.to_owned() } else { String::new() };
+        let has_former = matches!(kind, EventKind::Image | EventKind::Container);
+        let former = |value: &str| if has_former { value.to_owned() } else { String::new() };
         let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         Event {
             status: former(action),

@@ -52,7 +52,7 @@ pub(crate) struct Wanted {
     pub(super) mounts: Vec<WantedMount>,
     /// The mount points that `--mount` asks for.
     pub(crate) mount_flags: Vec<PathBuf>,
-    /// The directories of the host that `-v` names. Docker makes those that do not exist; `--mount` never makes one.
+    /// The directories of the host that `-v` names, or `--mount` with bind-create-src. Docker makes those that do not exist.
     pub(crate) sources: Vec<PathBuf>,
     /// The keys that detach the client.
     pub(crate) detach_keys: Option<Vec<u8>>,

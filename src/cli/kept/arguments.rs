@@ -79,7 +79,7 @@ pub(in crate::cli) fn wrong_line(
     error: &clap::Error,
     definition: &Command,
 ) -> Option<WrongLine> {
-    let (place, own, path) = words::subcommand(arguments, definition)?;
+    let (_, own, path) = words::subcommand(arguments, definition)?;
     let names: Vec<&str> = path.split(' ').collect();
     let is_ours = match names[..] {
         [one] => !is_dockers(one),
@@ -98,9 +98,11 @@ pub(in crate::cli) fn wrong_line(
             WrongLine::Status(0)
         }
         ErrorKind::InvalidSubcommand => {
-            let word = arguments.get(place + 1..).into_iter().flatten();
-            let word = word.map(printed).find(|word| !word.starts_with('-'));
-            let line = ["sandbox", &path, &word.unwrap_or_default()].join(" ");
+            let word = match error.get(ContextKind::InvalidSubcommand) {
+                Some(ContextValue::String(word)) => printed(word),
+                _ => String::new(),
+            };
+            let line = ["sandbox", &path, &word].join(" ");
             let told = Error::new(ExitKind::Refused, text_with("docker.unknown", &[("command", &line)]));
             WrongLine::Told(told.paste(format!("sandbox {path} --help")))
         }
