@@ -388,7 +388,7 @@ fn a_description_has_what_the_client_has_set_and_no_more() {
     let daemon = RunningDaemon::start();
     daemon.image("app:1");
     let mut body = script("echo \"$B$A $TERM.\"");
-    body["Env"] = json!(["B=1", "A=2"]);
+    body["Env"] = json!(["B=1", "A=2", "C D=3"]);
     body["HostConfig"]["Devices"] =
         json!([{ "PathOnHost": "/dev/null", "PathInContainer": "/dev/other", "CgroupPermissions": "rwm" }]);
     // Without root and without delegated cgroups, no rule about devices can be made.
@@ -397,7 +397,7 @@ fn a_description_has_what_the_client_has_set_and_no_more() {
     }
     let id = create(&daemon, "?name=web", &body);
     let described = daemon.get(&format!("/containers/{id}/json"));
-    assert_eq!(described["Config"]["Env"], json!(["PATH=/bin", "B=1", "A=2"]));
+    assert_eq!(described["Config"]["Env"], json!(["PATH=/bin", "B=1", "A=2", "C D=3"]));
     assert_eq!(described["Mounts"], json!([]));
     assert_eq!(described["HostConfig"]["DeviceCgroupRules"], Value::Null);
     daemon.ask("DELETE", "/containers/web", &Value::Null);
