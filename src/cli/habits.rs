@@ -49,8 +49,7 @@ const LETTERS: &[(char, Feature)] = &[
 ];
 
 /// The answer to a command line that clap refused. None if it does not look like one of another tool. `words` are the
-/// arguments of
-/// `sandbox`.
+/// arguments of `sandbox`.
 pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
     let words = &words[words.len() - after_global_flags(words)..];
     let first = words.first()?.as_str();

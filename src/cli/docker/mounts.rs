@@ -148,10 +148,11 @@ fn size_of(written: &str) -> Result<Size, String> {
     if percent == 0 { usual_size() } else { part_of_memory(percent) }
 }
 
-/// `type=bind,source=/srv,target=/srv,readonly`.
-pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
+/// `type=bind,source=/srv,target=/srv,readonly`. Returns also whether the source is made if it does not exist.
+pub(super) fn mount(value: &OsStr) -> Result<(WantedMount, bool), String> {
     let (mut kind, mut source, mut target) = ("volume".to_owned(), None, None);
     let (mut readonly, mut copies, mut size) = (false, true, usual_size()?);
+    let mut makes_source = false;
     let mut options = Vec::new();
     if value.is_empty() {
         return Err(text("docker.mount.target"));
@@ -171,8 +172,7 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
             "tmpfs-mode" => options.push(format!("mode={}", string(value)?).parse()?),
             "bind-propagation" if value == "rprivate" || value == "private" => {}
             "consistency" if CONSISTENCIES.iter().any(|known| value == *known) => {}
-            // `mount` of the flags reads it.
-            "bind-create-src" => drop(boolean(string(value)?)?),
+            "bind-create-src" => makes_source = boolean(string(value)?)?,
             other => {
                 return Err(text_with("docker.mount.key", &[("key", other), ("field", &printed(field))]));
             }
@@ -185,32 +185,23 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
     }
     let target = target.filter(|target| !target.is_empty()).ok_or_else(|| text("docker.mount.target"))?;
     let target = absolute(target)?;
-    match (&*kind, source) {
-        ("bind", Some(source)) => Ok(WantedMount::Extra(ExtraMount::bind(source, target, readonly))),
+    let mount = match (&*kind, source) {
+        ("bind", Some(source)) => WantedMount::Extra(ExtraMount::bind(source, target, readonly)),
         ("volume", source) => {
             let name = source.map(name_of).transpose()?;
-            Ok(WantedMount::Volume(WantedVolume { name, target, readonly, copies }))
+            WantedMount::Volume(WantedVolume { name, target, readonly, copies })
         }
         ("tmpfs", None) => {
             options.push(TmpfsOption::NoExec);
             if readonly {
                 options.push(TmpfsOption::ReadOnly);
             }
-            Ok(WantedMount::Extra(ExtraMount::Tmpfs { target, size, options }))
+            WantedMount::Extra(ExtraMount::Tmpfs { target, size, options })
         }
-        ("bind", None) => Err(text("docker.mount.source")),
-        _ => Err(text_with("docker.mount.type", &[("type", &word(&kind))])),
-    }
-}
-
-/// Whether `--mount` asks for a source that is made if it does not exist.
-pub(super) fn makes_source(value: &OsStr) -> bool {
-    let fields = csv::fields(value).unwrap_or_default();
-    let last = fields.iter().rev().find_map(|field| {
-        let (key, value) = split_once(field, b'=').unwrap_or((field, OsStr::new("true")));
-        key.eq_ignore_ascii_case("bind-create-src").then(|| string(value).and_then(boolean).unwrap_or(false))
-    });
-    last.unwrap_or(false)
+        ("bind", None) => return Err(text("docker.mount.source")),
+        _ => return Err(text_with("docker.mount.type", &[("type", &word(&kind))])),
+    };
+    Ok((mount, makes_source))
 }
 
 /// The size of a filesystem in memory. For 0 it is the usual one: to the kernel, 0 means no limit, and a filesystem without a limit
@@ -260,7 +251,7 @@ mod tests {
         for written in
             [&b"type=tmpfs,target=/a\xff"[..], b"type=bind,source=/b\xff,target=/a\xff", b"dst=/a\xff"]
         {
-            assert_eq!(target(mount(OsStr::from_bytes(written)).unwrap()), path);
+            assert_eq!(target(mount(OsStr::from_bytes(written)).unwrap().0), path);
         }
     }
 
@@ -301,9 +292,22 @@ mod tests {
     #[test]
     fn a_field_in_quotes_has_commas_and_quotes() {
         let quoted = mount(OsStr::new(r#"type=bind,"source=/a,""b",target=/t"#)).unwrap();
-        assert_eq!(quoted, WantedMount::Extra(ExtraMount::bind("/a,\"b", "/t", false)));
+        assert_eq!(quoted, (WantedMount::Extra(ExtraMount::bind("/a,\"b", "/t", false)), false));
         for wrong in [r#"type=bind,source=/a"b,target=/t"#, r#"type=bind,"source=/a,target=/t"#] {
             assert!(mount(OsStr::new(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_source_of_a_mount_is_made_only_on_request() {
+        for (option, expected) in [
+            ("readonly", false),
+            ("bind-create-src", true),
+            ("Bind-Create-Src=1", true),
+            ("bind-create-src,bind-create-src=false", false),
+        ] {
+            let written = format!("type=bind,source=/a,target=/t,{option}");
+            assert_eq!(mount(OsStr::new(&written)).unwrap().1, expected, "{option}");
         }
     }
 

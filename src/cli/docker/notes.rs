@@ -44,9 +44,9 @@ pub(super) fn volume(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn mount(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    let mount = mounts::mount(value)?;
+    let (mount, makes_source) = mounts::mount(value)?;
     if let WantedMount::Extra(ExtraMount::Bind { source, .. }) = &mount
-        && mounts::makes_source(value)
+        && makes_source
     {
         wanted.sources.push(source.clone());
     }

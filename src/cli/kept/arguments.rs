@@ -57,8 +57,7 @@ const COMMANDS: [&str; 39] = [
 ];
 
 /// The commands of these nouns that are ours, or that are excluded as `run` is.
-const OURS: [&str; 10] =
-    ["build", "create", "diff", "exec", "from-host", "run", "tree", "verify", "which", "explain"];
+const OURS: [&str; 9] = ["build", "create", "diff", "exec", "from-host", "run", "tree", "verify", "which"];
 
 /// How a wrong command line ends.
 pub(in crate::cli) enum WrongLine {
