@@ -326,7 +326,7 @@ fn a_further_command_has_the_size_of_the_clients_terminal_from_the_start() {
 fn a_prune_has_an_event() {
     let daemon = daemon();
     create(&daemon, "", &script("exit 0"));
-    for kind in ["containers", "volumes", "images"] {
+    for kind in ["containers", "volumes", "images", "networks"] {
         daemon.post(&format!("/{kind}/prune"));
     }
     let (_, _, events) =
@@ -338,6 +338,6 @@ fn a_prune_has_an_event() {
     let events = text(&events);
     let events: Vec<Value> = events.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let kinds: Vec<_> = events.iter().map(|event| event["Type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["container", "volume", "image"]);
+    assert_eq!(kinds, ["container", "volume", "image", "network"]);
     assert!(events.iter().all(|event| event["Actor"]["Attributes"]["reclaimed"].is_string()), "{events:?}");
 }
