@@ -124,24 +124,22 @@ pub(super) async fn start(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     let is_detached = truth(&body, "Detach")?;
     // Whether the client expects frames is what it says now, not what it has said when the command was noted.
     let is_raw = truth(&body, "Tty")?;
+    let size = console_size(&body, request.version)?;
     let id = request.name();
-    let (mut files, mut wanted) = files_of(id.clone()).await?;
+    let (files, mut wanted) = files_of(id.clone()).await?;
     // It may have ended since the command was noted.
     takes_commands(&find(wanted.container.as_str().to_owned()).await?)?;
-    if let Some(size) = console_size(&body, request.version)? {
-        wanted.size = size;
-        (files, wanted) = blocking(move || {
-            files.write_wanted(&wanted)?;
-            Ok((files, wanted))
-        })
-        .await?;
-    }
+    wanted.size = size.unwrap_or(wanted.size);
     let own = RecordedProcess::of(std::process::id().cast_signed());
     let own = own.ok_or_else(|| ApiError::failed(text("daemon.panic")))?;
     let state = if is_detached { ExecState::Detached } else { ExecState::Running { carrier: own, pid: 0 } };
-    let (files, is_first) = blocking(move || {
+    let (files, wanted, is_first) = blocking(move || {
         let is_first = files.claim(state)?;
-        Ok((files, is_first))
+        // The carrier reads it.
+        if is_first && size.is_some() {
+            files.write_wanted(&wanted).inspect_err(|_| files.release())?;
+        }
+        Ok((files, wanted, is_first))
     })
     .await?;
     if !is_first {
