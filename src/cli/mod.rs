@@ -103,13 +103,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             }
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
-                let status = match kept::value_status(&arguments, &error) {
-                    Some(status) => status,
-                    None => match kept::arguments::wrong_line(&arguments, &error, &Cli::command()) {
-                        Some(WrongLine::Told(error)) => return report(Color::Auto, &error),
-                        Some(WrongLine::Status(status)) => status,
-                        None => ExitKind::Usage.status(),
-                    },
+                let status = match kept::arguments::wrong_line(&arguments, &error, &Cli::command()) {
+                    Some(WrongLine::Told(error)) => return report(Color::Auto, &error),
+                    Some(WrongLine::Status(status)) => status,
+                    None => ExitKind::Usage.status(),
                 };
                 decide(Color::Auto, Stream::Err);
                 let words = styled(&error);

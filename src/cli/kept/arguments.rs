@@ -2,7 +2,7 @@
 //! 1: missing or surplus arguments, an unknown subcommand, and a value that Docker's daemon reads.
 //!
 //! Commands that Docker does not have return 2 for all of these, and so do `run`, `create`, `exec` and `build`, which
-//! have flags and arguments of ours.
+//! have flags and arguments of ours. Only for values that Docker's daemon reads, `run` and `create` have Docker's statuses too.
 
 use std::ffi::OsString;
 
@@ -72,7 +72,7 @@ pub(in crate::cli) fn is_dockers(command: &str) -> bool {
     COMMANDS.contains(&command)
 }
 
-/// How a wrong line of one of Docker's commands ends. None: it is not one of them.
+/// How a wrong line of one of Docker's commands ends. None: it ends as a wrong line of a command of ours.
 pub(in crate::cli) fn wrong_line(
     arguments: &[OsString],
     error: &clap::Error,
@@ -80,6 +80,10 @@ pub(in crate::cli) fn wrong_line(
 ) -> Option<WrongLine> {
     let (_, own, path) = words::subcommand(arguments, definition)?;
     let names: Vec<&str> = path.split(' ').collect();
+    let command = names.last().copied().unwrap_or_default();
+    if let Some(status) = value_status(command, error) {
+        return Some(WrongLine::Status(status));
+    }
     let is_ours = match names[..] {
         [one] => !is_dockers(one),
         [noun, action, ..] => {
@@ -113,7 +117,7 @@ pub(in crate::cli) fn wrong_line(
             _ => WrongLine::Status(ExitKind::Failed.status()),
         },
         // Two flags that exclude each other: of `update` the daemon says so; other such flags are ours.
-        ErrorKind::ArgumentConflict if names.last() == Some(&"update") => refused(),
+        ErrorKind::ArgumentConflict if command == "update" => refused(),
         ErrorKind::ArgumentConflict => return None,
         ErrorKind::InvalidValue
         | ErrorKind::ValueValidation
@@ -123,6 +127,24 @@ pub(in crate::cli) fn wrong_line(
         | ErrorKind::NoEquals => WrongLine::Status(ExitKind::Failed.status()),
         _ => return None,
     })
+}
+
+/// The exit status of a wrong value of a flag whose value Docker's daemon reads. None: that of any wrong value.
+fn value_status(command: &str, error: &clap::Error) -> Option<u8> {
+    let (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(flag))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return None;
+    };
+    match (command, flag.split(' ').next().unwrap_or_default()) {
+        ("kill" | "stop" | "restart", "--signal")
+        | ("events" | "logs", "--since" | "--until")
+        | ("inspect", "--type")
+        | ("create", "--restart" | "--stop-signal")
+        | ("update", _) => Some(ExitKind::Refused.status()),
+        ("run", "--restart" | "--stop-signal") => Some(ExitKind::Failed.status()),
+        _ => None,
+    }
 }
 
 /// That a command has too few or too many arguments, in Docker's words.

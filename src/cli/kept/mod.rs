@@ -25,7 +25,6 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::explain::ExplainArg;
 use crate::container::explain::Explainer;
@@ -93,31 +92,6 @@ pub(super) fn as_docker(error: Error) -> Error {
     match error.kind {
         ExitKind::Usage | ExitKind::Interrupted(_) => error,
         _ => Error { kind: ExitKind::Refused, ..error },
-    }
-}
-
-/// The commands with such flags.
-const COMMANDS: [&str; 9] =
-    ["create", "events", "inspect", "kill", "logs", "restart", "run", "stop", "update"];
-
-/// The exit status of a wrong value of a flag whose value Docker's daemon reads. None: that of a wrong command line.
-pub(super) fn value_status(arguments: &[OsString], error: &clap::Error) -> Option<u8> {
-    let (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(flag))) =
-        (error.kind(), error.get(ContextKind::InvalidArg))
-    else {
-        return None;
-    };
-    let flag = flag.split(' ').next().unwrap_or_default();
-    let is_one = |word: &&str| COMMANDS.contains(word);
-    let command = arguments.iter().skip(1).filter_map(|word| word.to_str()).find(is_one)?;
-    match (command, flag) {
-        ("kill" | "stop" | "restart", "--signal")
-        | ("events" | "logs", "--since" | "--until")
-        | ("inspect", "--type")
-        | ("create", "--restart" | "--stop-signal")
-        | ("update", _) => Some(ExitKind::Refused.status()),
-        ("run", "--restart" | "--stop-signal") => Some(ExitKind::Failed.status()),
-        _ => None,
     }
 }
 
