@@ -404,6 +404,8 @@ fn a_wrong_line_ends_as_in_docker() {
         ("stop --foo a", 125, "--foo"),
         ("stop -t x a", 125, "--timeout"),
         ("stop -t", 125, "--timeout"),
+        // The value of a flag is not the name of the command.
+        ("ps -f update -n x", 125, "--last"),
         ("rm --force=x a", 125, "--force"),
         ("logs --since -5 a", 1, "'-5'"),
         ("kill -s -1 a", 1, "Invalid signal: -1"),
