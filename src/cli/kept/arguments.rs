@@ -185,5 +185,8 @@ pub(in crate::cli) fn with_any_values(command: Command) -> Command {
     };
     command
         .mut_args(|argument| if has_value(&argument) { argument.allow_hyphen_values(true) } else { argument })
-        .mut_subcommands(with_any_values)
+        .mut_subcommands(|inner| match OURS.contains(&inner.get_name()) {
+            true => inner,
+            false => with_any_values(inner),
+        })
 }
