@@ -1,6 +1,9 @@
 //! `RUN --mount=type=TYPE,KEY=VALUE,...`.
 
+use std::ffi::OsString;
+
 use crate::text::{printed, text, text_with};
+use crate::value::csv;
 use crate::value::nearest::nearest;
 use crate::value::units::Size;
 
@@ -146,18 +149,11 @@ impl RunMount {
     }
 }
 
-/// The parts of `KEY=VALUE,KEY,...`. A part in double quotes can have commas.
+/// The parts of `KEY=VALUE,KEY,...`, as in Docker's flags.
 fn fields(written: &str) -> Result<Vec<(&'static str, Option<String>)>, String> {
-    let (mut parts, mut part, mut is_quoted) = (Vec::new(), String::new(), false);
-    for next in written.chars() {
-        match next {
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => parts.push(std::mem::take(&mut part)),
-            _ => part.push(next),
-        }
-    }
-    parts.push(part);
-    let field = |part: String| {
+    let parts = csv::fields(written.as_ref()).ok_or_else(|| text("dockerfile.mount.quote"))?;
+    let field = |part: OsString| {
+        let part = part.to_string_lossy();
         let (key, value) = match part.split_once('=') {
             Some((key, value)) => (key, Some(value.to_owned())),
             None => (&*part, None),
@@ -310,6 +306,16 @@ mod tests {
         assert!(matches!(read("type=secret,id=a,env=$NONE"), RunMountKind::Secret { env: None, .. }));
         let cache = read("type=cache,target=/c,id=,from=$NONE");
         assert!(matches!(cache, RunMountKind::Cache { id: None, from: None, .. }));
+    }
+
+    #[test]
+    fn a_part_in_quotes_can_have_commas() {
+        let read = |written: &str| RunMount::read(written, &mut |value| Ok(value.to_owned()));
+        let mount = read("type=tmpfs,\"target=/a,b\"").unwrap();
+        assert_eq!(mount.target.as_deref(), Some("/a,b"));
+        for wrong in ["type=tmpfs,\"target=/a", "type=tmpfs,target=\"/a\""] {
+            assert_eq!(read(wrong), Err(text("dockerfile.mount.quote")), "{wrong}");
+        }
     }
 
     #[test]
