@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, fchmod, fchown, fstat, linkat,
-    mkdirat, mknodat, openat, readlinkat, statat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat, linkat, mkdirat,
+    mknodat, openat, readlinkat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -141,15 +141,11 @@ impl VolumeCopy<'_> {
                 continue;
             }
             let id = (found.st_dev, found.st_ino);
-            match self.linked.get(&id) {
-                Some(first) => {
-                    let (above, first) = (first.parent(), first.name());
-                    let above = open(self.volume, above.as_os_str(), DIRECTORY)?;
-                    linkat(above, OsStr::from_bytes(first), to, name, AtFlags::empty())?;
-                    continue;
-                }
-                None if found.st_nlink > 1 => drop(self.linked.insert(id, path.join(name.to_bytes()))),
-                None => {}
+            if let Some(first) = self.linked.get(&id) {
+                let (above, first) = (first.parent(), first.name());
+                let above = open(self.volume, above.as_os_str(), DIRECTORY)?;
+                linkat(above, OsStr::from_bytes(first), to, name, AtFlags::empty())?;
+                continue;
             }
             match kind {
                 FileType::RegularFile => copy_file(from, to, bytes, &found)?,
@@ -158,7 +154,14 @@ impl VolumeCopy<'_> {
                     give(chownat(to, name, uid(&found), gid(&found), AtFlags::SYMLINK_NOFOLLOW))?;
                     let _ = utimensat(to, name, &times_of(&found), AtFlags::SYMLINK_NOFOLLOW);
                 }
-                kind => copy_special(to, name, kind, &found)?,
+                kind => {
+                    if !copy_special(to, name, kind, &found)? {
+                        continue;
+                    }
+                }
+            }
+            if found.st_nlink > 1 {
+                self.linked.insert(id, path.join(name.to_bytes()));
             }
         }
         let like = fstat(from)?;
@@ -170,17 +173,16 @@ impl VolumeCopy<'_> {
     }
 }
 
-/// Makes a FIFO or a device. Only root may make a device.
-fn copy_special(to: &OwnedFd, name: &CStr, kind: FileType, like: &Stat) -> Result<(), Errno> {
-    match mknodat(to, name, kind, Mode::RUSR, like.st_rdev) {
-        Err(Errno::PERM) => return Ok(()),
+/// Makes a FIFO, a socket or a device. Only root may make a device: for any other user, it is left out. Returns whether it was made.
+fn copy_special(to: &OwnedFd, name: &CStr, kind: FileType, like: &Stat) -> Result<bool, Errno> {
+    // The umask of this process is 0. chmod(2) would follow a link that another container of the volume has put here meanwhile.
+    match mknodat(to, name, kind, Mode::from_raw_mode(like.st_mode), like.st_rdev) {
+        Err(Errno::PERM) => return Ok(false),
         made => made?,
     }
     give(chownat(to, name, uid(like), gid(like), AtFlags::SYMLINK_NOFOLLOW))?;
-    // It is no link: this process has just made it.
-    chmodat(to, name, Mode::from_raw_mode(like.st_mode), AtFlags::empty())?;
     let _ = utimensat(to, name, &times_of(like), AtFlags::SYMLINK_NOFOLLOW);
-    Ok(())
+    Ok(true)
 }
 
 fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &OsStr, found: &Stat) -> Result<(), Errno> {
