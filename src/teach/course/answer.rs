@@ -1,7 +1,6 @@
 //! Compares the answer to a prediction with what is measured.
 
 use super::advice::text_with;
-use super::trial::escaped;
 
 /// How numbers are written.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +73,7 @@ fn is_digit(byte: u8, base: NumberBase) -> bool {
     }
 }
 
-/// Why an answer cannot be right: numbers are measured, and it has something else.
+/// Why an answer cannot be right: numbers are measured, and it has something else. The sentence is no Markdown.
 pub(super) fn not_a_number(answer: &str, measured: &str, base: NumberBase) -> Option<String> {
     let measured = words(measured);
     let is_number = |word: &String| word.bytes().all(|byte| is_digit(byte, base));
@@ -87,7 +86,7 @@ pub(super) fn not_a_number(answer: &str, measured: &str, base: NumberBase) -> Op
     if !measured.iter().all(is_number) || (!given.is_empty() && given.iter().all(may_be)) {
         return None;
     }
-    let values = [("answer", &*escaped(answer, false)), ("count", &*measured.len().to_string())];
+    let values = [("answer", answer), ("count", &*measured.len().to_string())];
     Some(text_with(
         if measured.len() == 1 { "lesson.answer.number" } else { "lesson.answer.numbers" },
         &values,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::check::{Attempt, Failure, Marking};
+use super::check::{Attempt, FORM, Failure, Marking};
 use super::data::{Exercise, ExerciseKind, SUBJECT};
 use super::pace::Pace;
 use super::pack::Lesson;
@@ -174,6 +174,8 @@ pub fn message_of(lesson: &Lesson, language: &str, name: &str, failure: &Failure
 /// The message of a failed check as Markdown. What was seen or answered can be any text, and is no markup.
 pub fn markdown_of(lesson: &Lesson, language: &str, name: &str, failure: &Failure) -> String {
     match &failure.built_in {
+        // It has the answer as it was typed.
+        Some(message) if failure.message == FORM => escaped(message, false),
         Some(message) => message.clone(),
         None => fill_seen(&passage_of(lesson, language, name, failure), &failure.values),
     }
@@ -213,7 +215,7 @@ fn fill_seen(passage: &str, values: &StudentValues) -> String {
 }
 
 /// A text as Markdown that shows just this text. In code, nothing is markup but a backtick.
-pub(super) fn escaped(text: &str, is_code: bool) -> String {
+fn escaped(text: &str, is_code: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars().map(|character| if character.is_control() { ' ' } else { character }) {
         match character {
