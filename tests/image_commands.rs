@@ -135,6 +135,10 @@ fn images_and_history_take_templates_and_filters() {
     }
     assert_eq!(lines(&[&named[..], &["-f", "label=team=b", "-f", "reference=*:1"]].concat()), ["new:1"]);
     assert_eq!(
+        lines(&[&named[..], &["-f", "reference=new:2", "-f", "reference=old"]].concat()),
+        ["new:2", "old:1"]
+    );
+    assert_eq!(
         lines(&["old", "--format", "table {{.Repository}}\\t{{.ID}}\\t{{.CreatedAt}}"]),
         [
             "REPOSITORY   IMAGE ID       CREATED AT".to_owned(),

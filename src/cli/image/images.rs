@@ -117,7 +117,7 @@ pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     }
     images.sort_by_key(|image| std::cmp::Reverse(created(image)));
     if let Some(pattern) = &args.repository {
-        keep_named(&mut images, pattern).map_err(as_docker)?;
+        keep_named(&mut images, &[NamePattern::new(pattern).map_err(as_docker)?]);
     }
     filter(&store, &mut images, &args.filter).map_err(as_docker)?;
     let now = Timestamp::now();
@@ -156,22 +156,22 @@ pub(crate) fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageR
     }
 }
 
-/// Keeps the images of which the name fits a pattern.
-fn keep_named(images: &mut Vec<StoredImage>, pattern: &str) -> Result<()> {
-    let pattern = NamePattern::new(pattern)?;
-    images.retain(|image| image.name.as_ref().is_some_and(|name| pattern.fits(name)));
-    Ok(())
+/// Keeps the images of which the name fits one of the patterns.
+fn keep_named(images: &mut Vec<StoredImage>, patterns: &[NamePattern]) {
+    let is_named = |name: &Reference| patterns.iter().any(|pattern| pattern.fits(name));
+    images.retain(|image| image.name.as_ref().is_some_and(is_named));
 }
 
-/// Keeps the images that have all these properties.
+/// Keeps the images that have all these properties. As in Docker, one of several references is enough.
 pub(super) fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, filters: &[String]) -> Result<()> {
+    let mut patterns = Vec::new();
     for filter in filters {
         let wrong =
             || Error::new(ExitKind::Refused, text_with("image.filter", &[("filter", &printed(filter))]));
         match filter.split_once('=').ok_or_else(wrong)? {
             ("dangling", "true" | "1") => images.retain(|image| image.name.is_none()),
             ("dangling", "false" | "0") => images.retain(|image| image.name.is_some()),
-            ("reference", pattern) => keep_named(images, pattern)?,
+            ("reference", pattern) => patterns.push(NamePattern::new(pattern)?),
             ("before", other) => {
                 let other = created(&store.find(other)?);
                 images.retain(|image| created(image) < other);
@@ -199,6 +199,9 @@ pub(super) fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, filters:
             }
             _ => return Err(wrong()),
         }
+    }
+    if !patterns.is_empty() {
+        keep_named(images, &patterns);
     }
     Ok(())
 }

@@ -22,8 +22,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::files::{
-    WHITEOUT, copy_attributes, failed, io_failed, is_kept, mark_opaque, new_file, note_owner, noted_owner,
-    parts, times, unlink_whiteout, wrong,
+    WHITEOUT, copy_attributes, failed, forget_owner, io_failed, is_kept, mark_opaque, new_file, note_owner,
+    noted_owner, parts, times, unlink_whiteout, wrong,
 };
 use super::merged::{LayerPath, LayerPlace, Merged, is_whiteout, open, type_of};
 use super::times::{DirectoryTimes, time_of};
@@ -490,9 +490,15 @@ impl<'m> Unpacker<'m> {
         let (uid, gid) = self.owner(entry);
         fchown(file, Some(uid), Some(gid))?;
         fchmod(file, Mode::from_raw_mode(entry.mode))?;
-        if self.is_layer && (uid.as_raw(), gid.as_raw()) != (entry.uid, entry.gid) {
-            // What is copied or written from here gets the right owner.
-            note_owner(file, entry.uid, entry.gid);
+        if self.is_layer {
+            let is_lost = (uid.as_raw(), gid.as_raw()) != (entry.uid, entry.gid);
+            match entry.kind {
+                // What is copied or written from here gets the right owner.
+                _ if is_lost => note_owner(file, entry.uid, entry.gid),
+                // It may have a note of a lower layer: files in it came before its own entry.
+                EntryKind::Directory => forget_owner(file),
+                _ => {}
+            }
         }
         for (name, value) in &entry.attributes {
             match is_kept(name).then(|| fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()))

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags, fgetxattr, flistxattr, fsetxattr, openat,
-    statat, unlinkat,
+    AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags, fgetxattr, flistxattr, fremovexattr,
+    fsetxattr, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -37,6 +37,11 @@ const OWNER: &str = "user.overlay.sandbox.owner";
 /// Notes the owner that a file cannot get. Where the filesystem has no attributes, the owner is lost.
 pub(super) fn note_owner(file: impl AsFd, uid: u32, gid: u32) {
     let _ = fsetxattr(file, OWNER, format!("{uid}:{gid}").as_bytes(), XattrFlags::empty());
+}
+
+/// Forgets such a note: the directory has got the owner that its entry names.
+pub(super) fn forget_owner(directory: impl AsFd) {
+    let _ = fremovexattr(directory, OWNER);
 }
 
 /// The owner that a file could not get.
