@@ -24,6 +24,17 @@ fn the_readme_shows_real_output() {
 }
 
 #[test]
+fn the_readme_has_the_numbers_of_the_course() {
+    let lessons = fs::read_dir(repository().join("lessons/en")).unwrap();
+    let lessons: Vec<String> =
+        lessons.map(|lesson| fs::read_to_string(lesson.unwrap().path()).unwrap()).collect();
+    let exercises: usize = lessons.iter().map(|lesson| lesson.matches("\n<!-- exercise ").count()).sum();
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let numbers = format!("{} lessons with {exercises} exercises", lessons.len());
+    assert!(readme.contains(&numbers), "{numbers}");
+}
+
+#[test]
 fn the_map_has_the_phases_in_their_order() {
     let code = fs::read_to_string(repository().join("src/plan/order.rs")).unwrap();
     let phases: Vec<&str> = code

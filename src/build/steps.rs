@@ -54,7 +54,7 @@ const EMPTY_ARCHIVE: u64 = 1024;
 #[derive(Default)]
 struct OutputTail(Mutex<Vec<u8>>);
 
-/// The maximum size of it.
+/// The maximum size of this end, in bytes.
 const MAX_TAIL: usize = 4 << 10;
 
 impl OutputTail {

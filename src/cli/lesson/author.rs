@@ -67,7 +67,7 @@ pub(super) fn create(pack: Option<&Path>, new: &NewArgs) -> Result<u8> {
 pub(super) fn lint(pack: &Pack, root: Option<&Path>) -> u8 {
     let lessons = pack.lessons.len().to_string();
     let exercises: usize = pack.lessons.iter().map(|lesson| lesson.data.exercises.len()).sum();
-    // Two packs can have one name. Their directories tell which one was read.
+    // Two packs can have one name. The directory shows which one was read.
     let name = root.map_or_else(|| pack.head.name.clone(), printed);
     let values = [("name", &*name), ("lessons", &lessons), ("exercises", &exercises.to_string())];
     render::out(&(text_with("lesson.lint.good", &values) + "\n"));
