@@ -13,6 +13,7 @@
 //! | `scope` | the variables of a stage |
 //! | `key` | the keys of the cache |
 //! | `container`, `process` | the container of `RUN`, and the process that makes it |
+//! | `output_tail` | the end of the output of `RUN`, in which a reason for its failure is searched |
 //! | `mounts` | `RUN --mount` |
 //! | `secret` | `--secret`, and where its files are while a command has them |
 //! | `source`, `context` | where the context comes from, and its files |
@@ -26,7 +27,6 @@
 //! | `place` | where files are copied to, and that none replaces something of another kind |
 //! | `fetched` | `ADD URL` |
 //! | `ignore` | `.dockerignore`: which files of the context are left out |
-//! | `pattern` | patterns of paths |
 
 pub mod change;
 pub mod configure;
@@ -45,6 +45,7 @@ mod missed;
 pub mod mode;
 mod mounts;
 pub mod options;
+mod output_tail;
 mod place;
 pub mod process;
 pub mod scope;

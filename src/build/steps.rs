@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
@@ -25,6 +24,7 @@ use super::missed::changed_files;
 use super::mode::CopiedMode;
 use super::mounts::StepMount;
 use super::options::{BuildEvent, BuildStop};
+use super::output_tail::OutputTail;
 use super::process;
 use super::scope::environment;
 use super::secret::write_program;
@@ -49,31 +49,6 @@ const HOSTNAME: &str = "sandbox-build";
 
 /// The size of an archive without entries: two blocks of zeros.
 const EMPTY_ARCHIVE: u64 = 1024;
-
-/// The end of the output of a command.
-#[derive(Default)]
-struct OutputTail(Mutex<Vec<u8>>);
-
-/// The maximum size of this end, in bytes.
-const MAX_TAIL: usize = 4 << 10;
-
-impl OutputTail {
-    fn add(&self, bytes: &[u8]) {
-        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.extend_from_slice(bytes);
-        let over = tail.len().saturating_sub(MAX_TAIL);
-        tail.drain(..over);
-    }
-
-    /// Whether it has the text of an errno that the kernel returns for IDs that are not mapped: EINVAL or EPERM.
-    fn names_refusal(&self) -> bool {
-        let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tail = String::from_utf8_lossy(&tail);
-        ["Invalid argument", "Operation not permitted", "invalid argument", "operation not permitted"]
-            .iter()
-            .any(|errno| tail.contains(errno))
-    }
-}
 
 impl ImageBuilder<'_> {
     /// `RUN`.

@@ -24,7 +24,7 @@
 //! | `differences` | what two images differ in |
 //! | `extract` | copies files between an archive and a directory of the host |
 //! | `import` | an image of an archive of files |
-//! | `change` | instructions of a Dockerfile that change a config |
+//! | `path_pattern`, `pattern` | patterns of paths, and of names of images |
 //! | `save` | writes images to an archive |
 //! | `history` | how an image was made |
 //! | `verify` | computes every digest again |

@@ -13,6 +13,7 @@ mod confine;
 mod copy;
 mod files;
 mod merged;
+mod paths;
 mod read;
 mod summary;
 mod task;

@@ -5,13 +5,11 @@
 //! archive, these are `.wh.NAME` and `.wh..wh..opq`.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use rustix::fs::{Dir, FileType, OFlags, Stat, fstat, major, minor, readlinkat};
@@ -19,9 +17,9 @@ use rustix::io::Errno;
 
 use super::apply::OPAQUE_NAME;
 use super::files::{WHITEOUT, attributes, failed, io_failed, noted_owner, wrong};
-use super::merged::{LayerLook, LayerPath, LayerPlace, Merged, is_opaque, is_whiteout, look, open, type_of};
-use super::task::LayerMessage;
-use super::{LayerReading, PathPlace, PlaceKind, ReachedPlace};
+use super::merged::{LayerLook, LayerPath, is_opaque, is_whiteout, look, open, type_of};
+use super::paths::{kinds, path_of, place, reach};
+use super::task::{LayerMessage, LayerReading};
 use crate::image::entries::{ArchiveEntry, EntryKind, Unreadable};
 use crate::image::tar_writer::ArchiveWriter;
 
@@ -92,136 +90,8 @@ fn read_into(reading: &LayerReading, layers: &[OwnedFd], output: impl Write) -> 
     }
 }
 
-/// A place that was found before.
-fn path_of(path: &Path) -> LayerPath {
-    let parts = path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-    parts.fold(LayerPath::default(), |path, part| path.join(part))
-}
-
-/// All layers together. None: there is none.
-fn merged(layers: &[OwnedFd]) -> Result<Option<Merged>, Errno> {
-    let mut copies = Vec::new();
-    for layer in layers {
-        copies.push(layer.try_clone().map_err(|_| Errno::MFILE)?);
-    }
-    let mut copies = copies.into_iter();
-    Ok(copies.next().map(|layer| Merged::new(layer, copies.collect())))
-}
-
-/// What is at each of these paths.
-fn kinds(layers: &[OwnedFd], paths: &[PathBuf]) -> Result<Vec<PlaceKind>, Unreadable> {
-    let merged = merged(layers).map_err(|errno| failed(b"", errno))?;
-    let kind = |path: &PathBuf| {
-        let Some(merged) = &merged else { return Ok(PlaceKind::Nothing) };
-        Ok(match merged.find(&path_of(path))? {
-            LayerPlace::Nothing => PlaceKind::Nothing,
-            LayerPlace::Here(_, stat) | LayerPlace::Below(_, stat) => match type_of(&stat) {
-                FileType::Directory => PlaceKind::Directory,
-                _ => PlaceKind::Other,
-            },
-        })
-    };
-    paths.iter().map(|path| kind(path).map_err(|errno| failed(path.as_os_str().as_bytes(), errno))).collect()
-}
-
-/// Where a path leads. None: a directory of it does not exist.
-fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPlace>, Errno> {
-    let Some(merged) = merged(layers)? else { return Ok(None) };
-    let exists = |_: &LayerPath, place: &LayerPlace| Ok(!matches!(place, LayerPlace::Nothing));
-    let as_place = |path: &LayerPath| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
-    let mut left = path.to_vec();
-    for _ in 0..MAX_LINKS {
-        let mut parts: Vec<&[u8]> =
-            left.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
-        let Some(name) = parts.pop().filter(|name| *name != b"..") else {
-            // The root, or the directory above another one.
-            let whole: Vec<&[u8]> = left.split(|byte| *byte == b'/').collect();
-            let found = merged.resolve(&whole, exists)?;
-            return Ok(found.map(|path| PathPlace { place: as_place(&path), kind: PlaceKind::Directory }));
-        };
-        let Some(above) = merged.resolve(&parts, exists)? else { return Ok(None) };
-        let path = above.join(name);
-        let kind = match merged.find(&path)? {
-            LayerPlace::Nothing => PlaceKind::Nothing,
-            LayerPlace::Here(file, stat) | LayerPlace::Below(file, stat) => match type_of(&stat) {
-                FileType::Directory => PlaceKind::Directory,
-                FileType::Symlink if follows => {
-                    let target = readlinkat(&file, "", Vec::new())?.into_bytes();
-                    left = match target.starts_with(b"/") {
-                        true => target,
-                        false => [above.as_bytes(), b"/", &target].concat(),
-                    };
-                    continue;
-                }
-                _ => PlaceKind::Other,
-            },
-        };
-        return Ok(Some(PathPlace { place: as_place(&path), kind }));
-    }
-    Err(Errno::LOOP)
-}
-
-/// How far a path leads. A link whose target is missing leads to where that would be, as in BuildKit.
-fn reach(layers: &[OwnedFd], path: &Path) -> Result<ReachedPlace, Errno> {
-    let merged = merged(layers)?;
-    let split = |path: &[u8]| -> VecDeque<Vec<u8>> {
-        let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-        parts.map(<[u8]>::to_vec).collect()
-    };
-    let mut left = split(path.as_os_str().as_bytes());
-    let (mut at, mut links) = (LayerPath::default(), 0);
-    // How many of the last parts do not exist. Below them, nothing is looked for.
-    let mut missing: usize = 0;
-    while let Some(part) = left.pop_front() {
-        if part == b".." {
-            at = at.parent();
-            missing = missing.saturating_sub(1);
-            continue;
-        }
-        let next = at.join(&part);
-        let found = match &merged {
-            Some(merged) if missing == 0 => merged.find(&next)?,
-            _ => LayerPlace::Nothing,
-        };
-        match found {
-            LayerPlace::Nothing => missing += 1,
-            LayerPlace::Here(file, stat) | LayerPlace::Below(file, stat) => match type_of(&stat) {
-                FileType::Directory => {}
-                FileType::Symlink => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(Errno::LOOP);
-                    }
-                    let target = readlinkat(&file, "", Vec::new())?.into_bytes();
-                    if target.starts_with(b"/") {
-                        at = LayerPath::default();
-                    }
-                    split(&target).into_iter().rev().for_each(|part| left.push_front(part));
-                    continue;
-                }
-                _ if left.is_empty() => return Ok(reached(&next, 1, PlaceKind::Other)),
-                _ => return Err(Errno::NOTDIR),
-            },
-        }
-        at = next;
-    }
-    let kind = if missing == 0 { PlaceKind::Directory } else { PlaceKind::Nothing };
-    Ok(reached(&at, missing, kind))
-}
-
-/// A place of which the last parts are no directories that exist.
-fn reached(path: &LayerPath, last: usize, kind: PlaceKind) -> ReachedPlace {
-    let parts: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b'/').collect();
-    let (directory, rest) = parts.split_at(parts.len().saturating_sub(last));
-    let joined = |parts: &[&[u8]]| PathBuf::from(OsStr::from_bytes(&parts.join(&b'/')));
-    ReachedPlace { directory: joined(directory), rest: joined(rest), kind }
-}
-
 /// Some layers, the topmost first.
 struct OpenLayers<'l>(&'l [OwnedFd]);
-
-/// The maximum number of links at the end of a path, as in the kernel.
-const MAX_LINKS: usize = 40;
 
 /// A file of one of them.
 struct FoundFile<'l> {
