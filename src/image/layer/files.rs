@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags, fgetxattr, flistxattr, fremovexattr,
-    fsetxattr, openat, statat, unlinkat,
+    AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr,
+    openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
