@@ -11,9 +11,11 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -190,7 +192,11 @@ fn content_that_is_not_what_was_asked_for_is_refused() {
         ("too few layers", with_manifest(short), "its config names 2"),
         ("a foreign layer", with_manifest(foreign), "may not be distributed"),
         ("a path as a digest", with_manifest(odd), "invalid digest"),
-        ("a negative size", with_manifest(negative), "invalid value"),
+        (
+            "a negative size",
+            with_manifest(negative),
+            "layers[0].size: expected a whole number, 0 or more, found -1",
+        ),
         (
             "a huge document",
             of(
@@ -347,7 +353,7 @@ fn an_answer_that_is_cut_off_anywhere_is_an_error_and_the_rest_is_pulled_later()
             liar.answers(move |heard, stream| {
                 let _ = stream.write_all(&good2.right(heard));
             });
-            // Another blob may be there too, whole: its download was given up just then.
+            // The download of another blob may have been given up meanwhile.
             let partial = part.strip_prefix("sha256:").unwrap_or("none");
             let had: u64 = left(&home)
                 .iter()
@@ -404,7 +410,8 @@ fn a_rest_that_is_not_the_right_one_is_not_taken() {
             let _ = stream.write_all(&right);
         });
         refused(&home, &liar);
-        assert_eq!(left(&home).len(), 1, "{name}: {:?}", left(&home));
+        let partial = format!("partial-{}", layer.strip_prefix("sha256:").unwrap());
+        assert_eq!(left(&home), [partial], "{name}");
         let (good2, layer2) = (good.clone(), layer.clone());
         liar.answers(move |heard, stream| {
             let start =
@@ -422,6 +429,117 @@ fn a_rest_that_is_not_the_right_one_is_not_taken() {
         blobs_are_right(&home);
         assert_eq!(left(&home), Vec::<String>::new(), "{name}");
     }
+}
+
+/// The last byte of one layer arrives when the download of the other one has failed.
+#[test]
+fn a_layer_that_is_complete_when_another_one_fails_is_not_downloaded_again() {
+    if ran_with_loopback("a_layer_that_is_complete_when_another_one_fails_is_not_downloaded_again") {
+        return;
+    }
+    let good = honest();
+    let [first, second] = [0, 1].map(|number| good.layers()[number].clone());
+    let home = KeptHome::new();
+    let failed = Arc::new(AtomicBool::new(false));
+    let (good2, first2, second2) = (good.clone(), first.clone(), second.clone());
+    let liar = Liar::start(move |heard, stream| {
+        let mut right = good2.right(heard);
+        let mut rest = Vec::new();
+        if heard.target.contains(&first2) {
+            right.truncate(right.len() / 2);
+        }
+        if heard.target.contains(&second2) {
+            rest = right.split_off(right.len() - 1);
+        }
+        let _ = stream.write_all(&right);
+        if heard.target.contains(&first2) {
+            let _ = stream.shutdown(Shutdown::Both);
+            failed.store(true, Ordering::Relaxed);
+        }
+        if !rest.is_empty() {
+            while !failed.load(Ordering::Relaxed) {
+                sleep(Duration::from_millis(10));
+            }
+            // The other thread of the client sees the end meanwhile.
+            sleep(Duration::from_millis(500));
+            let _ = stream.write_all(&rest);
+        }
+    });
+    refused(&home, &liar);
+    let hex = |digest: &str| digest.strip_prefix("sha256:").unwrap().to_owned();
+    assert_eq!(left(&home), [format!("partial-{}", hex(&first))]);
+    assert!(home.path().join("images/blobs/sha256").join(hex(&second)).exists());
+    let good2 = good.clone();
+    liar.answers(move |heard, stream| {
+        let _ = stream.write_all(&good2.right(heard));
+    });
+    pulled(&home, &[&FLAGS[..], &[&liar.name("x:1")]].concat());
+    assert!(!liar.heard().iter().any(|heard| heard.target.contains(&second)));
+    assert_eq!(left(&home), Vec::<String>::new());
+}
+
+/// Two commands that download the same blob at the same time have a file each. Of those that nobody downloads any more, the
+/// longest one is used, and the others are removed.
+#[test]
+fn a_blob_has_at_most_one_beginning() {
+    if ran_with_loopback("a_blob_has_at_most_one_beginning") {
+        return;
+    }
+    let good = honest();
+    let layer = good.layers()[0].clone();
+    let blob = good.blobs[&layer].clone();
+    let cut = |liar: &Liar| {
+        let (good, layer) = (good.clone(), layer.clone());
+        liar.answers(move |heard, stream| {
+            let mut right = good.right(heard);
+            if heard.target.contains(&layer) {
+                right.truncate(right.len() - right.len() / 4);
+            }
+            let _ = stream.write_all(&right);
+        });
+    };
+    let liar = Liar::start(|_, _| ());
+    let home = KeptHome::new();
+    cut(&liar);
+    refused(&home, &liar);
+    let usual = format!("partial-{}", layer.strip_prefix("sha256:").unwrap());
+    assert_eq!(left(&home), [usual.clone()]);
+    let file = |name: &str| home.path().join("images/ingest").join(name);
+    // Another command that was killed has left a shorter one, and one a longer one.
+    let write = |name: &str, length: usize| {
+        fs::write(file(name), &blob[..length]).unwrap();
+        fs::set_permissions(file(name), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let longest = blob.len() - 100;
+    for (short, long) in [("-00000001", "-00000002"), ("-00000002", "-00000001")] {
+        write(&format!("{usual}{short}"), 10);
+        write(&format!("{usual}{long}"), longest);
+        cut(&liar);
+        refused(&home, &liar);
+        assert_eq!(left(&home).len(), 1, "{:?}", left(&home));
+        let range = |heard: &Heard| heard.header("range").map(str::to_owned);
+        let ranges: Vec<String> = liar.heard().iter().filter_map(range).collect();
+        assert_eq!(ranges.len(), 1, "{ranges:?}");
+        assert_eq!(ranges[0], format!("bytes={longest}-"));
+        fs::remove_file(file(&left(&home)[0])).unwrap();
+        write(&usual, 1000);
+    }
+    // As long as another command downloads the blob, its file is left alone.
+    let other = fs::File::open(file(&usual)).unwrap();
+    let lock = nix::fcntl::Flock::lock(other, nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
+    refused(&home, &liar);
+    assert_eq!(left(&home).len(), 2, "{:?}", left(&home));
+    assert_eq!(fs::metadata(file(&usual)).unwrap().len(), 1000);
+    refused(&home, &liar);
+    assert_eq!(left(&home).len(), 2, "{:?}", left(&home));
+    drop(lock);
+    let good2 = good.clone();
+    liar.answers(move |heard, stream| {
+        let _ = stream.write_all(&good2.right(heard));
+    });
+    pulled(&home, &[&FLAGS[..], &[&liar.name("x:1")]].concat());
+    assert_eq!(left(&home), Vec::<String>::new());
+    home.out(&["image", "verify", &liar.name("x:1")]);
 }
 
 #[test]

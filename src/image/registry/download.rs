@@ -117,8 +117,9 @@ pub(super) fn layer(
         }
         // Bytes that are wrong are of no use for another attempt.
         Err(failure) => {
-            if partial.length() == 0 || failure.again.is_none() {
-                partial.discard(store);
+            match partial.length() == 0 || failure.again.is_none() {
+                true => partial.discard(store),
+                false => partial.keep(store),
             }
             Err(failure)
         }
@@ -193,7 +194,11 @@ fn receive(
     let mut buffer = vec![0; CHUNK];
     loop {
         if watcher.is_over() {
-            return Err(cut(&url, &std::io::ErrorKind::Interrupted.into()));
+            // A blob that is complete gets its name, even if another one has failed meanwhile.
+            match partial.length() == blob.size {
+                true => return Ok(()),
+                false => return Err(cut(&url, &std::io::ErrorKind::Interrupted.into())),
+            }
         }
         let count = match body.read(&mut buffer) {
             Ok(0) => break,

@@ -165,7 +165,7 @@ pub(super) fn fetch(
     // The downloads have ended by now. Where another attempt would fail too, their beginnings only use the disk.
     .inspect_err(|failure| {
         if failure.again.is_none() {
-            parts.manifest.layers.iter().for_each(|layer| store.discard_partial(&layer.digest));
+            parts.manifest.layers.iter().for_each(|layer| store.discard_partials(&layer.digest));
         }
     })
 }

@@ -37,15 +37,21 @@ impl ImageStore {
     /// # Errors
     /// The file cannot be made or read.
     pub fn partial(&self, digest: &Digest) -> Result<PartialBlob> {
-        let name = format!("{PREFIX}{}", digest.hex());
-        let found = self.own_partial(&name).map_err(|error| self.unwritten(&error))?;
-        let (file, name) = match found {
-            Some(file) => (file, name),
+        let unwritten = |error: io::Error| self.unwritten(&error);
+        let (file, name) = match self.longest_partial(digest).map_err(unwritten)? {
+            Some(found) => found,
             None => {
-                let name = format!("{PREFIX}{}-{:08x}", digest.hex(), token());
-                let made = self.directories()?.ingest.make_file(&name);
-                let made = made.and_then(|made| made.ok_or_else(|| io::ErrorKind::AlreadyExists.into()));
-                (made.map_err(|error| self.unwritten(&error))?, name)
+                let usual = format!("{PREFIX}{}", digest.hex());
+                match self.own_partial(&usual, true).map_err(unwritten)? {
+                    Some(file) => (file, usual),
+                    None => {
+                        let name = format!("{usual}-{:08x}", token());
+                        let made = self.own_partial(&name, true);
+                        let made =
+                            made.and_then(|made| made.ok_or_else(|| io::ErrorKind::AlreadyExists.into()));
+                        (made.map_err(unwritten)?, name)
+                    }
+                }
             }
         };
         let store = (self.place.path.clone(), self.path());
@@ -55,20 +61,54 @@ impl ImageStore {
         Ok(partial)
     }
 
-    /// Removes the beginning of a blob, unless another process downloads it.
-    pub fn discard_partial(&self, digest: &Digest) {
-        let name = format!("{PREFIX}{}", digest.hex());
-        if let (Ok(directories), Ok(Some(_lock))) = (self.directories(), self.own_partial(&name)) {
+    /// Leaves at most one beginning of a blob, the longest one. Those that other processes are downloading are left alone.
+    pub fn tidy_partials(&self, digest: &Digest) {
+        let _ = self.longest_partial(digest);
+    }
+
+    /// Removes the beginnings of a blob, except those that other processes are downloading.
+    pub fn discard_partials(&self, digest: &Digest) {
+        if let (Ok(directories), Ok(Some((_lock, name)))) = (self.directories(), self.longest_partial(digest))
+        {
             let _ = directories.ingest.remove_file(&*name);
         }
     }
 
-    /// The file of this name with its lock. None: another process has the lock.
-    fn own_partial(&self, name: &str) -> io::Result<Option<File>> {
+    /// The longest of the files with the beginning of a blob that no process is downloading, with its lock. The other ones are
+    /// removed: two processes that download the same blob at the same time have a file each.
+    fn longest_partial(&self, digest: &Digest) -> io::Result<Option<(File, String)>> {
+        let ingest = &self.directories().map_err(|error| io::Error::other(error.what))?.ingest;
+        let start = format!("{PREFIX}{}", digest.hex());
+        let mut longest: Option<(File, String)> = None;
+        for entry in std::fs::read_dir(ingest.path_through(""))? {
+            let Some(name) =
+                entry?.file_name().to_str().filter(|name| name.starts_with(&start)).map(str::to_owned)
+            else {
+                continue;
+            };
+            let Some(file) = self.own_partial(&name, false)? else { continue };
+            let is_longer = |other: &(File, String)| {
+                Ok::<_, io::Error>(file.metadata()?.len() > other.0.metadata()?.len())
+            };
+            let shorter = match longest.as_ref().map(is_longer).transpose()? {
+                Some(false) => Some((file, name)),
+                _ => longest.replace((file, name)),
+            };
+            // Its lock is held until it has no name: no other process can begin to use it.
+            if let Some((_lock, name)) = &shorter {
+                ingest.remove_file(&**name)?;
+            }
+        }
+        Ok(longest)
+    }
+
+    /// The file of this name with its lock. None: another process has the lock, or, without `makes`, there is no such file.
+    fn own_partial(&self, name: &str, makes: bool) -> io::Result<Option<File>> {
         let ingest = &self.directories().map_err(|error| io::Error::other(error.what))?.ingest;
         for _ in 0..100 {
             let file = match ingest.file(name).map_err(|error| error.into_io())? {
                 Some(file) => file,
+                None if !makes => return Ok(None),
                 None => match ingest.make_file(name)? {
                     Some(file) => file,
                     None => continue,
@@ -142,6 +182,14 @@ impl PartialBlob {
         super::unwritten(&self.store.1, &self.store.0, error)
     }
 
+    /// Keeps what is there for the next download, unless another file has more of it.
+    pub fn keep(self, store: &ImageStore) {
+        let digest = self.digest.clone();
+        // This one is unlocked, so that it is compared with the others.
+        drop(self);
+        store.tidy_partials(&digest);
+    }
+
     /// Gives the blob its name in the store. When this returns, a power cut does not lose it.
     ///
     /// # Errors
@@ -157,7 +205,10 @@ impl PartialBlob {
             .sync_all()
             .and_then(|()| std::fs::rename(directories.ingest.path_through(&self.name), to))
             .and_then(|()| directories.blobs.sync());
-        published.map_err(|error| store.unwritten(&error))
+        published.map_err(|error| store.unwritten(&error))?;
+        // Nobody needs what another process has begun and left.
+        store.discard_partials(&self.digest);
+        Ok(())
     }
 
     /// Removes what is there.
