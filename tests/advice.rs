@@ -371,9 +371,9 @@ fn what_the_doctor_advises_can_be_pasted() {
 fn an_error_of_a_kept_container_is_that_of_the_typed_command() {
     let home = support::kept::KeptHome::new();
     home.out(&["image", "from-host", "tool", "true"]);
-    let told = home.refused(&["run", "--foo", "tool", "true"], 2);
+    let told = home.refused(&["run", "--foo", "tool", "true"], 125);
     assert!(told.contains("'--foo'") && !told.contains("spec"), "{told}");
-    let told = home.refused(&["run", "--rm", "-e", "", "tool", "true"], 2);
+    let told = home.refused(&["run", "--rm", "-e", "", "tool", "true"], 125);
     assert!(told.contains("\"\" has no name of a variable"), "{told}");
     // More processors than there are.
     let told = home.refused(&["create", "--network", "none", "--cpuset-cpus", "70000", "tool", "true"], 125);
@@ -385,6 +385,6 @@ fn an_error_of_a_kept_container_is_that_of_the_typed_command() {
     assert!(!told.contains("sudo sandbox update") && !told.contains("update --dry-run"), "{told}");
     // A container that stays prints no JSON.
     let told =
-        home.refused(&["run", "--explain", "--format", "json", "--network", "none", "tool", "true"], 2);
+        home.refused(&["run", "--explain", "--format", "json", "--network", "none", "tool", "true"], 125);
     assert!(told.contains("--format json"), "{told}");
 }

@@ -99,7 +99,7 @@ fn a_wrong_value_is_named_with_its_flag() {
         ("--mount", "type=bind,src=/,dst=/q,tmpfs-size=1m", "'tmpfs-*' options with mount type 'bind'"),
         ("--volume", "/:/q:rw,ro", "invalid mode: rw,ro"),
     ] {
-        let told = home.refused(&["create", flag, value, "tool", "true"], 2);
+        let told = home.refused(&["create", flag, value, "tool", "true"], 125);
         // The keys of a spec are not shown: the user did not write them.
         let first = format!("sandbox: {flag} has a wrong value: {value} why ");
         assert!(told.starts_with(&first) && told.contains(words) && !told.contains(": {"), "{told}");
@@ -175,7 +175,7 @@ fn the_value_of_a_variable_is_bytes() {
     let mut wrong = home.command(&["create", "-e"]);
     let output = wrong.arg(OsStr::from_bytes(b"A\xff=1")).arg("tool").output().unwrap();
     assert!(
-        output.status.code() == Some(2) && text(&output.stderr).contains("name of a variable"),
+        output.status.code() == Some(125) && text(&output.stderr).contains("name of a variable"),
         "{output:?}"
     );
 }
@@ -193,7 +193,7 @@ fn other_keys_detach() {
     assert!(shown.contains("read escape sequence"), "{shown}");
     assert_eq!(home.status("web"), "running");
     home.out(&["rm", "-f", "web"]);
-    assert!(home.refused(&["run", "--detach-keys", "ctrl-", "tool"], 2).contains("--detach-keys"));
+    assert!(home.refused(&["run", "--detach-keys", "ctrl-", "tool"], 125).contains("--detach-keys"));
     let spec = home.spec("", "true");
     assert!(home.refused(&["run", "--detach-keys", "a", &spec], 2).contains("is for a container that stays"));
 }

@@ -109,6 +109,9 @@ fn the_command_line_changes_what_it_names() {
             ("1", 1, 2, " 29 60", "/home/bob"),
             ("7", 7, 0, "", "/"),
             ("7:staff", 7, 3, "", "/"),
+            // A number with zeros before it is the same number.
+            ("01", 1, 2, " 29 60", "/home/bob"),
+            ("007:0003", 7, 3, "", "/"),
         ] {
             let wanted = format!("{uid} {gid} Groups:{groups} CapEff: 0000000000000000 {home}");
             assert_eq!(user(name), wanted, "{name}");
@@ -118,7 +121,7 @@ fn the_command_line_changes_what_it_names() {
     }
     for (flags, words) in [
         (&["-u", "alice"][..], "no matching entries in passwd file"),
-        (&["-u", "01"], "expected an ID"),
+        (&["-u", "0x1"], "expected an ID"),
         (&["-u", "-1"], "expected an ID"),
         (&["-u", "4294967295"], "expected an ID"),
         (&["-u", "0:no-such"], "no matching entries in group file"),
@@ -131,7 +134,7 @@ fn the_command_line_changes_what_it_names() {
         assert!(text(&output.stderr).contains(words), "{flags:?} {}", text(&output.stderr));
     }
     for flags in [&["-e", "=x"][..], &["--print-spec"], &["--no-such"]] {
-        assert_eq!(exec_in(&container, flags, &["true"]).status.code(), Some(2), "{flags:?}");
+        assert_eq!(exec_in(&container, flags, &["true"]).status.code(), Some(125), "{flags:?}");
     }
 }
 

@@ -191,6 +191,79 @@ fn all_formats_of_images_are_pulled() {
     blobs_are_right(&home);
 }
 
+/// Other programs than Go's name architectures as `uname -m` does. containerd takes them for the same.
+#[test]
+fn an_architecture_has_other_names_in_an_index_and_in_a_config() {
+    if ran_with_loopback("an_architecture_has_other_names_in_an_index_and_in_a_config") {
+        return;
+    }
+    let home = KeptHome::new();
+    let here = std::env::consts::ARCH;
+    let (small, capitals) = match here {
+        "x86_64" => ("x86-64", "AMD64"),
+        _ => ("aarch64", "ARM64"),
+    };
+    for (os, architecture, others) in [
+        ("linux", here, ["s390x", "armhf"]),
+        ("linux", small, ["i386", "riscv64"]),
+        ("Linux", capitals, ["armel", "ppc64le"]),
+    ] {
+        let image = |name: &str, architecture: &str| {
+            let config = json!({ "architecture": architecture, "os": os });
+            Image { config, ..Image::of(&[Layer::new().file("name", name)]) }
+        };
+        let all: Vec<(Image, &str)> = others
+            .iter()
+            .chain([&architecture])
+            .map(|architecture| (image(architecture, architecture), *architecture))
+            .collect();
+        let of_each: Vec<Honest> = all.iter().map(|(image, _)| Honest::of(&image.oci("x"))).collect();
+        let entries: Vec<Value> = of_each
+            .iter()
+            .zip(&all)
+            .map(|(one, (_, architecture))| {
+                json!({ "mediaType": one.media_type, "digest": digest(&one.manifest), "size": one.manifest.len(),
+                    "platform": { "os": os, "architecture": architecture } })
+            })
+            .collect();
+        let media = "application/vnd.oci.image.index.v1+json";
+        let index = json!({ "schemaVersion": 2, "mediaType": media, "manifests": entries }).to_string();
+        let registry = Liar::start(move |heard, stream| {
+            let last = heard.target.rsplit('/').next().unwrap();
+            let has = |one: &&Honest| digest(&one.manifest) == last || one.blobs.contains_key(last);
+            let _ = stream.write_all(&match of_each.iter().find(has) {
+                Some(one) => one.right(heard),
+                None => whole_answer(200, &[("Content-Type", media)], index.as_bytes()),
+            });
+        });
+        let name = registry.name("x:1");
+        let id = || home.out(&["images", "-q", "--no-trunc", &name]);
+        let output = pulls(&home, &["pull", &name]).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+        assert_eq!(id(), all[2].0.id(), "{architecture}");
+        // It runs here, so nothing is said about another platform.
+        let told = home.run(&["create", "--network", "none", "--name", "web", &name, "/x"]);
+        assert!(told.status.success() && told.stderr.is_empty(), "{}", text(&told.stderr));
+        home.out(&["rm", "web"]);
+        home.out(&[
+            "create",
+            "--network",
+            "none",
+            "--name",
+            "web",
+            "--platform",
+            &format!("linux/{here}"),
+            &name,
+            "/x",
+        ]);
+        home.out(&["rm", "web"]);
+        for (number, other) in others.iter().enumerate() {
+            pulled(&home, &["pull", "-q", "--platform", &format!("linux/{other}"), &name]);
+            assert_eq!(id(), all[number].0.id(), "{other}");
+        }
+    }
+}
+
 /// An index of several images of the architecture arm, and what a name of each platform leads to.
 #[test]
 fn an_entry_of_an_index_is_found_by_its_platform() {

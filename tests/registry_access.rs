@@ -286,6 +286,15 @@ fn certificates_are_checked_against_the_authorities_that_the_user_trusts() {
     assert!(message.contains("is not accepted") && message.contains("certs.d"), "{message}");
     pulled(&home, &["pull", "--tls-verify=false", &name]);
     home.out(&["rmi", &name]);
+    // As an insecure registry of the first version of registries.conf.
+    let conf = home.around().join(".config/containers/registries.conf");
+    fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    for (insecure, is_pulled) in [("other.example".to_owned(), false), (registry.name(""), true)] {
+        fs::write(&conf, format!("[registries.insecure]\nregistries = ['{insecure}']\n")).unwrap();
+        assert_eq!(pulls(&home, &["pull", &name]).status().unwrap().success(), is_pulled, "{insecure}");
+    }
+    fs::remove_file(conf).unwrap();
+    home.out(&["rmi", &name]);
     // The advised place.
     let trusted = home.around().join(format!(".config/containers/certs.d/127.0.0.1:{}", registry.port));
     fs::create_dir_all(&trusted).unwrap();
@@ -378,7 +387,28 @@ fn registries_conf_names_mirrors_aliases_and_what_is_blocked() {
     let message = not_pulled(&home, &["pull", "bad.example/x"]);
     assert!(message.contains("the registry bad.example is blocked"), "{message}");
     blobs_are_right(&home);
-    fs::write(&conf, "[[registry]\n").unwrap();
-    let message = not_pulled(&home, &["pull", "ubuntu:15.10"]);
-    assert!(message.contains("registries.conf cannot be read") && message.contains("line 1"), "{message}");
+    for (content, line, part) in [
+        ("[[registry]\n", "line 1", ""),
+        ("[aliases]\ny = 'a.test/y'\nx = 'a.test/x:v1'\n", "line 3", "The alias x is for a.test/x:v1."),
+        ("[[registry]]\nlocation = 'https://a.test'\n", "line 1", "https://a.test is an address"),
+        ("[[registry]]\nlocation = 5\n", "line 2", ""),
+    ] {
+        fs::write(&conf, content).unwrap();
+        let message = not_pulled(&home, &["pull", "ubuntu:15.10"]);
+        let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("registries.conf cannot be read") && words.contains(line), "{message}");
+        assert!(words.contains(part), "{message}");
+    }
+    // The first version of the format, which podman still reads.
+    let first = |list: &str, name: &str| {
+        fs::write(
+            &conf,
+            format!(
+                "[registries.search]\nregistries = ['quay.example']\n[registries.{list}]\nregistries = ['{name}']\n"
+            ),
+        )
+    };
+    first("block", "bad.example/").unwrap();
+    let message = not_pulled(&home, &["pull", "bad.example/x"]);
+    assert!(message.contains("the registry bad.example is blocked"), "{message}");
 }

@@ -136,8 +136,15 @@ fn a_container_of_an_image_stays_unless_rm() {
     // Nobody listens there.
     let message = home.refused(&words(&["--rm", "127.0.0.1:1/absent"]), 125);
     assert!(message.starts_with("Unable to find image '127.0.0.1:1/absent:latest' locally"), "{message}");
+    // One error: that of the pull.
+    assert_eq!(message.matches("sandbox: ").count(), 1, "{message}");
+    assert!(message.contains("sandbox: GET https://127.0.0.1:1/v2/ has failed"), "{message}");
+    for words in [&["create"][..], &["run", "-d"], &["run", "--pull", "always", "--platform", "linux/arm"]] {
+        let message = home.refused(&[words, &["127.0.0.1:1/absent"]].concat(), 125);
+        assert_eq!(message.matches("sandbox: ").count(), 1, "{message}");
+    }
     assert!(home.refused(&words(&["--rm", "--pull", "never", "absent"]), 125).contains("No such image"));
-    assert!(home.refused(&words(&["--rm", "a b"]), 2).contains("not the name of an image"));
+    assert!(home.refused(&words(&["--rm", "a b"]), 125).contains("not the name of an image"));
 }
 
 #[test]
@@ -219,12 +226,15 @@ fn flags_are_keys_of_a_spec() {
         (&["--memory-swap", "64m"], "--memory"),
         (&["--cap-add", "nothing"], "is not a capability"),
         (&["--device", "/etc/passwd:/dev/other"], "is not a device"),
-        (&["-v", "a/b:/c"], "name of a volume"),
+        (&["-v", "a/b:/c"], "write ./a/b"),
+        (&["-v", "a/../b:/c"], "write ./a/../b"),
+        (&["--mount", "type=volume,source=a/b,target=/c"], "write ./a/b"),
+        (&["-v", "$:/c"], "name of a volume"),
         (&["--add-host", "x"], "NAME:ADDRESS"),
         (&["--read-only=maybe"], "true or false"),
         (&["-m", "lots"], "--memory"),
     ] {
-        let message = home.refused(&[&["run"], words, &["app"]].concat(), 2);
+        let message = home.refused(&[&["run"], words, &["app"]].concat(), 125);
         assert!(message.contains(part), "{words:?}: {message}");
     }
     // The flags work with a spec too.
@@ -650,7 +660,7 @@ fn the_host_has_a_name_and_a_device_another_place() {
     };
     assert!(hosts("host") && !hosts("none"));
     for wrong in ["box:gateway", "b x:host-gateway", ":host-gateway"] {
-        home.refused(&["run", "--rm", "--add-host", wrong, "app", "true"], 2);
+        home.refused(&["run", "--rm", "--add-host", wrong, "app", "true"], 125);
     }
     let device = |value: &str, path: &str| {
         home.run(&[
@@ -668,8 +678,8 @@ fn the_host_has_a_name_and_a_device_another_place() {
             path,
         ])
     };
-    assert_eq!(device("/dev/null:/dev/other:zz", "/dev/other").status.code(), Some(2));
-    assert_eq!(device("/etc/passwd:/dev/other", "/dev/other").status.code(), Some(2));
+    assert_eq!(device("/dev/null:/dev/other:zz", "/dev/other").status.code(), Some(125));
+    assert_eq!(device("/etc/passwd:/dev/other", "/dev/other").status.code(), Some(125));
     // A user's container has no cgroup of its own for the rule.
     if is_root() && support::limits::may("the_host_has_a_name_and_a_device_another_place", "devices") {
         let output = device("/dev/zero:/dev/of/other:rw", "/dev/of/other");

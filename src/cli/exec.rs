@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exec_limits::MetLimits;
-use super::kept::as_docker;
+use super::kept::{as_docker, as_dockers_line};
 use super::output::{self, OutputArgs};
 use super::target::Target;
 use super::watch::Narrator;
@@ -78,6 +78,7 @@ pub(super) fn run(color: Color, args: ExecArgs) -> Result<u8> {
         ExitKind::Failed | ExitKind::Refused if is_of_daemon => {
             Error { kind: ExitKind::NotExecutable, ..error }
         }
+        _ if !is_of_daemon => as_dockers_line(error),
         _ => error,
     })
 }

@@ -84,18 +84,20 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             // An answer has a line to paste. For arguments that are not UTF-8, there is none.
             let words: Option<Vec<String>> =
                 arguments.iter().skip(1).map(|word| word.to_str().map(str::to_owned)).collect();
+            // The exit status is that of the typed command.
+            let with_status =
+                |wrong: Error| match kept::arguments::wrong_line(&arguments, &error, &Cli::command()) {
+                    Some(_) => kept::as_dockers_line(wrong),
+                    None => wrong,
+                };
             if let Some(answer) = words.and_then(|words| habits::answer(&words, &error)) {
-                return report(Color::Auto, &answer);
+                return report(Color::Auto, &with_status(answer));
             }
             if error.kind() == ErrorKind::InvalidUtf8 {
                 return report(Color::Auto, &caller::bad_bytes(&arguments));
             }
             if let Some(wrong) = wrong_switch(&error) {
-                let kind = match kept::arguments::wrong_line(&arguments, &error, &Cli::command()) {
-                    Some(_) => ExitKind::Failed,
-                    None => ExitKind::Usage,
-                };
-                return report(Color::Auto, &Error { kind, ..wrong });
+                return report(Color::Auto, &with_status(wrong));
             }
             if error.kind() == ErrorKind::UnknownArgument {
                 // clap advises `-- --foo`, which would be a word of the command, or the name of an image.

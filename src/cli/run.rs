@@ -7,13 +7,13 @@ use clap::Args;
 use super::docker::DockerArgs;
 use super::feature::make_mistake;
 use super::kept::create::{self, Keeping, KeptArgs};
-use super::kept::start;
+use super::kept::{as_dockers_line, start};
 use super::namespaces::NamespaceArgs;
 use super::output::{self, OutputArgs};
 use super::prepare::{self, Prepared};
 use super::source::{MadeSpec, SourceFlags};
 use super::watch::{LeftOut, Narrator};
-use super::without;
+use super::{without, words};
 use crate::config::compose::Ending;
 use crate::config::container::Config;
 use crate::config::facts::Machine;
@@ -76,8 +76,13 @@ pub(super) struct RunArgs {
     command: Vec<OsString>,
 }
 
-/// Runs the container.
+/// Runs the container. A wrong command line with an image returns what it returns in Docker.
 pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
+    let has_image = args.source.as_ref().is_some_and(|source| !words::is_spec(source));
+    perform(color, args).map_err(|error| if has_image { as_dockers_line(error) } else { error })
+}
+
+fn perform(color: Color, args: RunArgs) -> Result<u8> {
     let output = &args.output;
     let is_printed = output.dry_run || output.print_spec || args.print_config;
     if !is_printed {

@@ -56,6 +56,11 @@ fn put_behind_image(words: &mut Vec<OsString>, start: usize, own: &Command) {
     }
 }
 
+/// Whether a subcommand at this place has the name of an image, and not a spec.
+pub(super) fn has_image(words: &[OsString], place: usize, own: &Command) -> bool {
+    next_positional(words, place + 1, own).is_some_and(|image| !is_spec(&words[image]))
+}
+
 /// The subcommand of a command line: the place of its name, its definition with the flags that all have, and its whole name, as
 /// `container ls`.
 pub(super) fn subcommand(words: &[OsString], definition: &Command) -> Option<(usize, Command, String)> {

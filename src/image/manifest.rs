@@ -12,6 +12,7 @@ use super::digest::Digest;
 pub use super::platform::Platform;
 use crate::error::{Error, ExitKind, Result};
 use crate::text::{printed, text, text_with, word};
+use crate::value::json_error;
 
 /// The maximum size of a document, in bytes: that of most registries.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
@@ -328,7 +329,7 @@ pub fn check_config(manifest: &ImageManifest, what: &str) -> Result<()> {
 /// It is for another system.
 pub fn check_system(config: &ImageConfig) -> Result<()> {
     match config.os.as_str() {
-        "" | "linux" => Ok(()),
+        os if os.is_empty() || os.eq_ignore_ascii_case("linux") => Ok(()),
         os => Err(Error::new(ExitKind::Refused, text_with("image.document.os", &[("os", &printed(os))]))),
     }
 }
@@ -341,7 +342,7 @@ pub fn read_json<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Re
     if bytes.len() as u64 > MAX_DOCUMENT {
         return Err(too_large(what));
     }
-    serde_json::from_slice(bytes).map_err(|error| wrong(what, printed(error.to_string())))
+    serde_json::from_slice(bytes).map_err(|error| wrong(what, json_error::reason(bytes, &error)))
 }
 
 /// The error of a document that is too large to be read.

@@ -52,19 +52,35 @@ impl Platform {
     /// Whether programs for `self` run where `wanted` is asked for. A processor also runs what is for older variants of it. An
     /// unknown variant suits.
     pub fn suits(&self, wanted: &Platform) -> bool {
-        let is_variant = match (&self.variant, &wanted.variant) {
+        let (own, wanted) = (self.usual(), wanted.usual());
+        let is_variant = match (&own.variant, &wanted.variant) {
             (None, _) => true,
-            (Some(_), wanted_variant) => match (self.level(), wanted.level()) {
+            (Some(_), wanted_variant) => match (own.level(), wanted.level()) {
                 (Some(own), Some(most)) => own <= most,
-                _ => wanted_variant.is_none() || self.variant == *wanted_variant,
+                _ => wanted_variant.is_none() || own.variant == *wanted_variant,
             },
         };
-        self.os == wanted.os && self.architecture == wanted.architecture && is_variant
+        own.os == wanted.os && own.architecture == wanted.architecture && is_variant
+    }
+
+    /// The same in the words of Go. Images made by other programs have names such as `x86_64` and `Linux`.
+    fn usual(&self) -> Platform {
+        let (os, architecture) = (self.os.to_ascii_lowercase(), self.architecture.to_ascii_lowercase());
+        let variant = self.variant.as_ref().filter(|variant| !variant.is_empty());
+        let variant = variant.map(|variant| variant.to_ascii_lowercase());
+        let (architecture, variant) = match architecture.as_str() {
+            // Without a variant, an image may be for any.
+            "arm" if variant.is_none() => ("arm", None),
+            written => normal(written, variant.as_deref()),
+        };
+        let others = BTreeMap::new();
+        Platform { os: usual_system(&os).to_owned(), architecture: architecture.to_owned(), variant, others }
     }
 
     /// The variant as a number: a higher one has more instructions. None: it is unknown.
     pub fn level(&self) -> Option<u32> {
-        let written = match (&self.variant, self.architecture.as_str()) {
+        let usual = self.usual();
+        let written = match (&usual.variant, usual.architecture.as_str()) {
             (Some(variant), _) => variant,
             (None, "amd64") => "v1",
             (None, "arm64") => "v8",
@@ -108,11 +124,19 @@ impl FromStr for Platform {
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(wrong()),
         };
-        let os = if os == "macos" { "darwin" } else { os };
         let (architecture, variant) = normal(architecture, variant);
         let others = BTreeMap::new();
-        Ok(Platform { os: os.to_owned(), architecture: architecture.to_owned(), variant, others })
+        Ok(Platform {
+            os: usual_system(os).to_owned(),
+            architecture: architecture.to_owned(),
+            variant,
+            others,
+        })
     }
+}
+
+fn usual_system(os: &str) -> &str {
+    if os == "macos" { "darwin" } else { os }
 }
 
 /// An architecture and its variant as images have them. The oldest variant of amd64 and of arm64 is not written, and arm alone is v7.
@@ -184,6 +208,26 @@ mod tests {
         }
         let old = Platform { variant: Some("v8".to_owned()), ..read("linux/arm64") };
         assert!(old.suits(&read("linux/arm64")));
+        let of_other_words = |os: &str, architecture: &str, variant: Option<&str>| Platform {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+            others: BTreeMap::new(),
+        };
+        for (os, architecture, variant, wanted) in [
+            ("linux", "x86_64", None, "linux/amd64"),
+            ("Linux", "AMD64", Some("v1"), "linux/amd64"),
+            ("linux", "x86-64", Some("V2"), "linux/amd64/v3"),
+            ("linux", "aarch64", Some("8"), "linux/arm64"),
+            ("linux", "arm64", Some(""), "linux/arm64"),
+            ("linux", "armhf", None, "linux/arm/v7"),
+            ("linux", "armel", None, "linux/arm/v6"),
+            ("linux", "i386", None, "linux/386"),
+        ] {
+            let own = of_other_words(os, architecture, variant);
+            assert!(own.suits(&read(wanted)) && !own.suits(&read("linux/s390x")), "{own} {wanted}");
+        }
+        assert!(!of_other_words("linux", "armhf", None).suits(&read("linux/arm/v6")));
         let unknown = Platform { variant: None, ..read("linux/arm") };
         assert!(unknown.suits(&read("linux/arm/v6")));
         assert!(read("linux/arm/v6").suits(&unknown));

@@ -5,6 +5,7 @@ pub(crate) mod bytes;
 pub mod csv;
 pub mod detach_keys;
 pub mod join;
+pub mod json_error;
 pub mod mount;
 pub(crate) mod nearest;
 pub(crate) mod parse;

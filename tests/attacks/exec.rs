@@ -172,7 +172,8 @@ fn the_files_with_users_may_be_anything() {
     let no_id = Err("expected an ID");
     let names = [
         ("1", Ok("1\n")),
-        ("01", no_id),
+        ("01", Ok("1\n")),
+        ("+1", Ok("1\n")),
         ("1:1", Ok("1\n")),
         ("4294967296", no_id),
         ("2147483648", Err("2147483648")),

@@ -227,7 +227,10 @@ fn is_path(source: &OsStr) -> bool {
 
 fn name_of(source: &OsStr) -> Result<String, String> {
     let name = source.to_str().filter(|name| crate::container::name::is_valid(name));
-    name.map(str::to_owned).ok_or_else(|| text("docker.volume.name"))
+    name.map(str::to_owned).ok_or_else(|| match source.as_bytes().contains(&b'/') {
+        true => text_with("docker.volume.relative", &[("path", &printed(Path::new(".").join(source)))]),
+        false => text("docker.volume.name"),
+    })
 }
 
 pub(super) fn absolute(target: &OsStr) -> Result<PathBuf, String> {

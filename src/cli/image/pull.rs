@@ -1,5 +1,8 @@
 //! `sandbox pull`: an image from a registry.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use super::progress::{ProgressKind, PullProgress};
 use super::{as_docker, in_use, note as note_event, own_maps, print_losses};
 use crate::cli::explain::ExplainArg;
 use crate::cli::kept::{format_of, unfilled};
+use crate::container::message::{SentError, packet_of};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::manifest::Platform;
 use crate::image::reference::Reference;
@@ -45,6 +49,9 @@ pub(crate) struct PullArgs {
     registry: RegistryArgs,
     #[command(flatten)]
     explain: ExplainArg,
+    /// Send an error to the command that has started this one, by the descriptor of standard input
+    #[arg(long, hide = true)]
+    report: bool,
 }
 
 /// The flags of all commands that speak to a registry. They are podman's, but for the time-out.
@@ -98,6 +105,20 @@ fn read_login(written: &str) -> std::result::Result<Login, String> {
 
 /// Pulls the image.
 pub(crate) fn run(color: Color, args: &PullArgs) -> Result<u8> {
+    let pulled = perform(color, args);
+    match &pulled {
+        // The other command prints it, so that there is one error.
+        Err(error) if args.report && sent(error.clone()).is_ok() => Ok(error.kind.status()),
+        _ => pulled,
+    }
+}
+
+fn sent(error: Error) -> io::Result<()> {
+    let status = SentError::from(error);
+    File::from(io::stdin().as_fd().try_clone_to_owned()?).write_all(&packet_of(&status))
+}
+
+fn perform(color: Color, args: &PullArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let format = args.format.as_deref().map(format_of).transpose()?;
     let asked = resolve(&args.name).map_err(as_docker)?;

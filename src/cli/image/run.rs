@@ -1,14 +1,16 @@
 //! `run IMAGE` and `create IMAGE`: the spec of a container that is made from an image.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::cli::docker::Pull;
 use crate::config::of_image::spec_of_image;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
+use crate::container::message::SentError;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::home::VARIABLE;
 use crate::image::manifest::{ImageConfig, Platform};
@@ -63,8 +65,12 @@ pub(in crate::cli) fn ensure(
         render::err(&(text_with("image.run.missing", &[("name", &name)]) + "\n"));
     }
     let store = ImageStore::make().map_err(as_failed)?.0;
+    let platform = platform.map(|platform| ["--platform", platform]);
+    let words = ["pull", "--report"].into_iter().chain(platform.into_iter().flatten()).chain([&*name]);
+    let words: Vec<&str> = words.collect();
+    let shown: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     explain.step(
-        format!("execve(\"/proc/self/exe\", [\"sandbox\", \"pull\", \"{name}\"])"),
+        format!("execve(\"/proc/self/exe\", [\"sandbox\", {}])", shown.join(", ")),
         "image.run.explain",
     );
     let cannot = |error: std::io::Error| {
@@ -73,19 +79,28 @@ pub(in crate::cli) fn ensure(
     };
     // Standard output belongs to the command of the container.
     let errors = std::io::stderr().as_fd().try_clone_to_owned().map_err(cannot)?;
+    // It sends its error there: this command prints it, and a build adds the line of the Dockerfile.
+    let (mut report, end) = std::io::pipe().map_err(cannot)?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("sandbox").arg("pull").env(VARIABLE, store.home()).stdin(Stdio::null()).stdout(errors);
-    if let Some(platform) = platform {
-        command.args(["--platform", platform]);
-    }
+    command.arg0("sandbox").args(&words).env(VARIABLE, store.home()).stdin(end).stdout(errors);
     // A build has blocked the signals that end it.
     signal::restore_before(&mut command);
-    match (command.arg(name.as_str()).status().map_err(cannot)?.success(), other) {
-        (true, _) => Ok(()),
-        // The process has said why it cannot be pulled.
-        (false, Some(error)) => Err(as_failed(error)),
-        (false, None) => Err(Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
-            .todo("sandbox load -i image.tar")),
+    let mut pulling = command.spawn().map_err(cannot)?;
+    // The pipe ends when its last writer has ended.
+    drop(command);
+    let mut sent = Vec::new();
+    let read = report.read_to_end(&mut sent);
+    let has_pulled = pulling.wait().map_err(cannot)?.success();
+    read.map_err(cannot)?;
+    match (has_pulled, serde_json::from_slice::<SentError>(&sent), other) {
+        (true, ..) => Ok(()),
+        (false, Ok(error), _) => Err(as_failed(error.into())),
+        // It was ended by a signal, or has printed why its command line is wrong.
+        (false, Err(_), Some(error)) => Err(as_failed(error)),
+        (false, Err(_), None) => {
+            Err(Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
+                .todo("sandbox load -i image.tar"))
+        }
     }
 }
 

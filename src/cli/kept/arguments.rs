@@ -1,8 +1,8 @@
 //! Wrong command lines of the commands that are Docker's: the exit statuses and the messages of its client. 125: a wrong flag or value;
 //! 1: missing or surplus arguments, an unknown subcommand, and a value that Docker's daemon reads.
 //!
-//! Commands that Docker does not have return 2 for all of these, and so do `run`, `create`, `exec` and `build`, which
-//! have flags and arguments of ours. Only for values that Docker's daemon reads, `run` and `create` have Docker's statuses too.
+//! Commands that Docker does not have return 2 for all of these. So do `run` and `create` of a spec, which only we have, and
+//! `build`, which has flags and arguments of ours. Only for values that Docker's daemon reads, they have Docker's statuses too.
 
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ use crate::error::{Error, ExitKind};
 use crate::text::{printed, text_with};
 
 /// The commands that are Docker's.
-const COMMANDS: [&str; 39] = [
+const COMMANDS: [&str; 40] = [
     "attach",
     "builder",
     "commit",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 39] = [
     "cp",
     "diff",
     "events",
+    "exec",
     "export",
     "history",
     "image",
@@ -56,8 +57,8 @@ const COMMANDS: [&str; 39] = [
     "wait",
 ];
 
-/// The commands of these nouns that are ours, or that are excluded as `run` is.
-const OURS: [&str; 9] = ["build", "create", "diff", "exec", "from-host", "run", "tree", "verify", "which"];
+/// The commands of these nouns that are ours, or that are excluded as `build` is.
+const OURS: [&str; 6] = ["build", "diff", "from-host", "tree", "verify", "which"];
 
 /// How a wrong command line ends.
 pub(in crate::cli) enum WrongLine {
@@ -78,13 +79,14 @@ pub(in crate::cli) fn wrong_line(
     error: &clap::Error,
     definition: &Command,
 ) -> Option<WrongLine> {
-    let (_, own, path) = words::subcommand(arguments, definition)?;
+    let (place, own, path) = words::subcommand(arguments, definition)?;
     let names: Vec<&str> = path.split(' ').collect();
     let command = names.last().copied().unwrap_or_default();
     if let Some(status) = value_status(command, error) {
         return Some(WrongLine::Status(status));
     }
     let is_ours = match names[..] {
+        ["run" | "create"] | ["container", "run" | "create"] => !words::has_image(arguments, place, &own),
         [one] => !is_dockers(one),
         [noun, action, ..] => {
             !is_dockers(noun) || OURS.contains(&action) && (noun, action) != ("container", "diff")
@@ -119,6 +121,10 @@ pub(in crate::cli) fn wrong_line(
         // Two flags that exclude each other: of `update` the daemon says so; other such flags are ours.
         ErrorKind::ArgumentConflict if command == "update" => refused(),
         ErrorKind::ArgumentConflict => return None,
+        // `exec` needs a command too.
+        ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues if !is_of_flag(error) => {
+            WrongLine::Told(counted(&path, &own, true))
+        }
         ErrorKind::InvalidValue
         | ErrorKind::ValueValidation
         | ErrorKind::TooManyValues
@@ -145,6 +151,11 @@ fn value_status(command: &str, error: &clap::Error) -> Option<u8> {
         ("run", "--restart" | "--stop-signal") => Some(ExitKind::Failed.status()),
         _ => None,
     }
+}
+
+/// Whether an error is about a flag, and not about an argument, which clap writes as `<NAME>`.
+fn is_of_flag(error: &clap::Error) -> bool {
+    matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if word.starts_with('-'))
 }
 
 /// That a command has too few or too many arguments, in Docker's words.

@@ -15,6 +15,7 @@ use super::super::prepare::{self, Layered, Prepared};
 use super::super::source::{MadeSpec, SourceFlags};
 use super::log_options::{log_options, log_written};
 use crate::cli::explain::ExplainArg;
+use crate::cli::words;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
@@ -184,8 +185,14 @@ fn unread(path: &PathBuf, error: &std::io::Error) -> Error {
     Error::failed(text_with("exec.with.file", &[("path", &printed(path))])).why(crate::error::io_text(error))
 }
 
-/// Makes a container, and prints its ID.
+/// Makes a container, and prints its ID. A wrong command line with an image returns what it returns in Docker. For a client of
+/// the daemon, it stays a wrong request.
 pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
+    let is_dockers = args.client_settings.is_none() && !words::is_spec(&args.source);
+    perform(color, args).map_err(|error| if is_dockers { super::as_dockers_line(error) } else { error })
+}
+
+fn perform(color: Color, args: CreateArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let explain = args.explain.explainer();
     let flags = SourceFlags { namespaces: &args.namespaces, docker: &args.docker, tty: args.tty };

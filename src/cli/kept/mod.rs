@@ -95,6 +95,14 @@ pub(super) fn as_docker(error: Error) -> Error {
     }
 }
 
+/// The error of a wrong command line, with the exit status 125 of Docker's client.
+pub(super) fn as_dockers_line(error: Error) -> Error {
+    match error.kind {
+        ExitKind::Usage => Error { kind: ExitKind::Failed, ..error },
+        _ => error,
+    }
+}
+
 /// Reads a filter, whose name must be one of these.
 fn filter_of<'a>(filter: &'a str, known: &[&str]) -> Result<(&'a str, &'a str)> {
     match filter.split_once('=') {

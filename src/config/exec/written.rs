@@ -119,9 +119,12 @@ pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
         match part.first() {
             None => Err(wrong("exec.with.user.empty")),
             Some(first) if first.is_ascii_digit() || b"+- ".contains(first) => {
-                let number = std::str::from_utf8(part).ok().and_then(|part| part.parse::<RunAs>().ok());
-                let number = number.filter(|_| !part.contains(&b':'));
-                number.map(|number| Some(number.uid)).ok_or_else(|| wrong("exec.with.user.id"))
+                // Docker takes `007` and `+7` for 7. The last number means no ID to the kernel.
+                let digits = part.strip_prefix(b"+").unwrap_or(part);
+                let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+                let number = std::str::from_utf8(digits).ok().filter(|_| is_number);
+                let number = number.and_then(|digits| digits.parse().ok()).filter(|id| *id != u32::MAX);
+                number.map(Some).ok_or_else(|| wrong("exec.with.user.id"))
             }
             Some(_) => Ok(None),
         }
@@ -209,12 +212,22 @@ mod tests {
                 Ok((uid, gid)) => {
                     // No account has this ID, so the group is 0, as Docker's, unless it is named.
                     let own_gid = u32::from(name == "1:1");
-                    assert!(uid != 0 && gid == own_gid && name.starts_with(&uid.to_string()), "{name} {uid}")
+                    let digits = name.trim_start_matches(['+', '0']);
+                    assert!(
+                        uid != 0 && gid == own_gid && digits.starts_with(&uid.to_string()),
+                        "{name} {uid}"
+                    )
                 }
                 Err(error) => assert!(error.what.contains("ID"), "{name}: {error}"),
             }
         }
         assert_eq!(user("2147483648"), Ok((2_147_483_648, 0)));
+        for (written, ids) in
+            [("007", (7, 0)), ("+7:0050", (7, 50)), ("01001:staff", (1001, 50)), ("00", (0, 0))]
+        {
+            assert_eq!(user(written), Ok(ids), "{written}");
+        }
+        assert_eq!(user("01001"), user("1001"));
         assert_eq!(user("bob"), Ok((1001, 1002)));
         assert_eq!(user("bob:staff"), Ok((1001, 50)));
         assert_eq!(user("7:staff"), Ok((7, 50)));

@@ -15,6 +15,7 @@ use crate::host::containers::{MAX_CONFIG, read_bounded};
 use crate::host::private_directory::{PrivateDirectory, Unusable};
 use crate::host::storage;
 use crate::text::{text, text_with};
+use crate::value::json_error;
 use crate::value::shell::quote;
 
 /// The directory of the containers.
@@ -118,12 +119,13 @@ pub(super) fn read_json<T: StoredFile>(
         None => wrong(error.to_string()),
     })?;
     let versioned: FileVersion =
-        serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_slice(&content).map_err(|error| wrong(json_error::reason(&content, &error)))?;
     if versioned.version > VERSION {
         let values = [("version", &*versioned.version.to_string())];
         return Err(wrong(text_with("container.file.newer", &values)));
     }
-    let read: T = serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))?;
+    let read: T =
+        serde_json::from_slice(&content).map_err(|error| wrong(json_error::reason(&content, &error)))?;
     // HOME/containers/ID
     let home = directory.path().ancestors().nth(2).unwrap_or(Path::new("/"));
     Ok(read.in_home(home))

@@ -15,6 +15,7 @@ use crate::image::digest::Digesting;
 use crate::image::manifest::{Descriptor, media};
 use crate::image::store::{ImageStore, Ingest};
 use crate::text::{text, text_with};
+use crate::value::json_error;
 
 /// A layer as it is sent.
 pub(super) struct SentLayer<'s> {
@@ -91,7 +92,7 @@ pub(super) fn manifest_with(manifest: &[u8], layers: &[Descriptor]) -> Result<Ve
         Error::new(ExitKind::Refused, what).why(why)
     };
     let mut changed: serde_json::Value =
-        serde_json::from_slice(manifest).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_slice(manifest).map_err(|error| wrong(json_error::reason(manifest, &error)))?;
     let written = changed.get_mut("layers").and_then(serde_json::Value::as_array_mut);
     let written = written.filter(|written| written.len() == layers.len());
     for (written, layer) in written.ok_or_else(|| wrong(text("image.document.list")))?.iter_mut().zip(layers)

@@ -12,6 +12,7 @@ use crate::image::manifest::{Descriptor, ImageIndex, media};
 use crate::image::reference::Reference;
 use crate::image::registry::resolve;
 use crate::text::{printed, text_with};
+use crate::value::json_error;
 
 impl ImageStore {
     /// All images, in the order in which they got their names.
@@ -55,7 +56,7 @@ impl ImageStore {
                 &[("most", &(MAX_INDEX >> 20).to_string())],
             )));
         }
-        serde_json::from_slice(&bytes).map_err(|error| wrong(printed(error.to_string())))
+        serde_json::from_slice(&bytes).map_err(|error| wrong(json_error::reason(&bytes, &error)))
     }
 
     /// Changes index.json, while no other command does.
