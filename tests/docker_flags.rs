@@ -98,6 +98,9 @@ fn a_wrong_value_is_named_with_its_flag() {
         ("--mount", "type=bind,src=/,dst=/q,volume-nocopy", "'volume-*' options with mount type 'bind'"),
         ("--mount", "type=bind,src=/,dst=/q,tmpfs-size=1m", "'tmpfs-*' options with mount type 'bind'"),
         ("--volume", "/:/q:rw,ro", "invalid mode: rw,ro"),
+        ("--volume", "/:/q:ro,rslave", "rslave is not supported"),
+        ("--volume", "/:/q:shared", "shared is not supported"),
+        ("--mount", "type=bind,src=/,dst=/q,bind-propagation=rshared", "rshared is not supported"),
     ] {
         let told = home.refused(&["create", flag, value, "tool", "true"], 125);
         // The keys of a spec are not shown: the user did not write them.

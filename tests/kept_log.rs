@@ -81,6 +81,63 @@ fn no_byte_of_the_output_is_lost() {
     }
 }
 
+/// `--log-opt labels=` and `env=`: each line of the log says what the container has.
+#[test]
+fn the_lines_of_a_log_say_what_the_container_has() {
+    let home = KeptHome::new();
+    let spec = home.spec("env: { OF_SPEC: 'x' }", "echo one; echo two >&2");
+    let more = [
+        "-l",
+        "app=a b",
+        "-l",
+        "team=é=,",
+        "-l",
+        "other=1",
+        "-e",
+        "APP_A=1",
+        "-e",
+        "APP_B=2",
+        "-e",
+        "OTHER=3",
+    ];
+    for (options, attributes, details) in [
+        (
+            &["labels=app,team,none"][..],
+            r#""attrs":{"app":"a b","team":"é=,"},"#,
+            "app=a+b,team=%C3%A9%3D%2C",
+        ),
+        (&["env=OTHER,OF_SPEC"], r#""attrs":{"OF_SPEC":"x","OTHER":"3"},"#, "OF_SPEC=x,OTHER=3"),
+        (
+            &["labels-regex=^(app|te)", "env-regex=^APP_", "env=OTHER"],
+            r#""attrs":{"APP_A":"1","APP_B":"2","OTHER":"3","app":"a b","team":"é=,"},"#,
+            "APP_A=1,APP_B=2,OTHER=3,app=a+b,team=%C3%A9%3D%2C",
+        ),
+        (&["compress=false", "mode=blocking", "labels=none"], "", ""),
+        (&[], "", ""),
+    ] {
+        let flags: Vec<&str> = options.iter().flat_map(|option| ["--log-opt", option]).collect();
+        home.run(&[&["run", "--keep", "--name", "web"][..], &more, &flags, &[&spec]].concat());
+        let log = fs::read_to_string(home.container("web").join("log")).unwrap();
+        assert_eq!(log.lines().count(), 2, "{log}");
+        for line in log.lines() {
+            assert!(line.contains(&format!(
+                r#","stream":"std{}","#,
+                if line.contains("one") { "out" } else { "err" }
+            )));
+            assert!(line.contains(attributes) && line.contains("attrs") != attributes.is_empty(), "{line}");
+        }
+        let printed = |flags: &[&str]| {
+            let output = home.run(&[&["logs"][..], flags, &["web"]].concat());
+            text(&output.stdout) + &text(&output.stderr)
+        };
+        assert_eq!(printed(&["--details"]), format!("{details} one\n{details} two\n"));
+        assert_eq!(printed(&[]), "one\ntwo\n");
+        let timed = printed(&["--details", "-t"]);
+        assert!(timed.lines().next().unwrap().ends_with(&format!("Z {details} one")), "{timed}");
+        home.out(&["rm", "web"]);
+    }
+}
+
 #[test]
 fn the_log_has_dockers_format() {
     let home = KeptHome::new();

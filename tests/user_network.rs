@@ -105,6 +105,8 @@ fn a_container_of_a_user_reaches_other_machines_and_not_the_loopback_address_of_
             &format!(
                 r#"
                 run run --rm net bash -c "$ask"
+                run run --explain --rm net bash -c "$ask" 2> explained
+                tr -s ' \n' ' ' < explained | grep -c "/$PROGRAM .*<child>.*by the supervisor"
                 run net -q --mode user -- bash -c "$ask"
                 run run --rm net cat /etc/resolv.conf
                 run run --rm net bash -c 'exec 3<>/dev/udp/{nameserver}/53; echo question >&3; read -t 20 -u 3 -N 1 a; echo $a'
@@ -120,7 +122,7 @@ fn a_container_of_a_user_reaches_other_machines_and_not_the_loopback_address_of_
         );
         let first = if program == "pasta" { "--foreground" } else { "--configure" };
         let wanted = format!(
-            "open\nopen\nnameserver {nameserver}\nq\n1\n{program} connects the containers of this user to other machines.\n{first}\n"
+            "open\nopen\n1\nopen\nnameserver {nameserver}\nq\n1\n{program} connects the containers of this user to other machines.\n{first}\n"
         );
         assert_eq!(printed, wanted, "{program}");
     }

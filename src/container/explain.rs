@@ -15,6 +15,11 @@ impl Explainer {
         Explainer { listener }
     }
 
+    /// Whether somebody listens.
+    pub fn is_on(self) -> bool {
+        self.listener.is_some()
+    }
+
     /// A step that is about to be made.
     pub fn step(self, call: impl Display, why: &str) {
         if let Some(listener) = self.listener {

@@ -14,6 +14,7 @@ use super::message::{ClientMessage, SupervisorMessage};
 use super::record::{ContainerStatus, RecordedProcess};
 use super::refusal;
 use super::store::{ContainerStore, KeptContainer};
+use super::supervisor::explain_start;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::own_run::OwnRun;
 use crate::host::run_directory;
@@ -76,7 +77,7 @@ pub fn start(container: &KeptContainer, explain: Explainer) -> Result<()> {
     let deadline = Instant::now() + START;
     loop {
         let mut client = SupervisorClient::summon(id, explain)?;
-        explain.step("send(<socket>, \"start\")", "container.explain.start");
+        explain_start(container, explain);
         let answer = client.send(&ClientMessage::Start).and_then(|()| client.answer(Some(deadline)));
         match answer {
             Ok(SupervisorMessage::Started { notes, .. }) => {

@@ -23,9 +23,10 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{geteuid, setsid};
 
 use self::attend::{Attended, AttendedEnd, Noted};
-pub use self::plan::plan;
+pub use self::plan::{explain_start, plan};
 use super::control::Control;
 use super::events::{Event, EventAction};
+use super::log::attributes::attributes;
 use super::log::write::LogWriter;
 use super::message::{ClientMessage, Packet, SentError, SupervisorMessage, packet_of};
 use super::object_events::note_connections;
@@ -381,7 +382,9 @@ impl Supervisor {
 
     fn open_log(&self) -> Result<LogWriter> {
         let directory = &self.container.directory;
-        let opened = directory.try_clone().and_then(|copy| LogWriter::open(copy, self.container.record.log));
+        let record = &self.container.record;
+        let opened = directory.try_clone().and_then(|copy| LogWriter::open(copy, record.log));
+        let opened = opened.map(|log| log.with_attributes(attributes(record)));
         opened.map_err(|error| {
             let what = text_with("container.log.cannot", &[("path", &printed(directory.path()))]);
             storage::explain_io(Error::failed(what), &error, directory.path())

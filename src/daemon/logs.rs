@@ -68,6 +68,7 @@ struct LogWishes {
     terminal: bool,
     outputs: [bool; 2],
     has_times: bool,
+    has_details: bool,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     follows: bool,
@@ -83,8 +84,8 @@ impl LogWishes {
             return None;
         }
         let mut line = Vec::new();
-        if self.has_times && at_line_start[at] {
-            line.extend_from_slice(format!("{} ", entry.time.with_all_digits()).as_bytes());
+        if at_line_start[at] {
+            line.extend_from_slice(entry.beginning(self.has_times, self.has_details).as_bytes());
         }
         at_line_start[at] = entry.content.ends_with(b"\n");
         line.extend_from_slice(&entry.content);
@@ -101,6 +102,7 @@ pub(super) async fn logs(_: Arc<Daemon>, request: ApiRequest) -> Answered {
         terminal: container.record.config.process.terminal,
         outputs: [query.is("stdout"), query.is("stderr")],
         has_times: query.is("timestamps"),
+        has_details: query.is("details"),
         since: time("since")?,
         until: time("until")?,
         follows: query.is("follow"),

@@ -46,6 +46,14 @@ impl WantedMount {
 /// How a shared directory of a virtual machine is synchronized. On Linux it means nothing.
 const CONSISTENCIES: [&str; 4] = ["cached", "delegated", "consistent", "default"];
 
+/// What Docker knows besides `private` and `rprivate`.
+const PROPAGATIONS: [&str; 4] = ["shared", "rshared", "slave", "rslave"];
+
+/// The reason why a mount has no such propagation.
+fn propagation(option: &str) -> String {
+    text_with("docker.volume.propagation", &[("option", option)])
+}
+
 /// `[SOURCE:]DIR[:OPTIONS]`.
 pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
     let parts: Vec<&OsStr> = value.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes).collect();
@@ -66,6 +74,7 @@ pub(super) fn volume(value: &OsStr) -> Result<WantedMount, String> {
             "private" | "rprivate" => "propagation",
             known if CONSISTENCIES.contains(&known) && known != "default" => "consistency",
             "nocopy" => "copy",
+            other if PROPAGATIONS.contains(&other) => return Err(propagation(other)),
             other => return Err(text_with("docker.volume.option", &[("option", &word(other))])),
         };
         // Docker takes one of each kind.
@@ -171,6 +180,9 @@ pub(super) fn mount(value: &OsStr) -> Result<(WantedMount, bool), String> {
             "tmpfs-size" => size = size_of_mount(string(value)?)?,
             "tmpfs-mode" => options.push(format!("mode={}", string(value)?).parse()?),
             "bind-propagation" if value == "rprivate" || value == "private" => {}
+            "bind-propagation" if PROPAGATIONS.iter().any(|known| value == *known) => {
+                return Err(propagation(string(value)?));
+            }
             "consistency" if CONSISTENCIES.iter().any(|known| value == *known) => {}
             "bind-create-src" => makes_source = boolean(string(value)?)?,
             other => {

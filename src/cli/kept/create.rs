@@ -91,7 +91,7 @@ pub(crate) struct KeptArgs {
     /// When to start it again after its end: no, on-failure[:MAX], always, unless-stopped
     #[arg(long, value_name = "POLICY", allow_hyphen_values = true)]
     restart: Option<RestartPolicy>,
-    /// Options of the log: max-size=SIZE, max-file=NUMBER (may be repeated)
+    /// Options of the log: max-size=SIZE, max-file=NUMBER, labels=NAME,..., env=NAME,... (may be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
 }

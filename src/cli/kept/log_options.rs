@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::Regex;
+
 use crate::container::record::LogOptions;
 use crate::error::{Error, Result};
 use crate::text::{text, text_with};
@@ -9,9 +11,8 @@ use crate::text::{text, text_with};
 /// The maximum number of files of a log. At each change of files, all of them are renamed.
 const MAX_LOG_FILES: u32 = 1000;
 
-/// The options that Docker's log of this kind has besides.
-const UNSUPPORTED_LOG_OPTIONS: [&str; 8] =
-    ["compress", "env", "env-regex", "labels", "labels-regex", "max-buffer-size", "mode", "tag"];
+/// The options that Docker's log of this kind has besides, and values of others.
+const UNSUPPORTED_LOG_OPTIONS: [&str; 4] = ["compress", "max-buffer-size", "mode", "tag"];
 
 /// A size as Docker reads that of a log: `10k` is 10,000 bytes, also written `10kb` and `10KiB`, and `1.5m` is 1,500,000.
 fn decimal_size(written: &str) -> Option<u64> {
@@ -55,6 +56,12 @@ pub(super) fn log_options(options: &[String]) -> Result<LogOptions> {
                     .filter(|number| (1..=MAX_LOG_FILES).contains(number))
                     .ok_or_else(wrong)?
             }
+            // `container::log::attributes` reads them.
+            "labels" | "env" => {}
+            "labels-regex" | "env-regex" => drop(Regex::new(value).map_err(|_| wrong())?),
+            // So a log is written here.
+            "compress" if ["0", "f", "F", "false", "FALSE", "False"].contains(&value) => {}
+            "mode" if value == "blocking" => {}
             _ if UNSUPPORTED_LOG_OPTIONS.contains(&name) => {
                 let error = Error::failed(text_with("container.log.unsupported", &[("name", name)]));
                 return Err(error.why(text("container.log.unsupported.reason")));
@@ -84,6 +91,9 @@ mod tests {
             |all: &[&str]| log_options(&all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
         let both = LogOptions { max_size: Some(10_000_000), max_files: 3 };
         assert_eq!(options(&["max-size=10m", "max-file=3"]), Ok(both));
+        let usual =
+            ["compress=false", "mode=blocking", "labels=a,b", "env=A", "env-regex=^A", "labels-regex="];
+        assert_eq!(options(&usual), Ok(LogOptions::default()));
         assert_eq!(options(&[]), Ok(LogOptions::default()));
         for (written, size) in
             [("10k", 10_000), ("1.5m", 1_500_000), ("7", 7), ("2KiB", 2_000), ("1 gb", 1_000_000_000)]
@@ -95,6 +105,9 @@ mod tests {
             &["max-file=0", "max-size=1k"],
             &["max-file=2"],
             &["compress=true"],
+            &["mode=non-blocking"],
+            &["labels-regex=("],
+            &["tag={{.Name}}"],
             &["max-size"],
             &["max-size=0"],
             &["max-size=1kk"],

@@ -41,7 +41,7 @@ pub(crate) struct LogsArgs {
     /// Leave out what is newer
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     until: Option<Timestamp>,
-    /// Accepted because docker has it: a log has no attributes
+    /// Print the labels and variables that `--log-opt labels=` and `env=` of the container have named
     #[arg(long)]
     details: bool,
     #[command(flatten)]
@@ -133,8 +133,8 @@ impl LogPrinter<'_> {
     fn print(&mut self, entry: &LogEntry) -> io::Result<()> {
         let at_line_start = &mut self.at_line_start[usize::from(entry.stream.number()) - 1];
         let mut line = Vec::new();
-        if self.args.timestamps && *at_line_start {
-            line.extend_from_slice(format!("{} ", entry.time.with_all_digits()).as_bytes());
+        if *at_line_start {
+            line.extend_from_slice(entry.beginning(self.args.timestamps, self.args.details).as_bytes());
         }
         *at_line_start = entry.content.ends_with(b"\n");
         line.extend_from_slice(&entry.content);

@@ -12,6 +12,7 @@ use crate::container::explain::Explainer;
 use crate::container::life;
 use crate::container::record::ContainerStatus;
 use crate::container::store::{ContainerStore, KeptContainer};
+use crate::container::supervisor::explain_start;
 use crate::error::{Error, ExitKind, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
@@ -167,7 +168,7 @@ pub(crate) fn show(
     };
     explain.step("send(<socket>, {\"attach\": …})", "container.explain.attach");
     if is_started {
-        explain.step("send(<socket>, \"start\")", "container.explain.start");
+        explain_start(container, explain);
     }
     let status = match attach::attach(&mut client, id, is_started, is_started, options)? {
         Left::Exited(status) => status,

@@ -8,11 +8,13 @@
 //!
 //! With a maximum size, `log` becomes `log.1`, `log.1` becomes `log.2`, and so on.
 
+pub mod attributes;
 mod number;
 pub mod read;
 pub mod write;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +58,14 @@ struct LogLine<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     bytes: Option<Cow<'a, str>>,
     stream: OutputStream,
+    /// What the line says about its container.
+    #[serde(default, skip_serializing_if = "has_none")]
+    attrs: Cow<'a, BTreeMap<String, String>>,
     time: Timestamp,
+}
+
+fn has_none(attributes: &BTreeMap<String, String>) -> bool {
+    attributes.is_empty()
 }
 
 /// A part of the output.
@@ -68,6 +77,8 @@ pub struct LogEntry {
     pub stream: OutputStream,
     /// When it was read from the command.
     pub time: Timestamp,
+    /// What it says about its container.
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl LogEntry {
@@ -78,6 +89,13 @@ impl LogEntry {
             Some(encoded) => bytes::decoded(encoded)?.into_encoded_bytes(),
             None => line.log.into_owned().into_bytes(),
         };
-        Some(LogEntry { content, stream: line.stream, time: line.time })
+        Some(LogEntry { content, stream: line.stream, time: line.time, attributes: line.attrs.into_owned() })
+    }
+
+    /// What is printed before the line: its time, and what it says about its container.
+    pub fn beginning(&self, has_time: bool, has_details: bool) -> String {
+        let time = has_time.then(|| format!("{} ", self.time.with_all_digits()));
+        let details = has_details.then(|| format!("{} ", attributes::details(&self.attributes)));
+        time.into_iter().chain(details).collect()
     }
 }

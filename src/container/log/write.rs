@@ -1,6 +1,7 @@
 //! Writes a log. A log that cannot be written never stops the container: what is lost is counted.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -22,6 +23,8 @@ const MAX_BUFFER: usize = 256 << 10;
 pub struct LogWriter {
     directory: PrivateDirectory,
     options: LogOptions,
+    /// What each line says about the container.
+    attributes: BTreeMap<String, String>,
     file: Option<File>,
     /// The size of the file.
     size: u64,
@@ -47,6 +50,7 @@ impl LogWriter {
         let mut log = LogWriter {
             directory,
             options,
+            attributes: BTreeMap::new(),
             file: None,
             size: 0,
             number,
@@ -57,6 +61,11 @@ impl LogWriter {
         };
         log.open_file()?;
         Ok(log)
+    }
+
+    /// The same, with lines that say this about the container.
+    pub fn with_attributes(self, attributes: BTreeMap<String, String>) -> LogWriter {
+        LogWriter { attributes, ..self }
     }
 
     fn open_file(&mut self) -> io::Result<()> {
@@ -135,7 +144,10 @@ impl LogWriter {
         let is_text = matches!(log, Cow::Borrowed(_));
         let bytes = (!is_text).then(|| Cow::Owned(bytes::encoded(content)));
         // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut self.buffer, &LogLine { log, bytes, stream, time });
+        let _ = serde_json::to_writer(
+            &mut self.buffer,
+            &LogLine { log, bytes, stream, attrs: Cow::Borrowed(&self.attributes), time },
+        );
         self.buffer.push(b'\n');
         // A file is never larger than its limit, except for one long line.
         if let Some(most) = self.options.max_size

@@ -6,6 +6,7 @@ use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::facts::Machine;
 use crate::config::inherited::Inherited;
+use crate::container::explain::Explainer;
 use crate::container::record::ContainerRecord;
 use crate::container::store::KeptContainer;
 use crate::error::Result;
@@ -15,6 +16,8 @@ use crate::host::cgroups::{CgroupParent, LeftLimits};
 use crate::host::command;
 use crate::host::joined::JoinedNamespace;
 use crate::observe::hierarchy::Controller;
+use crate::plan::call::Call;
+use crate::plan::call::user_network::UserNetworkCall;
 use crate::plan::{Draft, Frame, Plan, Streams};
 
 /// The controllers for which a container gets a cgroup also where it has no limits, so that it can be paused, its use can be
@@ -28,6 +31,19 @@ const COUNTED: [Controller; 7] = [
     Controller::Cpuset,
     Controller::Io,
 ];
+
+/// Tells that a supervisor is asked to make its container, and which program it starts for the network: that one runs beside the
+/// container.
+pub fn explain_start(container: &KeptContainer, explain: Explainer) {
+    explain.step("send(<socket>, \"start\")", "container.explain.start");
+    // A plan that cannot be made is reported by the supervisor.
+    let plan = if explain.is_on() { plan(container, &[]).ok() } else { None };
+    for step in plan.iter().flat_map(|plan| &plan.steps) {
+        if let Call::UserNetwork(call @ UserNetworkCall::Start { .. }) = &step.call {
+            explain.step(format!("{call}  [by the supervisor]"), step.why);
+        }
+    }
+}
 
 /// The plan of a kept container. It changes nothing. `left` are the limits of the cgroups that the supervisor has left.
 ///
