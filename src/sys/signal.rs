@@ -134,6 +134,19 @@ pub(crate) fn restore_before(command: &mut Command) -> &mut Command {
     }
 }
 
+/// Lets a command start as in a new terminal: no signal is ignored or blocked, whatever the caller did. nohup(1) ignores
+/// SIGHUP.
+pub(crate) fn default_before(command: &mut Command) -> &mut Command {
+    // SAFETY: as in `restore_before`.
+    unsafe {
+        command.pre_exec(|| {
+            set_all(SignalSet::default(), SignalSet::default())
+                .and_then(|()| super::descriptors::restore())
+                .map_err(std::io::Error::from)
+        })
+    }
+}
+
 /// The calls of [`restore`], as text.
 pub(crate) fn restored() -> String {
     set_all_text(ignored_on_entry(), blocked_on_entry())

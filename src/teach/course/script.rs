@@ -99,7 +99,7 @@ impl Processes {
             .stdout(file)
             .stderr(other)
             .process_group(0);
-        let mut child = signal::restore_before(&mut command).spawn().map_err(unwritten)?;
+        let mut child = signal::default_before(&mut command).spawn().map_err(unwritten)?;
         let is_late = !wait(&mut child, self.pace.at_most(LIMIT));
         if is_late {
             let _ = child.kill();
