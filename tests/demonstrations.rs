@@ -301,3 +301,28 @@ fn a_view_shows_a_difference_by_default() {
     let output = run(&["uts", "--show-proc", "--", "cat", "/proc/sys/kernel/hostname"]);
     assert_ne!(text(&output.stdout), "box\n");
 }
+
+/// Reports and steps that are longer than the screen also wait for keys. With --no-pause they do not.
+#[test]
+fn what_is_longer_than_the_screen_waits_for_a_key() {
+    let _alone = support::alone();
+    for arguments in [&["doctor"][..], &["doctor", "--lessons"], &["uts", "--demo", "copy", "--explain"]] {
+        let mut terminal = on_screen(12, arguments);
+        let first = terminal.wait_for(FIRST_KEYS);
+        fits(first.trim_start(), 80, 12);
+        terminal.press("\n");
+        while let Some(page) = terminal.wait_for_or_end("q: quit") {
+            fits(page.trim_start(), 80, 12);
+            terminal.press("\n");
+        }
+        let (status, rest) = terminal.ended();
+        assert!(status.success() && rest.trim_start().lines().count() <= 12, "{arguments:?} {rest}");
+        let mut terminal = on_screen(12, arguments);
+        terminal.wait_for(FIRST_KEYS);
+        terminal.press("q");
+        let (_, rest) = terminal.ended();
+        assert!(rest.lines().count() <= 6, "{arguments:?} {rest}");
+        let (status, shown) = on_screen(12, &[arguments, &["--no-pause"]].concat()).end();
+        assert!(status.success() && !shown.contains("Enter:"), "{arguments:?} {shown}");
+    }
+}

@@ -11,6 +11,7 @@ mod support;
 use std::fs;
 
 use support::kept::KeptHome;
+use support::terminal::Terminal;
 use support::{fits, text, wait_until};
 
 #[test]
@@ -58,6 +59,21 @@ fn the_parts_of_a_container_are_those_in_proc() {
         assert!(home.container("web").join(file).exists() && drawn.contains(file), "{drawn}");
     }
     assert!(drawn.contains("HOME/names/web"), "{drawn}");
+    // On a terminal it comes in pages. With --no-pause and in a pipe it does not.
+    let program = support::binary();
+    let on_screen = |more: &[&str]| {
+        let script = "stty rows 10 cols 80; exec \"$0\" \"$@\"";
+        let start = ["-c", script, program.to_str().unwrap(), "--home"];
+        let path = home.path();
+        let words = [&start[..], &[path.to_str().unwrap(), "inspect", "--tree", "web"], more].concat();
+        Terminal::of("/bin/sh".as_ref(), &words)
+    };
+    let mut terminal = on_screen(&[]);
+    fits(terminal.wait_for("Enter: next   q: quit").trim_start(), 80, 10);
+    terminal.press("q");
+    assert!(terminal.end().0.success());
+    let (status, shown) = on_screen(&["--no-pause"]).end();
+    assert!(status.success() && shown.contains("HOME/names/web") && !shown.contains("Enter:"), "{shown}");
     // The same as a picture.
     let file = home.around().join("web.svg");
     home.out(&["inspect", "--tree", "--svg", file.to_str().unwrap(), "web"]);

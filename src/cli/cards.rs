@@ -1,9 +1,10 @@
 //! A demonstration: its introduction, its cards, its end. On a terminal the cards come one at a time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::feature::Common;
 use super::paging::{PageEnd, pages};
@@ -35,9 +36,10 @@ pub(super) fn demonstrate(
     common: &Common,
     narrator: &mut Narrator,
 ) -> Result<u8> {
+    let screen = narrator.screen().unwrap_or_default();
     let (is_json, is_whole, is_summary) =
         (common.output.is_json(), common.demo.is_none(), is_summary(common));
-    let mut pager = Pager::new(common);
+    let mut pager = Pager { screen, ..Pager::new(common) };
     let mut flow = ControlFlow::Continue(());
     if is_summary {
         render::out(&demonstration::calls_heading(feature));
@@ -125,6 +127,8 @@ pub(super) fn show_without_right(
 
 /// Prints cards. On a terminal it waits for a key after each one, and where one is longer than the screen.
 struct Pager {
+    /// What was printed before, with `--explain`: the steps.
+    screen: Screen,
     /// Whether a page that is longer than the screen comes in parts.
     divides: bool,
     /// Whether it waits after each page.
@@ -145,10 +149,8 @@ enum PageKey {
 impl Pager {
     /// Pages are for a person at a terminal. `--step` has keys of its own.
     fn new(common: &Common) -> Pager {
-        let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-        let is_paged = !common.no_pause && !common.output.is_json() && !common.output.pauses();
-        let divides = is_terminal && is_paged && !is_summary(common);
-        Pager { divides, waits: divides && common.demo.is_none(), pages: vec![] }
+        let divides = is_paged(common) && !is_summary(common);
+        Pager { screen: Screen::default(), divides, waits: divides && common.demo.is_none(), pages: vec![] }
     }
 
     /// Prints a page. On a terminal it waits, and the user can go back to pages before it.
@@ -162,20 +164,24 @@ impl Pager {
         while let Some((page, calls)) = self.pages.get(at) {
             let lines: Vec<&str> = page.lines().collect();
             let parts = parts(&lines);
-            render::out(&(parts[part].join("\n") + "\n"));
+            let page = parts[part].join("\n") + "\n";
+            if self.screen.print(&page)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.screen.clear();
             let is_last = part + 1 == parts.len();
             if is_last && !self.waits {
                 return Ok(ControlFlow::Continue(()));
             }
             let keys = match calls {
-                _ if !is_last => "demo.keys.more",
+                _ if !is_last => MORE,
                 Some(_) => "demo.keys",
                 None => "demo.keys.first",
             };
             let key = loop {
                 match ask(keys)? {
                     PageKey::Calls => {
-                        if print_parts(calls.as_deref().unwrap_or_default())?.is_break() {
+                        if print_parts(calls.as_deref().unwrap_or_default(), MORE)?.is_break() {
                             break PageKey::Quit;
                         }
                     }
@@ -195,29 +201,77 @@ impl Pager {
     }
 }
 
+/// Whether a demonstration waits for keys: at a terminal, unless `--step` has keys of its own.
+pub(super) fn is_paged(common: &Common) -> bool {
+    is_terminal() && !common.no_pause && !common.output.is_json() && !common.output.pauses()
+}
+
+/// Whether a person reads what is printed, and can press keys.
+fn is_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
 /// Prints blocks of lines as they become known. On a terminal it waits for a key before a block that does not fit below the
-/// others.
-#[derive(Debug, Default)]
+/// others. A clone of it is the same screen.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Screen {
-    rows: usize,
+    rows: Rc<Cell<usize>>,
 }
 
 impl Screen {
     /// Prints a block.
     pub(super) fn print(&mut self, block: &str) -> Result<ControlFlow<()>> {
-        let rows = block.lines().count();
-        let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-        // One line is for the keys.
-        if is_terminal && self.rows > 0 && self.rows + rows > paint::height() - 1 {
+        if is_terminal() && self.is_full_for(block) {
             if ask("demo.keys.first")? == PageKey::Quit {
                 return Ok(ControlFlow::Break(()));
             }
-            self.rows = 0;
+            self.clear();
         }
-        self.rows += rows;
+        self.count(block);
         render::out(block);
         Ok(ControlFlow::Continue(()))
     }
+
+    /// Waits for a key if a block does not fit. `signals` are those that are blocked already.
+    pub(super) fn make_room(&self, block: &str, signals: &Signals) -> Result<ControlFlow<()>> {
+        if self.is_full_for(block) {
+            if ask_with("demo.keys.first", signals)? == PageKey::Quit {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.clear();
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Notes that a block was printed.
+    pub(super) fn count(&self, block: &str) {
+        self.rows.set(self.rows.get() + rows(block));
+    }
+
+    /// Begins a new screen.
+    fn clear(&self) {
+        self.rows.set(0);
+    }
+
+    /// Whether a block does not fit below the others. One line is for the keys.
+    fn is_full_for(&self, block: &str) -> bool {
+        let printed = self.rows.get();
+        printed > 0 && printed + rows(block) > paint::height() - 1
+    }
+}
+
+/// The rows of a block on the terminal. A longer line takes several.
+fn rows(block: &str) -> usize {
+    block.lines().map(|line| paint::columns(line).div_ceil(paint::width()).max(1)).sum()
+}
+
+/// Prints a text. On a terminal it comes in pages, unless `no_pause` is set.
+pub(super) fn print_pages(page: &str, no_pause: bool) -> Result<()> {
+    if no_pause || !is_terminal() {
+        render::out(page);
+        return Ok(());
+    }
+    print_parts(page, "demo.keys.first").map(drop)
 }
 
 /// The parts of a page that fit the screen. The lines for a shell begin a part if they do not fit, and a system call is
@@ -233,27 +287,36 @@ fn parts<'a>(lines: &'a [&'a str]) -> Vec<&'a [&'a str]> {
     pages(lines, paint::height() - 1, paint::width(), end)
 }
 
-/// Prints the system calls in parts that fit the screen, and waits between them.
-fn print_parts(page: &str) -> Result<ControlFlow<()>> {
+/// Prints a text in parts that fit the screen, and waits between them. `first` are the keys after the first part. If they
+/// have no way back, `b` prints that part again.
+fn print_parts(page: &str, first: &str) -> Result<ControlFlow<()>> {
     let lines: Vec<&str> = page.lines().collect();
     let parts = parts(&lines);
-    for (index, part) in parts.iter().enumerate() {
-        render::out(&(part.join("\n") + "\n"));
-        if index + 1 < parts.len() {
-            match ask("demo.keys.more")? {
-                PageKey::Quit => return Ok(ControlFlow::Break(())),
-                PageKey::Back => break,
-                PageKey::Next | PageKey::Calls => {}
-            }
+    let mut at = 0;
+    loop {
+        render::out(&(parts[at].join("\n") + "\n"));
+        if at + 1 == parts.len() {
+            return Ok(ControlFlow::Continue(()));
         }
+        at = match ask(if at == 0 { first } else { MORE })? {
+            PageKey::Quit => return Ok(ControlFlow::Break(())),
+            PageKey::Back if at == 0 && first == MORE => return Ok(ControlFlow::Continue(())),
+            PageKey::Back => at.saturating_sub(1),
+            PageKey::Next | PageKey::Calls => at + 1,
+        };
     }
-    Ok(ControlFlow::Continue(()))
 }
+
+/// The keys between the parts of a page.
+const MORE: &str = "demo.keys.more";
 
 /// Prints which keys there are, and waits for one of them.
 fn ask(keys: &str) -> Result<PageKey> {
+    ask_with(keys, &Signals::block()?)
+}
+
+fn ask_with(keys: &str, signals: &Signals) -> Result<PageKey> {
     let terminal = terminal::open()?;
-    let signals = Signals::block()?;
     render::out(&paint::faint(&text(keys)).to_string());
     let meaning = |key| match key {
         b'n' | b' ' | b'\n' | b'\r' => Some(PageKey::Next),
@@ -262,7 +325,7 @@ fn ask(keys: &str) -> Result<PageKey> {
         b'q' | END => Some(PageKey::Quit),
         _ => None,
     };
-    let key = terminal.ask(&signals, meaning);
+    let key = terminal.ask(signals, meaning);
     // With colours, the prompt becomes an empty line before the next card.
     render::end_prompt();
     key

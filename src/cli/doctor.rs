@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::cards::print_pages;
 use super::explain::{ExplainArg, ExplainedStep};
 use super::output::Format;
 use crate::diagnose::remedy;
@@ -32,6 +33,9 @@ pub(super) struct DoctorArgs {
     /// The lessons in this directory, in place of the built-in ones
     #[arg(long, value_name = "DIR", requires = "lessons")]
     pack: Option<PathBuf>,
+    /// Do not wait for a key after each screen
+    #[arg(long)]
+    no_pause: bool,
     #[command(flatten)]
     explain: ExplainArg,
 }
@@ -55,14 +59,14 @@ pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
         let pack = Pack::in_directory_or_shipped(args.pack.as_deref())?;
         let report = Here::look().course(&pack)?;
         match args.format {
-            Format::Text => render::out(&here::text_of(&report)),
+            Format::Text => print_pages(&here::text_of(&report), args.no_pause)?,
             Format::Json => render::print_json(Stream::Out, &report),
         }
         return Ok(0);
     }
     let report = doctor::examine()?;
     match args.format {
-        Format::Text => render::out(&text_of::text_of(&report)),
+        Format::Text => print_pages(&text_of::text_of(&report), args.no_pause)?,
         Format::Json => render::print_json(Stream::Out, &report),
     }
     Ok(0)

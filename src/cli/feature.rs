@@ -150,6 +150,9 @@ pub(super) fn run<F: Args>(
     if cards::is_summary(&common) && !view && !has_command {
         narrator = narrator.silent();
     }
+    if !has_command && !view && cards::is_paged(&common) {
+        narrator = narrator.paged();
+    }
     if has_command {
         return output::run_command(&plan, output, &mut narrator);
     }

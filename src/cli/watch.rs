@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde::Serialize;
 
+use super::cards::Screen;
 use super::output::OutputArgs;
 use super::terminal::{self, END};
 use crate::config::spec::Spec;
@@ -30,6 +31,8 @@ const MAX_NAMED: usize = 10;
 pub(super) struct Narrator {
     narrates: bool,
     pauses: bool,
+    /// Where the steps of a demonstration are printed, if it waits for a key at the end of each screen.
+    screen: Option<Screen>,
     /// The step that was printed before its key was pressed. Only its result is printed after it.
     asked: Option<usize>,
     json: bool,
@@ -93,6 +96,7 @@ impl Narrator {
         Narrator {
             narrates: output.narrates(),
             pauses: output.pauses(),
+            screen: None,
             asked: None,
             json: output.is_json(),
             steps: Vec::new(),
@@ -110,6 +114,22 @@ impl Narrator {
     /// Prints no steps.
     pub(super) fn silent(self) -> Narrator {
         Narrator { narrates: false, ..self }
+    }
+
+    /// Waits for a key at the end of each screen.
+    pub(super) fn paged(self) -> Narrator {
+        Narrator { screen: Some(Screen::default()), ..self }
+    }
+
+    /// The screen, if it waits.
+    pub(super) fn screen(&self) -> Option<Screen> {
+        self.screen.clone()
+    }
+
+    /// Prints lines about the plan.
+    fn print_lines(&self, lines: &str) {
+        self.screen.iter().for_each(|screen| screen.count(lines));
+        (self.print)(lines);
     }
 
     /// Prints a view.
@@ -170,7 +190,12 @@ impl Watch for Narrator {
 
     fn before(&mut self, index: usize, plan: &Plan, slots: &Slots, signals: &Signals) -> Result<()> {
         if index == 0 && !self.json {
-            (self.print)(&plan_text::announcement(plan));
+            self.print_lines(&plan_text::announcement(plan));
+        }
+        if let Some(screen) = self.screen.as_ref().filter(|_| self.narrates)
+            && screen.make_room(&explain::step(index, plan, 0), signals)?.is_break()
+        {
+            return Err(Error::failed(text("common.step.stopped")));
         }
         if self.pauses {
             let terminal = terminal::open()?;
@@ -196,7 +221,7 @@ impl Watch for Narrator {
             return (self.print)(&explain::result(result));
         }
         if !self.json {
-            return (self.print)(&explain::step(index, plan, result));
+            return self.print_lines(&explain::step(index, plan, result));
         }
         let step = &plan.steps[index];
         let (step_index, call, why) = (index + 1, step.call.to_string(), text(step.why));

@@ -88,6 +88,20 @@ impl Terminal {
         }
     }
 
+    /// The same, or nothing if the program ends before.
+    pub fn wait_for_or_end(&mut self, words: &str) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.seen.contains(words) {
+            if self.child.try_wait().expect("a child of ours").is_some() {
+                while self.read() {}
+                break;
+            }
+            assert!(Instant::now() < deadline, "{words:?} never came:\n{}", self.seen);
+            self.read();
+        }
+        self.seen.contains(words).then(|| self.wait_for(words))
+    }
+
     /// Closes the terminal, as when a window is closed or a connection breaks. Waits for the program's end.
     pub fn close(mut self) -> ExitStatus {
         self.master = File::open("/dev/null").expect("a device");

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{as_docker, each, find, no_template, tell_reading};
+use crate::cli::cards;
 use crate::cli::explain::ExplainArg;
 use crate::container::anatomy::Anatomy;
 use crate::container::description::{add_sizes, described};
@@ -39,6 +40,9 @@ pub(crate) struct InspectArgs {
     /// Write the drawing to FILE, as an SVG picture
     #[arg(long, value_name = "FILE", requires = "tree")]
     svg: Option<PathBuf>,
+    /// Do not wait for a key after each screen of the drawing
+    #[arg(long, requires = "tree")]
+    no_pause: bool,
     #[command(flatten)]
     explain: ExplainArg,
     /// Containers, images and volumes: names, IDs, or beginnings of IDs
@@ -193,7 +197,7 @@ fn draw(color: Color, args: &InspectArgs) -> Result<u8> {
     };
     let explain = args.explain.explainer();
     let mut drawn = Vec::new();
-    let mut is_first = true;
+    let mut page = String::new();
     let status = each(color, names, |_, container: KeptContainer| {
         container.is_here()?;
         tell_reading(explain, &container);
@@ -215,12 +219,15 @@ fn draw(color: Color, args: &InspectArgs) -> Result<u8> {
             return Ok(None);
         }
         decide(color, Stream::Out);
-        let gap = if std::mem::take(&mut is_first) { "" } else { "\n" };
-        render::out(&format!("{gap}{}", anatomy::text_of(&parts)));
+        let gap = if page.is_empty() { "" } else { "\n" };
+        page.push_str(gap);
+        page.push_str(&anatomy::text_of(&parts));
         Ok(None)
     });
     if is_json {
         render::print_json(Stream::Out, &drawn);
+    } else if !page.is_empty() {
+        cards::print_pages(&page, args.no_pause)?;
     }
     decide(color, Stream::Err);
     status
