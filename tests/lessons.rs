@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 use sandbox::teach::course::pack::{Lesson, Pack};
 use sandbox::teach::course::seed::{StudentValues, fill, lesson_values, values};
 use sandbox::teach::course::text::{CodeBlock, Section};
-use support::console::{comparable, printed, without_next};
+use support::console::{comparable, printed_in, without_next};
 use support::lab::has_loopback;
 use support::ledger::StartedLedger;
 use support::{alone, is_root, repository, sample, sandbox, skip, stdout, text};
@@ -43,9 +43,9 @@ fn working() -> BTreeSet<String> {
 }
 
 /// The blocks of a lesson with the values of the student, each with the name of its section.
-fn blocks(lesson: &Lesson) -> Vec<(CodeBlock, StudentValues)> {
+fn blocks(lesson: &Lesson, language: &str) -> Vec<(CodeBlock, StudentValues)> {
     let mut found = Vec::new();
-    for section in &lesson.text("en").sections {
+    for section in &lesson.text(language).sections {
         let (passages, values) = match section {
             Section::Prose(_, passage) => (vec![passage], lesson_values(SEED, lesson)),
             Section::Quiz(quiz) => (
@@ -65,9 +65,10 @@ fn blocks(lesson: &Lesson) -> Vec<(CodeBlock, StudentValues)> {
     found
 }
 
-/// Writes what a block printed into the lesson, in each language. `LESSONS_UPDATE=1` asks for it. Look at the difference.
-fn update(lesson: &Lesson, block: &CodeBlock, shown: &str) {
-    for language in lesson.texts.keys() {
+/// Writes what a block printed into the lesson. English output is written in each language that shows it too.
+/// `LESSONS_UPDATE=1` asks for it. Look at the difference.
+fn update(lesson: &Lesson, language: &str, block: &CodeBlock, shown: &str) {
+    for language in lesson.texts.keys().filter(|other| language == "en" || *other == language) {
         let file = format!("lessons/{language}/{:02}-{}.md", lesson.number, lesson.name);
         let path = repository().join(file);
         let content = fs::read_to_string(&path).unwrap();
@@ -91,10 +92,10 @@ fn lacks<'a>(lesson: &'a Lesson, block: &'a CodeBlock, working: &BTreeSet<String
     of_lesson.chain(of_block).chain(of_ports).filter(|name| !working.contains(*name)).collect()
 }
 
-/// What a block prints in a directory of its own.
-fn printed_alone(block: &str) -> String {
+/// What a block prints in a directory of its own, in this language.
+fn printed_alone(block: &str, language: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
-    let shown = printed(block, directory.path());
+    let shown = printed_in(language, block, directory.path());
     // rm(1) also removes directories with the mode 0, which an overlay leaves.
     Command::new("rm").arg("-rf").arg(directory.path()).status().unwrap();
     shown
@@ -110,11 +111,11 @@ fn the_blocks_of_a_lesson_can_be_typed_in_one_shell() {
     let _alone = alone();
     let (working, pack, mut wrong) = (working(), pack(), String::new());
     for lesson in sample(4, &pack.lessons) {
-        let blocks = blocks(lesson).into_iter();
+        let blocks = blocks(lesson, "en").into_iter();
         let blocks =
             blocks.filter(|(block, _)| is_executed(block) && lacks(lesson, block, &working).is_empty());
         let code: Vec<String> = blocks.map(|(block, values)| fill(&block.code, &values)).collect();
-        let all = printed_alone(&code.iter().flat_map(|block| [block, NEXT]).collect::<String>());
+        let all = printed_alone(&code.iter().flat_map(|block| [block, NEXT]).collect::<String>(), "en");
         for (expected, shown) in code.iter().zip(all.split(NEXT)) {
             let (expected, shown) = (comparable(expected), comparable(shown));
             if shown != expected {
@@ -129,29 +130,35 @@ fn the_blocks_of_a_lesson_can_be_typed_in_one_shell() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-#[test]
-fn every_block_prints_what_the_lesson_shows() {
+/// Executes the blocks of all lessons in a language that `is_tried` accepts, one of each `of`.
+fn each_block_prints_what_is_shown(
+    test: &str,
+    language: &str,
+    of: usize,
+    is_tried: impl Fn(&CodeBlock) -> bool,
+) {
     let _alone = alone();
     let (working, before, pack) = (working(), StartedLedger::start(), pack());
     let mut wrong = String::new();
-    let all =
-        pack.lessons.iter().flat_map(|lesson| blocks(lesson).into_iter().map(move |block| (lesson, block)));
-    for (lesson, (block, values)) in sample(6, all.filter(|(_, (block, _))| is_executed(block))) {
+    let all = pack
+        .lessons
+        .iter()
+        .flat_map(|lesson| blocks(lesson, language).into_iter().map(move |block| (lesson, block)));
+    for (lesson, (block, values)) in sample(of, all.filter(|(_, (block, _))| is_tried(block))) {
         let lacks = lacks(lesson, &block, &working);
         if !lacks.is_empty() {
-            let reason = format!("machine: lesson {}: {lacks:?} do not work", lesson.name);
-            skip("every_block_prints_what_the_lesson_shows", &reason);
+            skip(test, &format!("machine: lesson {}: {lacks:?} do not work", lesson.name));
             continue;
         }
         let expected = fill(&block.code, &values);
-        let shown = printed_alone(&expected);
+        let shown = printed_alone(&expected, language);
         if comparable(&shown) == comparable(&expected) {
             continue;
         }
         if std::env::var_os("LESSONS_UPDATE").is_some() {
-            update(lesson, &block, &shown);
+            update(lesson, language, &block, &shown);
         } else {
-            let place = format!("lessons/en/{:02}-{}.md:{}", lesson.number, lesson.name, block.line);
+            let place = format!("lessons/{language}/{:02}-{}.md:{}", lesson.number, lesson.name, block.line);
             wrong.push_str(&format!(
                 "\n{place}\n--- shown\n{}\n--- printed\n{}\n",
                 comparable(&expected),
@@ -163,6 +170,18 @@ fn every_block_prints_what_the_lesson_shows() {
     // Blocks that were killed are swept by the next command.
     sandbox(&["gc"]).output().unwrap();
     before.nothing_is_left();
+}
+
+#[test]
+fn every_block_prints_what_the_lesson_shows() {
+    each_block_prints_what_is_shown("every_block_prints_what_the_lesson_shows", "en", 6, is_executed);
+}
+
+/// In Chinese, these are the blocks with `sandbox`: other programs print the same in each language.
+#[test]
+fn every_block_prints_chinese_in_a_chinese_lesson() {
+    let is_tried = |block: &CodeBlock| is_executed(block) && block.calls_sandbox();
+    each_block_prints_what_is_shown("every_block_prints_chinese_in_a_chinese_lesson", "zh", 18, is_tried);
 }
 
 #[test]

@@ -29,16 +29,37 @@ pub fn script_of(block: &str) -> String {
     script
 }
 
-/// What a block prints, run in this directory. `sandbox` in it is the binary under test. It ends after two minutes.
+/// What a block prints in English.
 pub fn printed(block: &str, directory: &Path) -> String {
+    printed_in("en", block, directory)
+}
+
+/// What a block prints, run in this directory. `sandbox` in it is the binary under test. It ends after two minutes.
+pub fn printed_in(language: &str, block: &str, directory: &Path) -> String {
+    // A locale that is always there: where one is missing, perl and bash print a warning. They need not know that of LANG.
+    let locale: &[(&str, &str)] = match language {
+        "en" => &[("LC_ALL", "C")],
+        // Other programs print as in English.
+        _ => &[
+            ("LC_ALL", ""),
+            ("LC_MESSAGES", ""),
+            ("LANG", "zh_CN.UTF-8"),
+            ("LANGUAGE", "en"),
+            ("PERL_BADLANG", "0"),
+            ("LC_CTYPE", "C"),
+            ("LC_COLLATE", "C"),
+            ("LC_NUMERIC", "C"),
+            ("LC_TIME", "C"),
+        ],
+    };
     let links = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(binary(), links.path().join("sandbox")).unwrap();
     let path = format!("{}:{}", links.path().display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("timeout")
         .args(["-k", "5", "120", "bash", "-c", &script_of(block)])
         .current_dir(directory)
-        // A locale that is always there: where one is missing, perl and bash print a warning.
-        .envs([("PATH", path.as_str()), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LC_ALL", "C")])
+        .envs([("PATH", path.as_str()), ("COLUMNS", "80"), ("NO_COLOR", "1")])
+        .envs(locale.iter().copied())
         .env("SANDBOX_HOME", links.path().join("home"))
         .stdin(Stdio::null())
         .output()
@@ -48,8 +69,8 @@ pub fn printed(block: &str, directory: &Path) -> String {
 
 /// The output without the last line of a card: lessons leave out `Next:`, because it is no step of the lesson.
 pub fn without_next(printed: &str) -> String {
-    let next =
-        regex_lite::Regex::new(r"\n\nNext:  sandbox [a-z]+ --explain -- bash(?:\n|$)").expect("a pattern");
+    let next = regex_lite::Regex::new(r"\n\n(?:Next:  |下一步：)sandbox [a-z]+ --explain -- bash(?:\n|$)");
+    let next = next.expect("a pattern");
     next.replace_all(printed, "\n").into_owned()
 }
 
@@ -58,6 +79,6 @@ pub fn without_next(printed: &str) -> String {
 pub fn comparable(printed: &str) -> String {
     let printed = without_next(printed);
     let pattern = |text| regex_lite::Regex::new(text).expect("a pattern");
-    let printed = pattern(r"\b\d+ values\b").replace_all(printed.trim_end(), "N values");
+    let printed = pattern(r"\b\d+ (values\b|个值)").replace_all(printed.trim_end(), "N $1");
     stable(&pattern(r"(held by  \S+) \d+").replace_all(&printed, "$1 PID"))
 }

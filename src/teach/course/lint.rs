@@ -411,8 +411,8 @@ pub(super) fn placeholders(text: &str) -> Vec<String> {
     in_braces.filter(is_name).map(str::to_owned).collect()
 }
 
-/// All languages have the same markers in the same order, the same code blocks and the same values. Evidence is never
-/// translated.
+/// All languages have the same markers in the same order, the same code blocks and the same values. Only what `sandbox`
+/// prints in a block may differ, because it prints in the learner's language.
 fn same_in_all_languages(lesson: &Lesson, content: &dyn Fn(&str) -> String, mistakes: &mut Vec<Mistake>) {
     let Some(first) = lesson.texts.get(LANGUAGES[0]) else {
         let file = path_of(lesson, LANGUAGES[0]);
@@ -447,9 +447,7 @@ fn same_in_all_languages(lesson: &Lesson, content: &dyn Fn(&str) -> String, mist
             }
         }
         for ((_, own), (_, other)) in ours.iter().zip(&theirs) {
-            let blocks = |passage: &Passage| {
-                passage.blocks().into_iter().map(|block| (block.words, block.code)).collect::<Vec<_>>()
-            };
+            let blocks = |passage: &Passage| passage.blocks().iter().map(in_any_language).collect::<Vec<_>>();
             if blocks(own) != blocks(other) {
                 wrong(own.line, "lesson.lint.same.blocks", &[]);
             }
@@ -471,4 +469,13 @@ fn same_in_all_languages(lesson: &Lesson, content: &dyn Fn(&str) -> String, mist
             }
         }
     }
+}
+
+/// The parts of a block that all languages share: its words, and its code. If a command of it is `sandbox`, that is only
+/// the commands.
+fn in_any_language(block: &CodeBlock) -> (Vec<String>, Vec<String>) {
+    let is_command = |line: &&str| line.starts_with("$ ") || line.starts_with("> ");
+    let prints_sentences = block.words.first().is_some_and(|word| word == "console") && block.calls_sandbox();
+    let lines = block.code.lines().filter(|line| !prints_sentences || is_command(line));
+    (block.words.clone(), lines.map(str::to_owned).collect())
 }

@@ -192,6 +192,14 @@ pub struct CodeBlock {
     pub code: String,
 }
 
+impl CodeBlock {
+    /// Whether a command of it is `sandbox`, whose sentences are in the learner's language.
+    pub fn calls_sandbox(&self) -> bool {
+        let mut commands = self.code.lines().filter(|line| line.starts_with("$ ") || line.starts_with("> "));
+        commands.any(|command| command.contains("sandbox "))
+    }
+}
+
 impl Passage {
     /// The code blocks.
     pub fn blocks(&self) -> Vec<CodeBlock> {
