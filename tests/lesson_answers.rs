@@ -42,7 +42,7 @@ const ANSWERS: [Answer; 9] = [
     Answer {
         lesson: "20-exec",
         exercise: "join",
-        from: "      cp $material/solution.c join.c\n      . $material/start.sh\n",
+        from: "      cp \"$material/solution.c\" join.c\n      . \"$material/start.sh\"\n",
         to: "      sed 's/clearenv();/clearenv(); setenv(\"PATH\", \"\\/usr\\/bin:\\/bin\", 1);/' $material/solution.c > join.c\n      grep -q 'setenv(\"PATH' join.c\n      . $material/start.sh\n",
     },
     Answer {
