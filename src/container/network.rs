@@ -115,7 +115,7 @@ pub fn networks(container: &KeptContainer) -> Value {
         "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "DriverOpts": null,
         "NetworkID": network_id(mode), "EndpointID": "", "Gateway": written(gateway), "IPAddress": written(ip),
         "IPPrefixLen": if ip.is_some() { PREFIX } else { 0 }, "IPv6Gateway": "", "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0, "DNSNames": null,
+        "GlobalIPv6PrefixLen": 0, "DNSNames": null, "GwPriority": 0,
     });
     json!({ mode: endpoint })
 }

@@ -29,7 +29,7 @@ const MAPS: [&str; 13] = [
 const MAPS_OF: [[&str; 2]; 3] = [["LogConfig", "Config"], ["GraphDriver", "Data"], ["Config", "Volumes"]];
 
 /// The fields that are lists, and those that are pointers, where their names are found with null.
-const LISTS: [&str; 27] = [
+const LISTS: [&str; 28] = [
     "Binds",
     "BlkioDeviceReadBps",
     "BlkioDeviceReadIOps",
@@ -51,6 +51,7 @@ const LISTS: [&str; 27] = [
     "ExtraHosts",
     "GroupAdd",
     "Links",
+    "Manifests",
     "Mounts",
     "OnBuild",
     "SecurityOpt",
@@ -58,16 +59,57 @@ const LISTS: [&str; 27] = [
     "Ulimits",
     "VolumesFrom",
 ];
-const POINTERS: [&str; 8] = [
+const POINTERS: [&str; 15] = [
+    "ClusterVolume",
+    "ContainerConfig",
     "Health",
     "Healthcheck",
+    "ImageManifestDescriptor",
     "Init",
     "MemorySwappiness",
     "OomKillDisable",
     "PidsLimit",
     "Platform",
+    "SizeRootFs",
+    "SizeRw",
     "StopTimeout",
+    "Storage",
+    "UsageData",
 ];
+
+/// The other parts: a field that each has, and the fields that its JSON may leave out.
+const OTHERS: [(&str, &[(&str, Zero)]); 4] = [
+    (
+        "RestartCount",
+        &[
+            ("ImageManifestDescriptor", Zero::Null),
+            ("SizeRootFs", Zero::Null),
+            ("SizeRw", Zero::Null),
+            ("Storage", Zero::Null),
+        ],
+    ),
+    ("BlkioWeight", &[("KernelMemory", Zero::Number), ("KernelMemoryTCP", Zero::Number)]),
+    ("RootFS", &[("ContainerConfig", Zero::Null), ("Manifests", Zero::Null), ("OsVersion", Zero::Text)]),
+    ("Options", &[("ClusterVolume", Zero::Null), ("Status", Zero::Null), ("UsageData", Zero::Null)]),
+];
+
+/// The zero value of a type of Go.
+#[derive(Debug, Clone, Copy)]
+enum Zero {
+    Null,
+    Number,
+    Text,
+}
+
+impl Zero {
+    fn value(self) -> Value {
+        match self {
+            Zero::Null => Value::Null,
+            Zero::Number => 0.into(),
+            Zero::Text => String::new().into(),
+        }
+    }
+}
 
 /// Whether the part of a document at this place is a map of Go. Its keys are no fields.
 pub(super) fn is_map(path: &[String]) -> bool {
@@ -88,14 +130,17 @@ pub(super) fn of_missing(place: &[String], part: &Map<String, Value>, name: &str
         _ if is_config && BOOLS.contains(&name) => Some(false.into()),
         _ if is_config && NULLS.contains(&name) => Some(Value::Null),
         "Health" if is_state => Some(Value::Null),
-        _ => None,
+        _ => {
+            let (_, fields) = OTHERS.iter().find(|(has, _)| part.contains_key(*has))?;
+            fields.iter().find(|(field, _)| *field == name).map(|(_, zero)| zero.value())
+        }
     }
 }
 
 /// How the null of a field is printed. None: the type of the field is not known.
 pub(super) fn printed_null(name: &str) -> Option<&'static str> {
     match name {
-        "Volumes" => Some("map[]"),
+        "Volumes" | "Status" => Some("map[]"),
         _ if MAPS.contains(&name) => Some("map[]"),
         _ if LISTS.contains(&name) => Some("[]"),
         _ if POINTERS.contains(&name) => Some("<nil>"),
@@ -121,6 +166,9 @@ mod tests {
             },
             "NetworkSettings": { "Networks": { "bridge": { "IPAddress": "10.0.0.2" } }, "Ports": {} },
             "GraphDriver": { "Data": null },
+            "Box": { "RestartCount": 0, "HostConfig": { "BlkioWeight": 0 } },
+            "Image": { "RootFS": {} },
+            "Volume": { "Options": null },
             "Other": { "Config": { "Entrypoint": null, "Labels": { "a": "1" } } },
         });
         for (template, expected) in [
@@ -153,6 +201,9 @@ mod tests {
                 "{{.HostConfig.PidsLimit}} {{.HostConfig.Devices}} {{$x := .HostConfig}}{{$x.Init}}",
                 "<nil> [] <nil>",
             ),
+            ("{{.Box.SizeRw}} {{.Box.Storage}} {{.Box.HostConfig.KernelMemory}}", "<nil> <nil> 0"),
+            ("{{.Image.Manifests}} {{.Image.OsVersion}}|{{.Image.ContainerConfig}}", "[] |<nil>"),
+            ("{{.Volume.Status}} {{.Volume.UsageData}}", "map[] <nil>"),
             // As JSON they are what the document has.
             ("{{json .Config.Labels}} {{json .Config.ExposedPorts}}", "null null"),
             ("{{json .Other.Config}}", r#"{"Entrypoint":null,"Labels":{"a":"1"}}"#),
@@ -165,6 +216,8 @@ mod tests {
             "{{.State.Nothing}}",
             "{{.Config.Healthcheck.Test}}",
             "{{.Shell}}",
+            "{{.Box.Manifests}}",
+            "{{.Volume.SizeRw}}",
             "{{range .NetworkSettings.Networks}}{{.Nothing}}{{end}}",
             "{{.NetworkSettings.Networks.bridge.Nothing}}",
         ] {
