@@ -414,6 +414,28 @@ fn keys_detach_from_a_further_command() {
     let mut terminal = Terminal::start(&[&at_home[..], &["one", "sh", "-c", "read line; exit 7"]].concat());
     terminal.press("\u{10}x\r");
     assert_eq!(terminal.end().0.code(), Some(7));
+    // A signal arrives once, whether it is sent to the process in front or to the whole group. So does the end of the terminal.
+    use nix::sys::signal::{Signal, kill, killpg};
+    let script = "trap 'echo got' TERM; echo ready; while :; do sleep 0.05; done; : 604";
+    let mut terminal = Terminal::start(&[&at_home[..], &["one", "sh", "-c", script]].concat());
+    terminal.wait_for("ready");
+    let front = nix::unistd::Pid::from_raw(terminal.pid() as i32);
+    killpg(front, Signal::SIGTERM).unwrap();
+    terminal.wait_for("got");
+    std::thread::sleep(Duration::from_millis(300));
+    kill(front, Signal::SIGTERM).unwrap();
+    terminal.wait_for("got");
+    std::thread::sleep(Duration::from_millis(300));
+    kill(front, Signal::SIGKILL).unwrap();
+    assert_eq!(terminal.ended().1.matches("got").count(), 0);
+    let mut terminal =
+        Terminal::start(&[&at_home[..], &["one", "sh", "-c", "echo ready; sleep 605; :"]].concat());
+    terminal.wait_for("ready");
+    assert_eq!(terminal.close().code(), Some(129));
+    wait_until("nothing is left of either", || {
+        let listed = home.out(&["top", "one"]);
+        !listed.contains(": 604") && !listed.contains("sleep 605")
+    });
     // A signal for the process in front reaches the command's parent, and killing it leaves nothing.
     for number in [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGKILL] {
         let mut terminal =

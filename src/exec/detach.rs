@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, getpid, getppid, pipe2, setsid};
 
 use super::background::{close_inherited, close_streams};
-use super::signals::Signals;
+use super::signals::{Signals, forwarded_by};
 use super::{kill_by_pidfd, stop};
 use crate::error::{Error, Result};
 use crate::sys::clone::{Cloned, fork};
@@ -62,6 +62,7 @@ pub fn continue_detachable(keys: Vec<u8>) -> Result<Detachable> {
             if getppid() != front {
                 sys::exit(0);
             }
+            forwarded_by(front);
             Ok(Detachable::Copy(DetachableCopy { keys, notice }))
         }
         Cloned::Parent(copy, pidfd) => {
@@ -72,8 +73,8 @@ pub fn continue_detachable(keys: Vec<u8>) -> Result<Detachable> {
     }
 }
 
-/// Waits for the copy. A signal for this process alone is forwarded. One for the terminal or the whole process group has reached the
-/// copy already.
+/// Waits for the copy. A signal for this process alone is forwarded. One of the terminal or for the whole process group has reached the
+/// copy already. But when the terminal is closed, the kernel sends SIGHUP to the session leader alone, which can be this process.
 fn stay_in_front(copy: Pid, pidfd: &OwnedFd, notice: &OwnedFd) -> Result<FrontEnd> {
     let signals = Signals::for_command()?;
     let mut notice = Some(notice);
@@ -100,7 +101,8 @@ fn stay_in_front(copy: Pid, pidfd: &OwnedFd, notice: &OwnedFd) -> Result<FrontEn
             }
         }
         while let Some(arrived) = signals.next() {
-            if arrived.number != libc::SIGCHLD && !arrived.from_terminal && !arrived.to_group {
+            let has_copy_it = arrived.from_terminal && arrived.number != libc::SIGHUP || arrived.to_group;
+            if arrived.number != libc::SIGCHLD && !has_copy_it {
                 let _ = signal::send(pidfd.as_fd(), arrived.number);
             }
         }

@@ -20,6 +20,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -67,6 +68,8 @@ pub struct Signals {
     waiting: RefCell<Vec<Waiting>>,
     /// Signals that were sent to the group, and until when the same signal belongs to them.
     grouped: RefCell<BTreeMap<i32, Instant>>,
+    /// The signals that arrived last, when, and whether from the process in front of this one.
+    doubled: RefCell<BTreeMap<i32, (Instant, bool)>>,
     /// The ancestors in the same group, and what each ignored when this program started. bash always ignores SIGQUIT.
     ancestors: Vec<(Pid, SignalSet)>,
 }
@@ -78,6 +81,14 @@ struct Waiting {
     sender: Pid,
     /// Until when the sender may still send it to the group.
     until: Instant,
+}
+
+/// The process in front of this one, which forwards its signals: see [`super::detach`]. 0: there is none.
+static FRONT: AtomicI32 = AtomicI32::new(0);
+
+/// Says which process forwards signals to this one.
+pub(super) fn forwarded_by(front: Pid) {
+    FRONT.store(front.as_raw(), Ordering::Relaxed);
 }
 
 /// The maximum time from the signal of a process to `sandbox` to its signal to the group.
@@ -139,6 +150,7 @@ impl Signals {
                 held: RefCell::default(),
                 waiting: RefCell::default(),
                 grouped: RefCell::default(),
+                doubled: RefCell::default(),
                 ancestors: ancestors(),
             }),
             Err(errno) => Err(Error::failed("cannot watch for signals").call("signalfd4(-1, …)", errno)),
@@ -168,7 +180,8 @@ impl Signals {
         let now = Instant::now();
         while let Some((arrived, sender)) = self.arrived() {
             match sender {
-                Sender::Other => return Some(arrived),
+                Sender::Other | Sender::Front if self.is_doubled(arrived.number, sender, now) => {}
+                Sender::Other | Sender::Front => return Some(arrived),
                 Sender::Group => return Some(Arrived { to_group: true, ..arrived }),
                 Sender::Unknown if !self.is_announced(arrived.number, now) => return Some(arrived),
                 Sender::Member(sender) if !self.protects_itself(sender, arrived.number) => {
@@ -199,6 +212,23 @@ impl Signals {
             return None;
         }
         Some(Arrived { number, from_terminal: false, to_group: true })
+    }
+
+    /// Whether a signal has arrived before: what is sent to the whole group reaches this process, and that in front of it, which forwards
+    /// it. The same sender may well send it twice.
+    fn is_doubled(&self, number: i32, sender: Sender, now: Instant) -> bool {
+        if FRONT.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let is_front = sender == Sender::Front;
+        let mut doubled = self.doubled.borrow_mut();
+        match doubled.remove(&number) {
+            Some((at, was_front)) if was_front != is_front && now < at + GRACE => true,
+            _ => {
+                doubled.insert(number, (now, is_front));
+                false
+            }
+        }
     }
 
     /// Whether a process of the group has just sent this signal.
@@ -256,7 +286,7 @@ impl Signals {
     fn is_second(&self, arrived: Arrived, sender: Sender) -> bool {
         let is_to_group = match sender {
             Sender::Other => false,
-            Sender::Group | Sender::Unknown => true,
+            Sender::Front | Sender::Group | Sender::Unknown => true,
             Sender::Member(sender) => self.protects_itself(sender, arrived.number),
         };
         is_to_group && self.held.borrow().contains(&arrived)
@@ -269,6 +299,7 @@ impl Signals {
             std::iter::from_fn(|| self.descriptor.next()).find(|&(_, code, pid)| !is_own(code, pid))?;
         let pid = Pid::from_raw(pid);
         let sender = match code {
+            SI_USER if pid.as_raw() != 0 && pid.as_raw() == FRONT.load(Ordering::Relaxed) => Sender::Front,
             SI_USER if pid.as_raw() == 0 && is_in_initial_namespace() => Sender::Group,
             SI_USER if pid.as_raw() == 0 => Sender::Unknown,
             SI_USER if self.ancestors.iter().any(|(ancestor, _)| *ancestor == pid) => Sender::Member(pid),
@@ -281,6 +312,8 @@ impl Signals {
 /// Who sent a signal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
+    /// The process in front of this one.
+    Front,
     /// An ancestor, which belongs to the same process group.
     Member(Pid),
     /// A process that sent it to the process group.
