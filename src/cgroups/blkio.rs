@@ -112,12 +112,28 @@ impl fmt::Display for Throttle {
 mod by_device {
     use std::collections::BTreeMap;
 
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use std::os::unix::ffi::OsStrExt;
 
     use super::{Size, Throttle};
-    use crate::text::without_bad_bytes;
+    use crate::text::{text, without_bad_bytes};
+
+    /// The key of a throttle. Only a shell expands `~`.
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    struct DeviceName(String);
+
+    impl<'de> Deserialize<'de> for DeviceName {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let name = String::deserialize(deserializer)?;
+            if name.starts_with('~') {
+                Err(D::Error::custom(text("spec.tilde")))
+            } else {
+                Ok(DeviceName(name))
+            }
+        }
+    }
 
     /// An example for the schema.
     pub(super) fn example(rate: &str) -> BTreeMap<&'static str, &str> {
@@ -129,8 +145,8 @@ mod by_device {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Throttle>, D::Error> {
-        let all = BTreeMap::<String, Size>::deserialize(deserializer)?;
-        Ok(all.into_iter().map(|(device, rate)| Throttle { device: device.into(), rate }).collect())
+        let all = BTreeMap::<DeviceName, Size>::deserialize(deserializer)?;
+        Ok(all.into_iter().map(|(device, rate)| Throttle { device: device.0.into(), rate }).collect())
     }
 }
 

@@ -193,6 +193,9 @@ impl FromStr for Rule {
 
     fn from_str(rule: &str) -> Result<Self, String> {
         let rule = rule.trim();
+        if rule.starts_with('~') {
+            return Err(text("spec.tilde"));
+        }
         if rule.starts_with('/') {
             return match rule.rsplit_once(char::is_whitespace) {
                 Some((path, access)) => Ok(Rule::Path(path.trim_end().into(), access.parse()?)),

@@ -45,6 +45,11 @@ impl<'de> Deserialize<'de> for ExecString {
 /// Reads a command and its arguments.
 pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
     let all = Option::<Vec<ExecString>>::deserialize(deserializer)?.unwrap_or_default();
+    // A shell would expand the name of the program. Other arguments may begin with `~` on purpose.
+    let is_from_home = |name: &str| name == "~" || (name.starts_with('~') && name.contains('/'));
+    if all.first().is_some_and(|ExecString(name)| is_from_home(name)) {
+        return Err(D::Error::custom(text("spec.tilde")));
+    }
     Ok(all.into_iter().map(|ExecString(argument)| argument.into()).collect())
 }
 
