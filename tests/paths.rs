@@ -105,10 +105,64 @@ fn spec_check_tells_it_too() {
     }
 }
 
+/// All that is missing is named at once. A command is not called missing if it could be in what is missing.
+#[test]
+fn all_that_is_missing_is_named_at_once() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("box.yaml");
+    let mounts = "mnt: { mounts: [{ type: bind, source: /no/a, target: /mnt }, { type: bind, source: /no/b, target: /opt/b }] }";
+    let bind = "mnt: { bind: [{ source: /no/a, target: /mnt }] }";
+    for (content, named, unnamed) in [
+        (format!("rootfs: host\n{mounts}\ncommand: [no-cmd]\n"), vec!["/no/a", "/no/b", "no-cmd"], ""),
+        (format!("rootfs: host\n{mounts}\ncommand: [/usr/no-cmd]\n"), vec!["/no/a", "/no/b", "no-cmd"], ""),
+        (format!("{bind}\ncommand: [no-cmd]\n"), vec!["/no/a", "no-cmd"], ""),
+        (format!("{bind}\nworkdir: /no/w\ncommand: [no-cmd]\n"), vec!["/no/a", "/no/w", "no-cmd"], ""),
+        (format!("rootfs: host\n{mounts}\ncommand: [true]\n"), vec!["/no/a", "/no/b"], "command not found"),
+        (
+            format!("rootfs: host\n{mounts}\ncommand: [/opt/b/tool]\n"),
+            vec!["/no/a", "/no/b"],
+            "tool: command",
+        ),
+        (
+            format!("rootfs: ./none\n{mounts}\ncommand: [no-cmd]\n"),
+            vec!["./none", "/no/a", "/no/b"],
+            "no-cmd: command",
+        ),
+    ] {
+        std::fs::write(&file, &content).unwrap();
+        for words in [&["spec", "check"][..], &["run"]] {
+            let words = [words, &[file.to_str().unwrap()]].concat();
+            let (status, _, error) = result(&sandbox(&words).output().unwrap());
+            assert!(matches!(status, Some(125 | 127)), "{content}: {error}");
+            for part in &named {
+                assert!(error.contains(part), "{words:?} {part}: {content}: {error}");
+            }
+            assert!(unnamed.is_empty() || !error.contains(unnamed), "{words:?} {content}: {error}");
+            if named.contains(&"no-cmd") {
+                assert!(error.contains("no-cmd: command not found"), "{words:?} {content}: {error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_tilde_is_never_a_directory_of_that_name() {
     let _alone = alone();
     for path in ["~/x", "~", "~root/x"] {
+        for (spec, line) in [
+            (format!("command: ['{path}']\n"), 1),
+            (format!("uts:\ncommand: ['{path}', -l]\n"), 2),
+            (format!("command: [true]\nblkio: {{ write_bps: {{ '{path}': 1M }} }}\n"), 2),
+            (format!("command: [true]\nblkio: {{ read_iops: {{ '{path}': 10 }} }}\n"), 2),
+            (format!("command: [true]\ndevices: {{ allow: ['{path} rw'] }}\n"), 2),
+            (format!("command: [true]\ndevices: {{ deny: ['{path}'] }}\n"), 2),
+        ] {
+            let (status, _, error) = run(&spec);
+            assert_eq!(status, Some(125), "{spec}: {error}");
+            assert!(error.contains("~ is not expanded here; write the whole path"), "{spec}: {error}");
+            assert!(error.contains(&format!(":{line}:")), "{spec}: {error}");
+        }
         for spec in [
             format!("uts:\nworkdir: {path}x\ncommand: [pwd]\n"),
             format!("rootfs: {path}x\ncommand: [pwd]\n"),
@@ -148,6 +202,11 @@ fn a_tilde_is_never_a_directory_of_that_name() {
             assert!(is_named, "{flags:?}: {error}");
         }
     }
+    // A program may be named so, and an argument may begin with it.
+    let (status, stdout, error) = run("command: [echo, '~/x', '~']\n");
+    assert_eq!((status, &*stdout), (Some(0), "~/x ~\n"), "{error}");
+    let (status, _, error) = run("command: ['~backup']\n");
+    assert!(status == Some(127) && error.contains("~backup: command not found"), "{error}");
     let (status, _, error) = result(&sandbox(&["run", "~/box.yaml"]).output().unwrap());
     assert!(status == Some(125) && error.contains("~ is not expanded"), "{error}");
 }

@@ -220,6 +220,33 @@ pub(super) fn ending(completed: &Completed, path: &OsStr) -> Result<Option<Endin
     })
 }
 
+/// The error of a missing command, if the plan has other problems too. None if the command could be in what is missing besides: the
+/// root filesystem, or the source of a bind mount.
+pub(super) fn missing_command(completed: &Completed, problems: &[Problem]) -> Option<Error> {
+    let config = &completed.config;
+    let name = config.process.args.first()?;
+    let path = config.process.variable("PATH").unwrap_or_default();
+    let is_of_root = |problem: &Problem| problem.key.as_ref().is_some_and(|key| key.starts_with("rootfs"));
+    if problems.is_empty() || problems.iter().any(is_of_root) {
+        return None;
+    }
+    let tree = compose::resolver(config);
+    let places: Vec<PathBuf> = match name.as_bytes().contains(&b'/') {
+        true => vec![name.into()],
+        false => std::env::split_paths(path).collect(),
+    };
+    let asked: Vec<ContainerMount> = match config.environment.namespaces.mnt.options() {
+        Some(mnt) => mnt.all().into_iter().map(ContainerMount::from).collect(),
+        None => Vec::new(),
+    };
+    let mounts = config.environment.mounts.iter().chain(&asked);
+    let mut absent = mounts.filter(|mount| mount.bound().is_some_and(|source| !source.exists()));
+    if absent.any(|mount| places.iter().any(|place| place.starts_with(&mount.destination))) {
+        return None;
+    }
+    command::resolve(name, &tree, path).err()
+}
+
 /// The plan that `--dry-run` prints. If root can do something that the caller cannot, such as create a cgroup or a bridge,
 /// it is the plan of root, so that it has every call. It keeps the problems of the caller's own plan.
 pub(super) fn printed(
@@ -306,7 +333,11 @@ pub(super) fn plan_adjusted(
     loop {
         let mut completed = Completed::of(&spec, Purpose::Container);
         adjustments.apply(&mut completed.config);
-        let plan = completed.plan(ending(&completed)?, view);
+        let mut plan = completed.plan(ending(&completed)?, view);
+        let missing = missing_command(&completed, &plan.problems);
+        let of_command =
+            |error| Problem { purpose: Purpose::Container, key: Some("command".to_owned()), error };
+        plan.problems.extend(missing.map(of_command));
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
         let obstacle =
             plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.error.reasons())));

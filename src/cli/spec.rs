@@ -217,6 +217,7 @@ fn obstacles(spec: &Spec, source: &SpecText) -> (Vec<Error>, bool) {
     let missing = ending.as_ref().err().cloned();
     let ending = ending.unwrap_or(Ending::Demonstration);
     let mut plan = completed.plan(ending, false);
+    let missing = missing.or_else(|| prepare::missing_command(&completed, &plan.problems));
     source.locate(&mut plan.problems);
     let of_values = |key: &str| key.starts_with("net.") && key != "net.mode";
     let counts = |problem: &Problem| match (problem.purpose.feature(), &problem.key) {

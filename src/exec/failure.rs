@@ -73,7 +73,16 @@ fn without_preparation(calls: &str) -> String {
 /// The error for a plan that this machine does not allow.
 pub(super) fn refused(plan: &Plan, problem: &Problem) -> Error {
     let what = format!("{}: {}", prefix(plan.purpose, problem.purpose), problem.error.what);
-    Error { what, ..problem.error.clone() }
+    let mut error = Error { what, ..problem.error.clone() };
+    let is_of_files =
+        |other: &&Problem| matches!(other.purpose, Purpose::Container) || other.purpose == Feature::Mnt;
+    for other in plan.problems.iter().skip(1).filter(is_of_files) {
+        let also = text_with("run.also", &[("what", &other.error.what)]);
+        if other.error.what != problem.error.what && !error.why.contains(&also) {
+            error.why.push(also);
+        }
+    }
+    error
 }
 
 /// The subcommands whose plan is that of a container, besides `run`.

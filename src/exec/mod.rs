@@ -164,7 +164,7 @@ pub fn start_serving(plan: &Plan, watch: &mut dyn Watch, serve: Serve) -> Result
 /// Refuses a plan that this machine does not allow.
 ///
 /// # Errors
-/// The plan's first problem.
+/// The plan's first problem. Its reasons name the other files that are missing.
 pub fn accept(plan: &Plan) -> Result<()> {
     plan.problems.first().map_or(Ok(()), |problem| Err(failure::refused(plan, problem)))
 }
