@@ -108,6 +108,28 @@ fn a_user_who_may_make_no_cgroup_sees_the_own_one_and_the_plan() {
     }
 }
 
+/// Each mistake of a limit is skipped for this user, with the status and the JSON of a skipped one.
+#[test]
+fn a_user_who_may_make_no_cgroup_skips_the_mistakes() {
+    let _alone = alone();
+    for feature in FEATURES.into_iter().filter(|feature| !is_possible(feature)) {
+        let list = stdout(&[feature, "--break"]);
+        for mistake in list.lines().filter_map(|line| line.split_whitespace().next()) {
+            let output = run(&[feature, "--break", mistake]);
+            let (shown, error) = (text(&output.stdout), text(&output.stderr));
+            assert_eq!((output.status.code(), &*error), (Some(77), ""), "{feature} {mistake}: {shown}");
+            assert!(shown.contains("\nskipped "), "{shown}");
+            fits(&shown, 80, 24);
+            let output = run(&[feature, "--break", mistake, "--format", "json"]);
+            let contrast: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(77), "{contrast}");
+            assert!(contrast["skipped"].is_string() && contrast["name"] == *mistake, "{contrast}");
+        }
+        let output = run(&[feature, "--break", "no-such"]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn samples_are_data_and_a_picture() {
     let _alone = alone();

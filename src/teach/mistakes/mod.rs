@@ -20,6 +20,8 @@ mod uts;
 
 use serde::Serialize;
 
+use crate::config::complete::Completed;
+use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::teach::demo::{AS_ORDINARY_USER, Evidence, Stage};
@@ -90,6 +92,7 @@ pub fn list(purpose: Purpose) -> Vec<(&'static str, String)> {
 /// The mistake is unknown, or a step failed.
 pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contrast> {
     match entries(purpose).iter().find(|(known, _)| *known == name) {
+        Some((name, _)) if cannot_limit(purpose) => Ok(Contrast::new(purpose, name).skip("cgroup.skip.join")),
         Some((_, make)) => make(stage),
         None => {
             let known: Vec<&str> = entries(purpose).iter().map(|(name, _)| *name).collect();
@@ -107,6 +110,13 @@ pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contra
             }))
         }
     }
+}
+
+/// Whether the caller can create no cgroup of this feature, which is a limit.
+fn cannot_limit(purpose: Purpose) -> bool {
+    let Some(feature) = purpose.feature().filter(|feature| feature.is_controller()) else { return false };
+    let cgroups = Completed::of(&Spec::of(feature), purpose).machine.host.cgroups;
+    feature != Feature::Pids && cgroups.is_some_and(|cgroups| !cgroups.obstacles.is_empty())
 }
 
 impl Contrast {
