@@ -22,7 +22,7 @@ use crate::observe::hierarchy::Controller;
 use crate::plan::call::mount::Propagation;
 use crate::plan::{Addition, Draft, Frame, Plan};
 use crate::rootfs::mount::{self, ContainerMount, Isolated};
-use crate::rootfs::{self, RootFilesystem, dev, kernel};
+use crate::rootfs::{self, RootFilesystem, Rootfs, dev, kernel};
 use crate::security::capabilities::{Capabilities, CapabilitySets};
 use crate::security::run_as::RunAs;
 use crate::security::seccomp::{Seccomp, SeccompProfile};
@@ -181,6 +181,9 @@ fn has_new_user(spec: &Spec) -> bool {
 fn environment(spec: Spec, shares_memory: bool, host: &Host, draft: &mut Draft) -> Environment {
     let can_mount = |kind| joins::can_mount(kind, has_new_user(&spec), host);
     let (new_sys, new_mqueue) = (can_mount(Feature::Net), can_mount(Feature::Ipc));
+    // In a new user namespace, root of the container is not the root of the host, and the files of the host are shown with other owners.
+    // So the caller's right to read them would be the container's.
+    let shows_host = host.privileged && has_new_user(&spec) && spec.rootfs == Some(Rootfs::Host);
     let files = device_files(&spec).into_iter().map(ContainerMount::from).collect();
     let Spec { rootfs, overlay, pid, mut mnt, net, uts, ipc, user, cgroup, time, .. } = spec;
     let Spec { memory, cpu, blkio, devices, pids, sysctls, .. } = spec;
@@ -232,7 +235,7 @@ fn environment(spec: Spec, shares_memory: bool, host: &Host, draft: &mut Draft) 
         },
         root,
         mounts: mounts.concat(),
-        masked_paths: if is_new { kernel::masked_paths() } else { Vec::new() },
+        masked_paths: if is_new { kernel::masked_paths(shows_host) } else { Vec::new() },
         readonly_paths: if is_new { kernel::readonly_paths() } else { Vec::new() },
         devices: if is_new { dev::devices() } else { Vec::new() },
         hosts: Vec::new(),

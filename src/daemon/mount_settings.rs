@@ -146,7 +146,8 @@ fn is_usual(given: &[String], own: &[String]) -> bool {
 
 /// The paths of /proc and /sys that are masked or read-only. Without the lists, these are the usual ones. Empty lists mean none.
 pub(super) fn system_paths(value: &Value) -> Answered<Flags> {
-    let masked: Vec<String> = kernel::masked_paths().iter().map(|masked| printed(&masked.path)).collect();
+    let masked: Vec<String> =
+        kernel::masked_paths(false).iter().map(|masked| printed(&masked.path)).collect();
     let read_only: Vec<String> = kernel::readonly_paths().iter().map(printed).collect();
     let mut are_empty = Vec::new();
     for (name, own) in [("MaskedPaths", masked), ("ReadonlyPaths", read_only)] {

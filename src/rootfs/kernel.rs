@@ -52,9 +52,22 @@ const MASKED: [(&str, bool); 9] = [
 /// The paths that are read-only in the container: a write would change the whole machine.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// The default of `maskedPaths`.
-pub fn masked_paths() -> Vec<MaskedPath> {
-    MASKED.map(|(path, directory)| MaskedPath { path: path.into(), directory }).into()
+/// Files of the host with password hashes and private keys, which only root may read.
+const SECRETS: [(&str, bool); 6] = [
+    ("/etc/shadow", false),
+    ("/etc/gshadow", false),
+    ("/etc/shadow-", false),
+    ("/etc/gshadow-", false),
+    ("/etc/ssh", true),
+    ("/etc/ssl/private", true),
+];
+
+/// The default of `maskedPaths`. `of_host` is whether the container shows the files of the host, of a caller who may read all of
+/// them.
+pub fn masked_paths(of_host: bool) -> Vec<MaskedPath> {
+    let secrets = SECRETS.iter().filter(|_| of_host);
+    let masked = |(path, directory): &(&str, bool)| MaskedPath { path: path.into(), directory: *directory };
+    MASKED.iter().chain(secrets).map(masked).collect()
 }
 
 /// The default of `readonlyPaths`.
@@ -103,5 +116,6 @@ pub(super) fn mask(root: &mut RootDraft<'_>) {
 fn tree_of(path: &Path) -> (Held, PathBuf) {
     let trees = [("/proc", Held::Proc), ("/sys", Held::Sys)];
     let within = |(top, held): (&str, Held)| Some((held, path.strip_prefix(top).ok()?.to_owned()));
-    trees.into_iter().find_map(within).unwrap_or_else(|| (Held::Root, path.to_owned()))
+    let in_root = || (Held::Root, path.strip_prefix("/").unwrap_or(path).to_owned());
+    trees.into_iter().find_map(within).unwrap_or_else(in_root)
 }
