@@ -16,6 +16,28 @@ fn refused(arguments: &[&str]) -> (String, i32) {
     (text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" "), output.status.code().unwrap())
 }
 
+/// clap wraps its help, but not its errors.
+#[test]
+fn an_error_of_the_command_line_fits_a_terminal() {
+    let long = "x".repeat(30);
+    for arguments in [
+        &["compare", "0"][..],
+        &["compare", "0", "1", "2", "3"],
+        &["uts", &format!("--{long}"), "--", "true"],
+        &["doctor", &long, &long, "--format", "nothing"],
+        &["pid", "--demo", "--format", &long],
+        &["spec", "schema", &long, &long],
+        &["memory", "--limit", &long, "--", "true"],
+        &["cpu", "--cpus", &long, "--", "true"],
+    ] {
+        let output = sandbox(arguments).output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.lines().all(|line| line.chars().count() <= 80), "{arguments:?}: {error}");
+        assert!(error.ends_with('\n') && !error.ends_with("\n\n"), "{error:?}");
+    }
+}
+
 #[test]
 fn what_the_user_has_named_is_never_removed_or_changed() {
     let directory = tempfile::tempdir().unwrap();

@@ -60,7 +60,7 @@ use crate::exec::sweep::{self, Swept};
 use crate::host::home;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{Language, printed, text, text_with};
+use crate::text::{Language, printed, text, text_with, wrap};
 
 /// Parses the command line, performs it, and returns the exit status.
 ///
@@ -112,10 +112,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
                 };
                 decide(Color::Auto, Stream::Err);
                 let words = styled(&error);
-                render::err(&match number_error(&error) {
+                let words = match number_error(&error) {
                     Some(why) => words.replace(&why, &text("common.number")),
                     None => words,
-                });
+                };
+                render::err(&narrow(&words));
                 return status;
             }
             decide(Color::Auto, Stream::Out);
@@ -169,6 +170,25 @@ fn styled(error: &clap::Error) -> String {
         true => text.ansi().to_string(),
         false => text.to_string(),
     }
+}
+
+/// The text of clap's error in lines of at most 80 columns. clap wraps only its help. A line that continues another one is indented.
+fn narrow(words: &str) -> String {
+    let mut all = String::new();
+    for line in words.lines() {
+        let blanks = line.len() - line.trim_start().len();
+        let indent =
+            if line.starts_with("Usage: ") { "         ".to_owned() } else { " ".repeat(blanks + 2) };
+        let wrapped = wrap(line.trim_start(), 80 - indent.len());
+        for (number, part) in wrapped.iter().enumerate() {
+            let margin = if number == 0 { &line[..blanks] } else { &indent };
+            all += &format!("{margin}{part}\n");
+        }
+        if wrapped.is_empty() {
+            all.push('\n');
+        }
+    }
+    all
 }
 
 /// The error of a switch with a value that is neither true nor false.

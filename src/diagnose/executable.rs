@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use self::elf::Elf;
 use crate::error::Error;
 use crate::feature::Feature;
-use crate::host::executable::{self, Executable, look};
+use crate::host::executable::{self, Executable, Hindrance, look};
 use crate::host::resolver::Resolver;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan};
@@ -94,7 +94,7 @@ fn interpreted(path: &Path, file: Executable, tree: &Resolver, errno: Errno) -> 
         }
         match look(&interpreter, tree) {
             Ok(next) => (path, file) = (interpreter, next),
-            Err(obstacle) => return Some(without_interpreter(&path, &file, &interpreter, &obstacle.why)),
+            Err(obstacle) => return Some(without_interpreter(&path, &file, &interpreter, &obstacle)),
         }
     }
     Some(Unexecutable::new(text_with("exec.script.chain", &[("file", &printed(&path))])))
@@ -136,7 +136,12 @@ fn change(advice: &str, file: &Executable, line: impl Fn(&str) -> String) -> Str
     executable::change(advice, (&file.host, &file.container), line)
 }
 
-fn without_interpreter(script: &Path, file: &Executable, interpreter: &Path, why: &str) -> Unexecutable {
+fn without_interpreter(
+    script: &Path,
+    file: &Executable,
+    interpreter: &Path,
+    obstacle: &Hindrance,
+) -> Unexecutable {
     let script = printed(script);
     if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
         let values = [("file", &*script), ("interpreter", &printed(interpreter))];
@@ -150,9 +155,11 @@ fn without_interpreter(script: &Path, file: &Executable, interpreter: &Path, why
     };
     let why = text_with(
         "exec.script.missing",
-        &[("file", &*script), ("interpreter", &printed(interpreter)), ("why", why)],
+        &[("file", &*script), ("interpreter", &printed(interpreter)), ("why", &obstacle.why)],
     );
-    Unexecutable::new(why + &relative).todo(text_with("exec.script.todo", &values))
+    // Only what does not exist can be installed.
+    let todo = if obstacle.is_missing { "exec.script.todo" } else { "exec.script.other" };
+    Unexecutable::new(why + &relative).todo(text_with(todo, &values))
 }
 
 /// The reason for a file that is not a script.

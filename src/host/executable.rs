@@ -182,7 +182,12 @@ fn refused(
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o111 == 0 {
         let why = text_with("exec.mode", &[("path", shown), ("mode", &format!("{mode:04o}"))]);
-        let todo = change("exec.mode.todo", (host, container), |file| format!("chmod +x {file}"));
+        // On a read-only filesystem, the mode cannot be changed.
+        let is_readonly = fstatvfs(file).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_RDONLY));
+        let todo = match is_readonly && !is_in_image(host) {
+            true => text("exec.mode.readonly"),
+            false => change("exec.mode.todo", (host, container), |file| format!("chmod +x {file}")),
+        };
         return Some(Hindrance::refused(why).todo(todo));
     }
     if fstatvfs(file).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOEXEC)) {
