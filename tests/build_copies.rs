@@ -10,7 +10,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use serde_json::json;
@@ -274,6 +274,48 @@ COPY file2 /plain
             "{instruction}: {message}"
         );
     }
+}
+
+#[test]
+fn a_pattern_does_not_leave_out_a_link_that_leads_to_nothing() {
+    let home = lab();
+    let files = [
+        ("d/a", "x"),
+        ("d/ignored", "x"),
+        ("e/a", "x"),
+        ("e/deep/b", "x"),
+        (".dockerignore", "d/i*\nd/hidden\n"),
+    ];
+    let place = context(&home, "patterns", "", &files);
+    for (target, link) in
+        [("nowhere", "d/gone"), ("/etc/passwd", "d/outside"), ("ignored", "d/lost"), ("nowhere", "d/hidden")]
+    {
+        symlink(target, place.join(link)).unwrap();
+    }
+    let refused = |instructions: &str| {
+        fs::write(place.join("Dockerfile"), format!("FROM lab\n{instructions}\n")).unwrap();
+        let message = home.refused(&["build", "--network", "none", place.to_str().unwrap()], 1);
+        message.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for (pattern, link) in
+        [("d/g*", "d/gone"), ("*/out*", "d/outside"), ("d/[l]ost", "d/lost"), ("d/*", "d/gone")]
+    {
+        let message = refused(&format!("COPY {pattern} /x/"));
+        let wanted = format!(
+            "Dockerfile:2:6: COPY failed: file not found in build context or excluded by .dockerignore: {link}"
+        );
+        assert!(message.contains(&wanted), "{message}");
+    }
+    let message = refused("RUN mkdir /d && ln -s /nowhere /d/gone\nFROM lab\nCOPY --from=0 /d/* /x/");
+    assert!(
+        message.contains("Dockerfile:4:15: COPY failed: file not found in the stage or the image: d/gone"),
+        "{message}"
+    );
+    // What the pattern does not match, what is ignored, and a directory that is copied as a whole are no matter.
+    let fine = "COPY d/a* */deep/b d/hid* /x/\nCOPY d /d\nRUN echo $(ls -A /x) $(ls -A /d) > /got";
+    fs::write(place.join("Dockerfile"), format!("FROM lab\n{fine}\nCMD [\"cat\", \"/got\"]\n")).unwrap();
+    build(&home, &["-t", "patterns", place.to_str().unwrap()]);
+    assert_eq!(run(&home, &["patterns"]), "a b a gone lost outside");
 }
 
 #[test]

@@ -142,6 +142,12 @@ impl BuildContext {
         Ok(Some(found).filter(|_| !is_ignored))
     }
 
+    /// Whether a path is a symbolic link that is not ignored.
+    pub fn has_link(&self, path: &[u8]) -> bool {
+        let found = below_of(&self.root, path, OFlags::PATH).and_then(fstat);
+        found.is_ok_and(|found| kind(&found) == FileType::Symlink) && !self.is_ignored(path, false)
+    }
+
     fn is_ignored(&self, path: &[u8], is_directory: bool) -> bool {
         !path.is_empty() && (self.ignores)(path, is_directory) == IgnoreAnswer::Ignored
     }

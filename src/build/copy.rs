@@ -183,32 +183,45 @@ impl CopyRequest<'_> {
             let kept = path.split(|byte| *byte == b'/').skip(strip).collect::<Vec<_>>().join(&b'/');
             FoundSource { source, kept }
         };
+        let is_pattern = path.split(|byte| *byte == b'/').any(pattern::has_meta);
+        // There is no file where a path leads to.
+        let absent = |path: &[u8]| {
+            let key = match &self.files {
+                SourceFiles::Context(_) => "build.copy.absent",
+                SourceFiles::Layers(_) => "build.copy.absent.layers",
+            };
+            let shown = if is_pattern { OsStr::from_bytes(path) } else { source.as_ref() };
+            ContextError::Source(source.to_owned(), text_with(key, &[("source", &printed(shown))]))
+        };
         let mut all = Vec::new();
         match &self.files {
             SourceFiles::Context(context) => {
                 let paths =
                     context.expand(&path, self.parents).map_err(|errno| unread(source.as_bytes(), errno))?;
                 for path in paths {
-                    let file = context.find(&path).map_err(|errno| unread(&path, errno))?;
-                    all.extend(file.map(|file| found(CopySource::Context(file), &path)));
+                    match context.find(&path).map_err(|errno| unread(&path, errno))? {
+                        Some(file) => all.push(found(CopySource::Context(file), &path)),
+                        // As with Docker, a pattern does not leave out a link that leads to nothing.
+                        None if !self.parents && context.has_link(&path) => return Err(absent(&path)),
+                        None => {}
+                    }
                 }
             }
             SourceFiles::Layers(files) => {
                 for path in files.expand(&path, self.parents)? {
                     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_owned();
-                    let place = files.find(&path)?;
-                    all.extend(place.map(|place| found(CopySource::Layers(place, name), &path)));
+                    match files.find(&path)? {
+                        Some(place) => all.push(found(CopySource::Layers(place, name), &path)),
+                        // A pattern means only names that exist: this one is a link that leads to nothing.
+                        None if !self.parents => return Err(absent(&path)),
+                        None => {}
+                    }
                 }
             }
         }
         // A pattern may match nothing, if another source exists.
-        if all.is_empty() && !path.split(|byte| *byte == b'/').any(pattern::has_meta) {
-            let key = match &self.files {
-                SourceFiles::Context(_) => "build.copy.absent",
-                SourceFiles::Layers(_) => "build.copy.absent.layers",
-            };
-            let why = text_with(key, &[("source", &printed(source))]);
-            return Err(ContextError::Source(source.to_owned(), why));
+        if all.is_empty() && !is_pattern {
+            return Err(absent(&path));
         }
         Ok(all)
     }
