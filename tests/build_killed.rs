@@ -9,6 +9,7 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -56,6 +57,34 @@ fn a_killed_build_leaves_nothing_and_the_cache_is_right() {
     let verified = home.run(&["image", "verify", "killed"]);
     assert!(verified.status.success(), "{} {}", text(&verified.stdout), text(&verified.stderr));
     home.is_empty();
+}
+
+/// A child of the killed build may have a copy of its lock for some milliseconds: it is not removed at the beginning of the next build
+/// then. Here another build has the lock for longer.
+#[test]
+fn what_is_left_is_removed_at_the_end_of_a_build_too() {
+    let home = KeptHome::new();
+    base(&home, "lab", |layer| layer, json!({ "Env": [PATH] }));
+    let start = |name: &str, seconds: &str| {
+        let place = context(&home, name, &format!("FROM lab\nRUN echo {name} && sleep {seconds}\n"), &[]);
+        let words = ["build", "--network", "none", place.to_str().unwrap()];
+        let mut child = home.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+        // Its command runs.
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = lines.map(Result::unwrap);
+        assert!(lines.any(|line| line == name));
+        (child, lines)
+    };
+    let (mut first, lines) = start("first", "1");
+    let (ingest, layer) =
+        (home.path().join("images/ingest/0123456789abcdef"), home.path().join("layers/.new-1"));
+    fs::create_dir(&ingest).unwrap();
+    fs::create_dir(&layer).unwrap();
+    let (mut second, more) = start("second", "2");
+    assert!(ingest.exists() && layer.exists());
+    assert_eq!(lines.chain(more).filter(|line| line.starts_with("Successfully built")).count(), 2);
+    assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
+    assert!(!ingest.exists() && !layer.exists());
 }
 
 /// Nothing that is not complete is there.

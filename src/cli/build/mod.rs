@@ -175,23 +175,28 @@ pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
         true => BuildOutput::Live(LiveOutput::new()),
         false => BuildOutput::Classic(ClassicOutput::new(args.quiet || is_reserved)),
     };
-    match build((args, context), &options, &store, &names, output) {
-        Ok(built) => {
-            let tell = args.explain.tell();
-            for target in &targets {
-                let written = target.write(&store, (&built.image, &names), &options, &tell);
-                written.map_err(as_docker)?;
-            }
-            finish(args, &built, &names, is_reserved)?;
-            Ok(0)
+    let finish = |built: &Built| {
+        let tell = args.explain.tell();
+        for target in &targets {
+            let written = target.write(&store, (&built.image, &names), &options, &tell);
+            written.map_err(as_docker)?;
         }
+        finish(args, built, &names, is_reserved)
+    };
+    let ended = match build((args, context), &options, &store, &names, output) {
+        Ok(built) => finish(&built).map(|()| 0),
         Err(BuildStop::Error(error)) => Err(as_docker(error)),
         Err(BuildStop::Needed) => Err(Error::failed(text("build.other"))),
         Err(BuildStop::Command(error, status)) => {
             render::err(&render::error::text(&error));
             Ok(status)
         }
+    };
+    // When this build began, a process that the killed build had just forked may still have had a copy of its lock.
+    if store.has_leftovers() {
+        sweep_quietly(&store);
     }
+    ended
 }
 
 fn build(
