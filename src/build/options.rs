@@ -59,6 +59,8 @@ pub enum BuildEvent<'e> {
     Image(Option<&'e Digest>),
     /// RUN commands have only their loopback device, for this reason.
     NoNetwork(String),
+    /// What is to be known before the command of the step runs.
+    Note(String),
     /// The stage is built.
     StageEnded,
     /// The stage cannot be built.

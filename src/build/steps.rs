@@ -157,6 +157,7 @@ impl ImageBuilder<'_> {
         }
         (self.tell)(&"execve(\"/proc/self/exe\", [\"sandbox\", \"__build-step\"])", "build.explain.run");
         self.inputs.tell_plan(&described.plan, self.tell);
+        self.note_limit(stage);
         self.event(BuildEvent::Running(&container));
         let tail = OutputTail::default();
         let output = self.output();

@@ -29,6 +29,17 @@ impl From<Option<StagedBlob>> for TopLayer {
 }
 
 impl ImageBuilder<'_> {
+    /// Says before a command runs that its image has as many layers as it can have: the command may take long, and is refused after
+    /// it if it changes a file.
+    pub(super) fn note_limit(&self, stage: &StageState) {
+        if stage.current.layers.len() >= MAX_LAYERS {
+            self.event(BuildEvent::Note(text_with(
+                "build.layers.note",
+                &[("most", &MAX_LAYERS.to_string())],
+            )));
+        }
+    }
+
     /// Refuses an instruction that adds a layer to an image that has as many as it can have. It is executed first: whether it adds one
     /// is known only then.
     pub(super) fn check_layers(

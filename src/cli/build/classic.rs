@@ -101,6 +101,12 @@ impl ClassicOutput {
         self.tell(turn, Printed::Line(line));
     }
 
+    /// A note on standard error, in the order of the other lines.
+    fn note(&self, turn: usize, note: &str) {
+        let lines = wrap(note, width() - 9);
+        self.tell(turn, Printed::Error(format!("sandbox: {}\n", lines.join("\n         "))));
+    }
+
     /// The next stage is printed.
     fn end_turn(&self, turn: usize) {
         let mut state = self.lock();
@@ -154,10 +160,10 @@ impl BuildWatch for ClassicOutput {
             BuildEvent::Image(id) => self.line(turn, format!(" ---> {}", id.map_or("", Digest::short))),
             BuildEvent::NoNetwork(note) => {
                 if !std::mem::replace(&mut self.lock().has_told_network, true) {
-                    let lines = wrap(&note, width() - 9);
-                    self.tell(turn, Printed::Error(format!("sandbox: {}\n", lines.join("\n         "))));
+                    self.note(turn, &note);
                 }
             }
+            BuildEvent::Note(note) => self.note(turn, &note),
             BuildEvent::StageEnded => self.end_turn(turn),
             BuildEvent::StageFailed => {
                 // What a later stage has printed before it failed is the reason.

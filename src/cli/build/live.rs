@@ -213,6 +213,10 @@ impl BuildWatch for LiveOutput {
                     render::note(&note);
                 }
             }
+            BuildEvent::Note(note) => {
+                state.live.erase();
+                render::note(&note);
+            }
             BuildEvent::Image(_) | BuildEvent::StageEnded => state.end_step(turn),
             BuildEvent::StageFailed => {
                 if let Some(step) = state.running.remove(&turn) {
