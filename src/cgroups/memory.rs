@@ -31,6 +31,7 @@ use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Context, Draft, Setting};
 use crate::text::{text, text_with};
+use crate::value::parse;
 use crate::value::units::Size;
 
 /// Options of the memory controller.
@@ -53,6 +54,11 @@ pub struct Memory {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"32MiB")]
     pub reservation: Option<Size>,
+    /// How readily anonymous memory is swapped out, 0 to 100; only cgroup v1 has it
+    #[arg(long, visible_alias = "memory-swappiness", value_name = "N", value_parser = clap::value_parser!(u64).range(..=100))]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<0, 100, _, _>")]
+    #[schemars(range(min = 0, max = 100), example = 10)]
+    pub swappiness: Option<u64>,
 }
 
 impl Memory {
@@ -101,6 +107,16 @@ impl Memory {
             intent.v2 = vec![bytes("memory.low", reservation.0)];
             draft.intent(intent);
         }
+        if let Some(swappiness) = self.swappiness {
+            let docker = format!("--memory-swappiness {swappiness}");
+            let mut intent = of("memory.swappiness.why", format!("swappiness {swappiness}"), docker);
+            intent.v1 = vec![Setting::new("memory.swappiness", swappiness)];
+            match intent.here {
+                // As with Docker, the container is made without it.
+                Some(Version::V2) => draft.kept_note(text("memory.swappiness.none")),
+                _ => draft.intent(intent),
+            }
+        }
     }
 }
 
@@ -133,7 +149,7 @@ mod tests {
 
     #[test]
     fn swap_is_part_of_a_sum_in_v1_and_alone_in_v2() {
-        let memory = Memory { limit: Some(Size(64 << 20)), swap: Some(Size(16 << 20)), reservation: None };
+        let memory = Memory { limit: Some(Size(64 << 20)), swap: Some(Size(16 << 20)), ..Memory::default() };
         let mut draft = Draft::new(Feature::Memory, vec![]);
         memory.plan(&Context::alone(&Host::gather()), &mut draft);
         let lines = |settings: &[Setting]| settings.iter().map(ToString::to_string).collect::<Vec<_>>();

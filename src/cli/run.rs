@@ -148,6 +148,12 @@ fn perform(color: Color, args: RunArgs) -> Result<u8> {
         // A volume belongs to containers, and this one is in no list of them.
         return Err(Error::usage(text("docker.volume.kept")).todo(text("container.flag.todo")));
     }
+    let links = (!made.wanted.links.is_empty()).then_some("--link");
+    if let Some(flag) = links.filter(|_| !is_kept) {
+        // The address of the other container is known only at the start.
+        let error = Error::usage(text_with("container.flag", &[("flag", flag)]));
+        return Err(error.todo(text("container.flag.todo")));
+    }
     let keys = made.wanted.detach_keys.as_ref().map(|_| "--detach-keys");
     if let Some(flag) = args.kept.given().or(keys).filter(|_| made.image.is_none()) {
         let error = Error::usage(text_with("container.flag", &[("flag", flag)]));

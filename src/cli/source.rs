@@ -151,7 +151,9 @@ impl MadeSpec {
             // A spec that names an image may be checked where nothing should be downloaded.
             (None, None) => return Ok(()),
         };
-        super::image::run::ensure(name, pull, self.wanted.platform.as_deref(), explain)
+        use super::image::run::{ProgressPlace, ensure};
+        let platform = self.wanted.platform.as_deref();
+        ensure(name, pull, platform, ProgressPlace::Errors, explain)
     }
 
     #[cfg(not(feature = "images"))]

@@ -60,7 +60,7 @@ const KEYS: [(&str, &[&str]); 28] = [
     ("user", &["{}", "{map: auto}", "{map: none}", "{map_user: 7, map_group: 8}", "{map: '0:100000:65536'}"]),
     ("cgroup", &["{}", "{join: /proc/1/ns/cgroup}"]),
     ("time", &["{}", "{boottime: 10d, monotonic: '-30s'}"]),
-    ("memory", &["{}", "{limit: 64m, swap: 0, reservation: 1m}"]),
+    ("memory", &["{}", "{limit: 64m, swap: 0, reservation: 1m, swappiness: 10}"]),
     ("cpu", &["{}", "{shares: 512, cpus: 0.15, cpuset: '0', mems: '0'}", "{weight: 7}"]),
     ("blkio", &["{}", "{weight: 500, read_bps: {/tmp: 1m, /: 2m}, write_iops: {'1:2': 7}}"]),
     ("devices", &["{}", "{allow: [a], deny: ['c 1:5 rwm']}", "{allow: [/dev/kmsg rw, /dev/null r]}"]),

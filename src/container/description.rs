@@ -8,6 +8,7 @@ use std::ffi::OsString;
 
 use serde_json::{Map, Value, json};
 
+use super::exec_files::ExecFiles;
 use super::network::network_settings;
 use super::record::{ContainerStatus, STOP_TIMEOUT};
 use super::store::KeptContainer;
@@ -70,6 +71,8 @@ fn set_ones(settings: &Value) -> Value {
     // As Docker: these numbers mean that nothing is set.
     let is_usual = |name: &str, value: &Value| match name {
         "ShmSize" => *value == json!(0),
+        // The container has it itself, if it has it.
+        "MemorySwappiness" => true,
         "PidsLimit" => value.as_i64().is_some_and(|most| most <= 0),
         _ => false,
     };
@@ -91,11 +94,15 @@ fn whole(container: &KeptContainer) -> Value {
     let time = |moment: Option<Timestamp>| {
         moment.map_or("0001-01-01T00:00:00Z".to_owned(), |moment| moment.to_string())
     };
-    // The three files that a container with a root filesystem has of its own.
-    let own = |name: &str| {
-        let path = directory.path().join(name);
-        if path.exists() { printed(path) } else { String::new() }
+    let running = state.command.filter(|_| state.status.is_active());
+    // The three files that a container with a root filesystem has of its own. They are in a filesystem that ends with it.
+    let own = |name: &str| match running {
+        Some(command) if record.config.environment.root.is_some() => {
+            format!("/proc/{}/root/etc/{name}", command.pid)
+        }
+        _ => String::new(),
     };
+    let exec_ids = if state.status.is_active() { ExecFiles::unended(&record.id) } else { Vec::new() };
     json!({
         "Id": record.id,
         "Created": record.created,
@@ -126,7 +133,7 @@ fn whole(container: &KeptContainer) -> Value {
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": null,
+        "ExecIDs": Some(exec_ids).filter(|ids| !ids.is_empty()),
         "GraphDriver": graph_driver(container),
         "Mounts": mounts(container),
         "HostConfig": host_config::known(container),

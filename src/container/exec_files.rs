@@ -2,6 +2,7 @@
 //! RUN/ID/exec/EXEC-ID.state what became of it. The daemon holds neither, so another daemon answers for them too. Both go with
 //! RUN/ID when the container ends.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
@@ -116,6 +117,28 @@ impl ExecFiles {
         Ok(None)
     }
 
+    /// The commands of a container that have not ended, in the order of their IDs. As in Docker, one that was not started is among them.
+    pub fn unended(container: &Id) -> Vec<Id> {
+        let directory = || -> Option<PrivateDirectory> {
+            let run = run_directory::find().ok()??;
+            run.directory(container.as_str().as_ref()).ok()??.directory(EXECS.as_ref()).ok()?
+        };
+        let Some(directory) = directory() else { return Vec::new() };
+        let mut ids = ids(&directory);
+        // They are read once, and only if a command of the background can have ended.
+        let mut ended_in_background: Option<BTreeSet<String>> = None;
+        ids.retain(|id| match state(&directory, id) {
+            None => true,
+            Some(ExecState::Running { carrier, .. }) => carrier.lives(),
+            Some(ExecState::Ended(_)) => false,
+            Some(ExecState::Detached) => {
+                !ended_in_background.get_or_insert_with(ended_commands).contains(id.as_str())
+            }
+        });
+        ids.sort();
+        ids
+    }
+
     /// The same files, for another thread. None: the process has no descriptor left.
     pub fn again(&self) -> Option<ExecFiles> {
         Some(ExecFiles { directory: self.directory.try_clone().ok()?, id: self.id.clone() })
@@ -137,10 +160,7 @@ impl ExecFiles {
 
     /// What became of it. None: it was not started.
     pub fn state(&self) -> Option<ExecState> {
-        // Until it is written, a new file is empty.
-        let name = state_name(&self.id);
-        read(&self.directory, &name)
-            .or_else(|| matches!(self.directory.file(&name), Ok(Some(_))).then_some(ExecState::Detached))
+        state(&self.directory, &self.id)
     }
 
     /// Takes the right to start it. False: another client has it.
@@ -178,6 +198,19 @@ fn state_name(id: &Id) -> String {
     format!("{}.state", id.as_str())
 }
 
+fn state(directory: &PrivateDirectory, id: &Id) -> Option<ExecState> {
+    // Until it is written, a new file is empty.
+    let name = state_name(id);
+    read(directory, &name)
+        .or_else(|| matches!(directory.file(&name), Ok(Some(_))).then_some(ExecState::Detached))
+}
+
+/// The commands that have files here.
+fn ids(directory: &PrivateDirectory) -> Vec<Id> {
+    let names = directory.names().map(|(names, _)| names).unwrap_or_default();
+    names.iter().filter_map(|name| Id::of(name.to_str()?.strip_suffix(".json")?)).collect()
+}
+
 fn read<T: DeserializeOwned>(directory: &PrivateDirectory, name: &str) -> Option<T> {
     let file = directory.file(name).ok()??;
     let mut content = Vec::new();
@@ -187,9 +220,7 @@ fn read<T: DeserializeOwned>(directory: &PrivateDirectory, name: &str) -> Option
 
 /// Makes room for another command.
 fn forget_oldest(directory: &PrivateDirectory) {
-    let Ok((names, _)) = directory.names() else { return };
-    let ids: Vec<Id> =
-        names.iter().filter_map(|name| Id::of(name.to_str()?.strip_suffix(".json")?)).collect();
+    let ids = ids(directory);
     if ids.len() < MAX {
         return;
     }
@@ -218,6 +249,19 @@ pub struct ExecEvent {
     pub command: String,
     /// Its exit status. None: it has not ended.
     pub code: Option<i32>,
+}
+
+/// The IDs of the commands of which the events have the end.
+fn ended_commands() -> BTreeSet<String> {
+    let read =
+        || -> Option<Vec<EventReading>> { ContainerStore::open().ok()?.events(false).ok()??.read().ok() };
+    let ended = read().unwrap_or_default().into_iter().filter_map(|reading| match reading {
+        EventReading::Event(event) if event.word() == EventAction::ExecDie.word() => {
+            event.actor.attributes.get("execID").cloned()
+        }
+        _ => None,
+    });
+    ended.collect()
 }
 
 /// What the events say of a command. None: nothing.

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use regex_lite::Regex;
 
+use super::ancestor::Ancestor;
 use super::devices::bound_without_devices;
 use super::network::network_name;
 use super::record::ContainerStatus;
@@ -80,10 +81,13 @@ pub fn filtered(
         values(filters, name).map(|value| Ok(store.find(value)?.record.created)).collect()
     };
     let (before, since) = (created("before")?, created("since")?);
+    let ancestors: Vec<Ancestor> =
+        values(filters, "ancestor").map(|value| Ancestor::of(value, &all)).collect();
     all.retain(|container| {
         let moment = container.record.created;
         filters.iter().all(|(name, _)| match *name {
             "before" => before.iter().any(|other| moment < *other),
+            "ancestor" => ancestors.iter().any(|ancestor| ancestor.has(container)),
             "since" => since.iter().any(|other| moment > *other),
             name => is_met(name, values(filters, name), |value| has(container, name, value).unwrap_or(false)),
         })
@@ -96,7 +100,7 @@ fn values<'a>(filters: &'a [(&'a str, &'a str)], name: &'a str) -> impl Iterator
     filters.iter().filter(move |(other, _)| *other == name).map(|(_, value)| *value)
 }
 
-/// Whether a container has what a filter asks for. None: there is no such filter, or it compares with another container.
+/// Whether a container has what a filter asks for. None: there is no such filter, or it needs more than the container.
 pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool> {
     let KeptContainer { name, record, state, .. } = container;
     Some(match filter {
@@ -106,7 +110,6 @@ pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool>
         }
         "status" => state.status.word() == value,
         "exited" => state.status == ContainerStatus::Exited && value.parse() == Ok(state.exit_code),
-        "ancestor" => is_of_image(&record.image, record.image_id.as_deref(), value),
         "label" => match value.split_once('=') {
             Some((name, value)) => record.labels.get(name).is_some_and(|own| own == value),
             None => record.labels.contains_key(value),
@@ -132,16 +135,6 @@ pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool>
         "isolation" => true,
         _ => return None,
     })
-}
-
-/// Whether a container is of this image: its name, with or without `:latest`, or the beginning of its ID.
-fn is_of_image(image: &str, id: Option<&str>, value: &str) -> bool {
-    let digits = |id: &str| id.trim_start_matches("sha256:").to_owned();
-    let is_id = digits(value).len() >= 4 && id.is_some_and(|id| digits(id).starts_with(&digits(value)));
-    is_id
-        || image == value
-        || image.strip_suffix(":latest") == Some(value)
-        || value.strip_suffix(":latest") == Some(image)
 }
 
 /// Ports as Docker's filters name them: `80`, `80/udp`, `8000-8010/tcp`.
@@ -174,18 +167,6 @@ fn is_port(value: &str, of: PortRange, protocol: Protocol) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_image_has_names_and_an_id() {
-        let id = Some("sha256:0123456789ab");
-        for value in ["lab", "lab:latest", "0123", "sha256:01234567"] {
-            assert!(is_of_image("lab", id, value) && is_of_image("lab:latest", id, value), "{value}");
-        }
-        for value in ["", "la", "lab:1", "012", "sha256:", "1234"] {
-            assert!(!is_of_image("lab", id, value) && !is_of_image("lab:latest", id, value), "{value}");
-        }
-        assert!(is_of_image("lab:1", None, "lab:1") && !is_of_image("lab:1", None, "lab"));
-    }
 
     #[test]
     fn ports_have_dockers_forms() {

@@ -7,6 +7,7 @@
 //! uses of the machine.
 
 pub mod anatomy;
+mod ancestor;
 pub mod attach;
 pub mod client;
 mod control;
@@ -23,6 +24,7 @@ pub mod id;
 pub mod layers;
 pub mod life;
 pub mod limits;
+pub mod links;
 pub mod listing;
 pub mod log;
 pub mod message;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::listing::{inside, only_exposed};
 use super::store::KeptContainer;
-use crate::config::container::Namespace;
+use crate::config::container::{Config, Namespace};
 use crate::namespaces::net::Mode;
 use crate::network::bridge::{Bridge, PREFIX};
 use crate::observe::net;
@@ -20,6 +20,11 @@ pub fn network_mode(container: &KeptContainer) -> &'static str {
         Namespace::New(net) if net.mode == Mode::User => "user",
         Namespace::New(_) => "none",
     }
+}
+
+/// Whether a container with this config is connected to the bridge.
+pub(super) fn is_on_bridge(config: &Config) -> bool {
+    matches!(&config.environment.namespaces.net, Namespace::New(net) if net.mode == Mode::Bridge)
 }
 
 /// The same as a client of the daemon sees it: an ordinary user's containers have another network in place of the bridge.
@@ -39,7 +44,7 @@ pub fn network_id(name: &str) -> String {
 }
 
 /// The address and the gateway of a container that is connected to the bridge, as the kernel shows them of its process.
-fn address(container: &KeptContainer) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
+pub(super) fn address(container: &KeptContainer) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
     if !matches!(network_mode(container), "bridge" | "user") {
         return None;
     }

@@ -19,6 +19,8 @@ pub enum EventKind {
     Volume,
     /// A network.
     Network,
+    /// The cache of builds.
+    Builder,
 }
 
 impl Event {
@@ -38,6 +40,7 @@ impl Event {
                 EventKind::Image => "image",
                 EventKind::Volume => "volume",
                 EventKind::Network => "network",
+                EventKind::Builder => "builder",
             }
             .to_owned(),
             action: action.to_owned(),
@@ -46,6 +49,11 @@ impl Event {
             time: nanoseconds / 1_000_000_000,
             time_nano: nanoseconds,
         }
+    }
+
+    /// Notes that a prune of objects of this kind has freed so many bytes.
+    pub fn note_prune(kind: EventKind, bytes: u64) {
+        Event::about(kind, "prune", "", &[("reclaimed", &bytes.to_string())]).note();
     }
 
     /// Adds it to HOME/events. Where that is not possible, the event is lost.
@@ -125,6 +133,8 @@ mod tests {
         for (filter, value) in [("image", "app"), ("image", "app:1"), ("type", "image"), ("event", "pull")] {
             assert!(pulled.has(filter, value), "{filter}={value}");
         }
+        let pruned = Event::about(EventKind::Builder, "prune", "", &[("reclaimed", "5")]);
+        assert!(pruned.has("type", "builder") && !pruned.has("type", "image"));
         for (filter, value) in [("image", "ap"), ("container", "app"), ("volume", "app:1"), ("daemon", "x")] {
             assert!(!pulled.has(filter, value), "{filter}={value}");
         }

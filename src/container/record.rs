@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::id::Id;
+use super::links::Link;
 use super::restart::RestartPolicy;
 use crate::config::container::Config;
 use crate::host::containers::own_pid_namespace;
@@ -64,6 +65,9 @@ pub struct ContainerRecord {
     /// version before this one has made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Vec<String>>,
+    /// The containers that it knows by a name of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// Its user, as the command line or its image named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

@@ -101,7 +101,7 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
     let started = Streaming::start(&daemon, request.number, all, body).await;
     let mut building = started.map_err(|error| match error.status {
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_REQUEST => {
-            ApiError::bad(in_dockers_words(error.message))
+            ApiError::bad(in_dockers_words(without_place(error.message)))
         }
         _ => error,
     })?;
@@ -122,7 +122,7 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
                     }
                     all
                 }
-                Err(error) => of_failure(&error),
+                Err(error) => of_failure(&ApiError { message: without_place(error.message), ..error }),
             };
             for value in values {
                 if sender.send(line(&value)).await.is_err() {
@@ -135,6 +135,19 @@ pub(super) async fn build(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answe
         }
     });
     Ok(answer)
+}
+
+/// The message about a base image that cannot be pulled, without its place in the Dockerfile: it stands between what has failed and why.
+fn without_place(message: String) -> String {
+    let place = format!(": {}", text("build.place"));
+    let Some((before, after)) = message.split_once(&place) else { return message };
+    // The place is FILE:LINE:COLUMN, and the name of a file can have blanks.
+    match (before.rsplit_once(' '), after.is_empty() || after.starts_with(": ")) {
+        (Some((what, at)), true) if at.split(':').rev().take(2).all(|part| part.parse::<u32>().is_ok()) => {
+            format!("{what}{after}")
+        }
+        _ => message,
+    }
 }
 
 /// The message about an instruction that is not known, as Docker words it. Any other message stays as it is.
@@ -247,6 +260,18 @@ mod tests {
         assert_eq!(words, "dockerfile parse error line 2: unknown instruction: FOO");
         assert_eq!(in_dockers_words("x:1:1: other".into()), "x:1:1: other");
         assert_eq!(in_dockers_words("x 3 | grep ^x".into()), "x 3 | grep ^x");
+    }
+
+    #[test]
+    fn the_cause_of_a_failed_pull_has_no_place_in_the_file() {
+        let place = text("build.place");
+        let of = |message: String| without_place(message);
+        let failed = of(format!("manifest for x:1 not found Dockerfile:1:6: {place}: manifest unknown"));
+        assert_eq!(failed, "manifest for x:1 not found: manifest unknown");
+        assert_eq!(of(format!("x is not here f:2:6: {place}")), "x is not here");
+        for other in [format!("RUN echo {place}"), "x: y".to_owned(), format!("a b: {place}: c")] {
+            assert_eq!(of(other.clone()), other);
+        }
     }
 
     #[test]

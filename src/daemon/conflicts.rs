@@ -17,6 +17,10 @@ pub(super) fn check(body: &Value) -> Answered<()> {
     let has_hostname = string(body, "Hostname")?.is_some();
     refuse(has_hostname && string(host, "UTSMode")? == Some("host"), "hostname", "UTS mode")?;
     let mode = string(host, "NetworkMode")?.unwrap_or_default();
+    if mode == "host" && !list(host, "Links")?.is_empty() {
+        let message = "conflicting options: host type networking can't be used with links. This would result in undefined behavior";
+        return Err(ApiError::bad(message));
+    }
     if mode.starts_with("container:") {
         let has = |name: &str| Answered::Ok(!list(host, name)?.is_empty());
         let publishes = truth(host, "PublishAllPorts")? || !keys(host, "PortBindings")?.is_empty();
@@ -53,6 +57,7 @@ mod tests {
             json!({"Hostname": "x", "HostConfig": {"NetworkMode": "container:a"}}),
             json!({"HostConfig": {"NetworkMode": "container:a", "ExtraHosts": ["a:1.2.3.4"]}}),
             json!({"HostConfig": {"NetworkMode": "container:a", "PortBindings": {"80/tcp": []}}}),
+            json!({"HostConfig": {"NetworkMode": "host", "Links": ["db:a"]}}),
             json!({"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"NetworkMode": "container:a"}}),
             json!({"HostConfig": {"AutoRemove": true, "RestartPolicy": {"Name": "always"}}}),
             json!({"HostConfig": {"Binds": ["/a:/x", "/b:/x/"]}}),

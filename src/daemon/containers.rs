@@ -264,15 +264,6 @@ pub(super) async fn changes(daemon: Arc<Daemon>, request: ApiRequest) -> Answere
     ok(&printed.lines().filter_map(change).collect::<Vec<_>>())
 }
 
-/// Adds the event of a prune, which has the number of bytes that are free now.
-pub(super) async fn note_prune(kind: EventKind, space: u64) {
-    let note = move || {
-        Event::about(kind, "prune", "", &[("reclaimed", &space.to_string())]).note();
-        Ok(())
-    };
-    let _ = blocking(note).await;
-}
-
 /// Removes all containers that do not run.
 pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     let filters = request.query.filters()?;
@@ -303,10 +294,10 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
                 space += size;
             }
         }
+        Event::note_prune(EventKind::Container, space);
         Ok((ids, space))
     });
     let (ids, space) = removed.await?;
-    note_prune(EventKind::Container, space).await;
     ok(&json!({ "ContainersDeleted": ids, "SpaceReclaimed": space }))
 }
 

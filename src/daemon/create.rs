@@ -45,15 +45,15 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
     shown.splice(1..1, variables.iter().map(|one| flag("env", one)));
     daemon.trace.command(request.number, &typed(&shown));
     let variables = PrivateFile::of_variables(&variables)?;
-    let profiles = in_files(&mut line)?;
+    let files = in_files(&mut line)?;
     let settings = PrivateFile::of(settings(&body, request.version).to_string().as_bytes())?;
     line.splice(1..1, variables.iter().map(|file| file.flag("env-file")));
     line.insert(1, settings.flag("client-settings"));
     // The image is there, or one for another platform is. Of anything else that is not found, 404 would make the client pull the image.
     let made = run_noted(&daemon, line, None).await.map_err(|mut error| {
-        // The client knows nothing of the file.
-        for profile in &profiles {
-            error.message = error.message.replace(&printed(profile.path()), "seccomp.json");
+        // The client knows nothing of the files. A message can name that of a seccomp profile.
+        for file in &files {
+            error.message = error.message.replace(&printed(file.path()), "seccomp.json");
         }
         error
     });
@@ -62,27 +62,43 @@ pub(super) async fn create(daemon: Arc<Daemon>, mut request: ApiRequest) -> Answ
         StatusCode::NOT_FOUND if !error.message.contains(OTHER_PLATFORM) => ApiError::bad(error.message),
         _ => error,
     })?;
-    drop((variables, settings, profiles));
+    drop((variables, settings, files));
     let output = String::from_utf8_lossy(&output);
     let mut lines: Vec<&str> = output.lines().collect();
     let id = lines.pop().unwrap_or_default().trim().to_owned();
     created(&id, &warnings)
 }
 
-/// Writes each seccomp profile of the flags to a file, because a word of a command line must not be as long as a profile may be. The
-/// client sends the content of the file that its user has named.
-fn in_files(line: &mut [OsString]) -> Answered<Vec<PrivateFile>> {
+/// The total size of labels from which on they are in a file.
+const LONG: usize = 64 << 10;
+
+/// The flags of a command line: they end before the image.
+fn flags(line: &[OsString]) -> impl Iterator<Item = (usize, &str)> {
+    let flags = line.iter().enumerate().skip(1);
+    let flags = flags.take_while(|(_, word)| word.as_encoded_bytes().starts_with(b"--"));
+    flags.filter_map(|(at, word)| Some((at, word.to_str()?)))
+}
+
+/// Writes to files what a word of a command line has no room for: each seccomp profile, of which the client sends the content, and long
+/// labels.
+fn in_files(line: &mut Vec<OsString>) -> Answered<Vec<PrivateFile>> {
     let mut files = Vec::new();
-    // The flags end before the image.
-    let flags = line[1..].iter_mut().take_while(|word| word.as_encoded_bytes().starts_with(b"--"));
-    for word in flags {
-        let value = word.to_str().and_then(|word| word.strip_prefix("--security-opt=seccomp"));
-        let Some(json) = value.and_then(|value| value.strip_prefix(['=', ':'])) else { continue };
-        if json.starts_with('{') {
-            let file = PrivateFile::of(json.as_bytes())?;
-            *word = file.flag("security-opt=seccomp");
-            files.push(file);
-        }
+    let profile = |(at, word): (usize, &str)| {
+        let json = word.strip_prefix("--security-opt=seccomp")?.strip_prefix(['=', ':'])?;
+        json.starts_with('{').then(|| (at, json.to_owned()))
+    };
+    for (at, json) in flags(line).filter_map(profile).collect::<Vec<_>>() {
+        let file = PrivateFile::of(json.as_bytes())?;
+        line[at] = file.flag("security-opt=seccomp");
+        files.push(file);
+    }
+    let label = |(at, word): (usize, &str)| Some((at, word.strip_prefix("--label=")?.to_owned()));
+    let (places, labels): (Vec<usize>, Vec<String>) = flags(line).filter_map(label).unzip();
+    if labels.iter().map(String::len).sum::<usize>() > LONG {
+        let file = PrivateFile::of_records("Labels", &labels)?;
+        places.iter().rev().for_each(|at| drop(line.remove(*at)));
+        line.insert(1, file.flag("label-file"));
+        files.push(file);
     }
     Ok(files)
 }
@@ -236,6 +252,21 @@ fn named_networks(body: &Value) -> Answered<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_labels_are_in_a_file() {
+        let of = |length: usize| {
+            let labels = json!({ "a": "x".repeat(length), "b": "two\nlines" });
+            let (mut line, _) =
+                command_line(&json!({ "Image": "app", "Labels": labels, "Tty": true }), None, None).unwrap();
+            let files = in_files(&mut line).unwrap();
+            let content = files.first().map(|file| std::fs::read_to_string(file.path()).unwrap());
+            (line.len(), content)
+        };
+        assert_eq!(of(1000), (6, None));
+        let (words, content) = of(LONG);
+        assert_eq!((words, content), (5, Some(format!("a={}\0b=two\nlines\0", "x".repeat(LONG)))));
+    }
 
     #[test]
     fn a_body_becomes_a_command_line() {

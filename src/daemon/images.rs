@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, ApiError, empty, json_answer, ok};
 use super::command::{blocking, run, words};
-use super::containers::{find as find_container, note_prune};
+use super::containers::find as find_container;
 use super::request::{ApiRequest, ApiVersion, Filters, known_filters, truth_filter};
 use super::settings::{list as texts, pairs, string};
-use crate::container::object_events::EventKind;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::image::digest::Digest;
 use crate::image::history::{self, ImageStep};
@@ -285,7 +284,6 @@ pub(super) async fn prune(daemon: Arc<Daemon>, request: ApiRequest) -> Answered 
     let before = size(request.version).await?;
     let printed = run(&daemon, request.number, line).await?;
     let space = before.saturating_sub(size(request.version).await?);
-    note_prune(EventKind::Image, space).await;
     ok(&json!({ "ImagesDeleted": removed(&printed), "SpaceReclaimed": space }))
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, ApiError, ok};
 use super::command::blocking;
-use super::containers::note_prune;
 use super::request::{ApiRequest, known_filters, truth_filter};
+use crate::container::events::Event;
 use crate::container::network::{bridge_addresses, network_id, network_name, networks};
 use crate::container::object_events::EventKind;
 use crate::container::store::{ContainerStore, KeptContainer};
@@ -118,6 +118,10 @@ pub(super) async fn change(_: Arc<Daemon>, _: ApiRequest) -> Answered {
 /// There is nothing to remove.
 pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
     known_filters(&request.query.filters()?, &["label", "label!", "until"])?;
-    note_prune(EventKind::Network, 0).await;
+    blocking(|| {
+        Event::note_prune(EventKind::Network, 0);
+        Ok(())
+    })
+    .await?;
     ok(&json!({ "NetworksDeleted": null }))
 }

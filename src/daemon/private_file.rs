@@ -55,12 +55,16 @@ impl PrivateFile {
         if variables.is_empty() {
             return Ok(None);
         }
-        if variables.iter().any(|one| one.contains('\0')) {
-            return Err(ApiError::bad(crate::text::text_with("daemon.setting", &[("name", "Env")])));
+        PrivateFile::of_records("Env", variables).map(Some)
+    }
+
+    /// The values of a setting, with a zero byte after each, as in /proc/PID/environ: a value may have several lines.
+    pub(super) fn of_records(setting: &str, values: &[String]) -> Answered<PrivateFile> {
+        if values.iter().any(|one| one.contains('\0')) {
+            return Err(ApiError::bad(crate::text::text_with("daemon.setting", &[("name", setting)])));
         }
-        // After each a zero byte, as in /proc/PID/environ: a value may have several lines.
-        let content: Vec<u8> = variables.iter().flat_map(|one| one.bytes().chain([0])).collect();
-        PrivateFile::of(&content).map(Some)
+        let content: Vec<u8> = values.iter().flat_map(|one| one.bytes().chain([0])).collect();
+        PrivateFile::of(&content)
     }
 
     pub(super) fn path(&self) -> &Path {

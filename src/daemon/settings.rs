@@ -183,8 +183,15 @@ pub(super) fn host(value: &Value) -> Answered<Flags> {
     flags.extend(mounts(value)?);
     flags.extend(objects(value)?);
     flags.extend(system_paths(value)?);
-    if number(value, "MemorySwappiness")?.is_some_and(|swappiness| swappiness > 0) {
-        flags.push(flag("memory-swappiness", &value["MemorySwappiness"].to_string()));
+    // Zero is a value here.
+    number(value, "MemorySwappiness")?;
+    match value["MemorySwappiness"].as_i64() {
+        None | Some(-1) => {}
+        Some(percent @ 0..=100) => flags.push(flag("memory-swappiness", &percent.to_string())),
+        Some(other) => {
+            let message = format!("Invalid value: {other}, valid memory swappiness range is 0-100");
+            return Err(ApiError::bad(message));
+        }
     }
     match string(value, "Runtime")? {
         None | Some("runc" | "sandbox") => {}
@@ -375,6 +382,8 @@ mod tests {
             json!({"Memory": "much"}),
             json!({"Memory": 1e30}),
             json!({"ShmSize": 67108864.7}),
+            json!({"MemorySwappiness": 101}),
+            json!({"MemorySwappiness": "0"}),
             json!({"RestartPolicy": "always"}),
             json!({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}}),
             json!({"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -3}}),
@@ -387,6 +396,7 @@ mod tests {
         ] {
             assert_eq!(host(&wrong).map_err(|error| error.status.as_u16()), Err(400), "{wrong}");
         }
+        assert_eq!(self::flags(&json!({"MemorySwappiness": 0})), ["--memory-swappiness=0"]);
         let open = json!({"MaskedPaths": [], "ReadonlyPaths": []});
         assert_eq!(self::flags(&open), ["--security-opt=systempaths=unconfined"]);
         let mode = json!({"Mounts": [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"Mode": 448}}]});

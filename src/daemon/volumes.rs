@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::Daemon;
 use super::answer::{Answered, done, json_answer, ok};
 use super::command::{blocking, run, words};
-use super::containers::note_prune;
 use super::request::{ApiRequest, ApiVersion, known_filters, truth_filter};
 use super::settings::{flag, pairs, string};
+use crate::container::events::Event;
 use crate::container::filter::is_met;
 use crate::container::object_events::EventKind;
 use crate::container::store::ContainerStore;
@@ -89,10 +89,12 @@ pub(super) async fn prune(_: Arc<Daemon>, request: ApiRequest) -> Answered {
             filters.iter().flat_map(|(name, all)| all.iter().map(|value| (name.as_str(), value.as_str())));
         let pairs: Vec<_> = pairs.collect();
         let store = VolumeStore::open()?;
-        Ok(store.prune(&ContainerStore::open()?, |volume| volume.is_prunable(is_all, &pairs))?)
+        let (names, space) =
+            store.prune(&ContainerStore::open()?, |volume| volume.is_prunable(is_all, &pairs))?;
+        Event::note_prune(EventKind::Volume, space);
+        Ok((names, space))
     });
     let (names, space) = removed.await?;
-    note_prune(EventKind::Volume, space).await;
     ok(&json!({ "VolumesDeleted": names, "SpaceReclaimed": space }))
 }
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::digest::Digest;
-use super::manifest::{Descriptor, read_json};
+use super::manifest::{Descriptor, LayerDigests, read_json};
 use super::rootfs;
 use super::store::{ImageParts, ImageStore, StoredImage};
 use crate::error::Result;
@@ -42,6 +42,37 @@ pub struct ImageStep {
     pub step: HistoryStep,
     /// The layer.
     pub layer: Option<ImageLayer>,
+}
+
+/// What shows from which other images an image was made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Lineage {
+    rootfs: LayerDigests,
+    #[serde(default)]
+    history: Option<Vec<HistoryStep>>,
+}
+
+impl Lineage {
+    /// That of an image.
+    ///
+    /// # Errors
+    /// Its config cannot be read.
+    pub fn of(store: &ImageStore, image: &StoredImage) -> Result<Lineage> {
+        read_json(&store.document(&image.id)?, &image.id.to_string())
+    }
+
+    /// Whether this image was made from the other one: it has all of its layers and more, or all of its steps and more. A step that
+    /// only changes the config adds no layer.
+    pub fn is_from(&self, other: &Lineage) -> bool {
+        let (own, others) = (&self.rootfs.diff_ids, &other.rootfs.diff_ids);
+        let steps = |lineage: &Lineage| lineage.history.clone().unwrap_or_default();
+        let (own_steps, other_steps) = (steps(self), steps(other));
+        let has_more_layers = !others.is_empty() && own.len() > others.len();
+        let has_more_steps = !other_steps.is_empty()
+            && own_steps.len() > other_steps.len()
+            && own_steps.starts_with(&other_steps);
+        own.starts_with(others) && (has_more_layers || has_more_steps)
+    }
 }
 
 /// The steps of an image, the first one first.
@@ -85,4 +116,31 @@ pub fn layers(store: &ImageStore, parts: &ImageParts) -> Vec<ImageLayer> {
         chain_id,
     };
     parts.manifest.layers.iter().zip(names).map(layer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_made_from_those_whose_layers_or_steps_it_begins_with() {
+        let of = |layers: &[&str], steps: &[&str]| {
+            let layers: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer.as_bytes())).collect();
+            let steps: Vec<_> = steps.iter().map(|step| serde_json::json!({ "created_by": step })).collect();
+            let config = serde_json::json!({ "rootfs": { "diff_ids": layers }, "history": steps });
+            serde_json::from_value::<Lineage>(config).unwrap()
+        };
+        let base = of(&["a"], &["ADD a"]);
+        for child in
+            [of(&["a", "b"], &["ADD a", "RUN b"]), of(&["a"], &["ADD a", "CMD x"]), of(&["a", "b"], &[])]
+        {
+            assert!(child.is_from(&base) && !base.is_from(&child), "{child:?}");
+        }
+        let empty = of(&[], &[]);
+        for other in
+            [base.clone(), of(&["b", "a"], &["ADD a"]), of(&["a"], &["ADD b", "CMD x"]), empty.clone()]
+        {
+            assert!(!other.is_from(&base) && !other.is_from(&empty), "{other:?}");
+        }
+    }
 }

@@ -7,6 +7,8 @@ use crate::cli::explain::ExplainArg;
 use crate::cli::image::{as_docker, in_use, own_maps};
 use crate::cli::kept::read_time;
 use crate::cli::output::confirms;
+use crate::container::events::Event;
+use crate::container::object_events::EventKind;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::store::ImageStore;
 use crate::render;
@@ -97,6 +99,7 @@ fn prune(color: Color, args: &BuilderPruneArgs) -> Result<u8> {
     if freed.is_postponed {
         render::note(&text("image.rmi.postponed"));
     }
+    Event::note_prune(EventKind::Builder, freed.bytes);
     render::out(&(text_with("build.prune.space", &[("size", &human(freed.bytes))]) + "\n"));
     Ok(0)
 }

@@ -78,6 +78,11 @@ impl ClassicOutput {
         ClassicOutput { is_quiet, state: Mutex::default(), turned: Condvar::new() }
     }
 
+    /// Whether nothing is printed about the steps.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
     fn lock(&self) -> MutexGuard<'_, OutputState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

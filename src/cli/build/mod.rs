@@ -23,7 +23,11 @@ use self::refused::RefusedFlags;
 use self::target::BuildTarget;
 use super::docker::Pull;
 use super::explain::ExplainArg;
-use super::image::{as_docker, name_from, note, own_maps, run::ensure, sweep_quietly};
+use super::image::{
+    as_docker, name_from, note, own_maps,
+    run::{ProgressPlace, ensure},
+    sweep_quietly,
+};
 
 use crate::build::container::BuildNetwork;
 use crate::build::engine::BuildInputs;
@@ -223,10 +227,13 @@ fn build(
     let one_by_one = Mutex::new(());
     let pull = |name: &str, platform: Option<&str>| {
         let _alone = one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
-        let pull = || ensure(name, pulling, platform, explain);
+        let pull = |place| ensure(name, pulling, platform, place, explain);
         match &output {
-            BuildOutput::Live(live) => live.while_hidden(pull),
-            BuildOutput::Classic(_) => pull(),
+            BuildOutput::Live(live) => live.while_hidden(|| pull(ProgressPlace::Errors)),
+            BuildOutput::Classic(_) if args.quiet => pull(ProgressPlace::Nowhere),
+            // Standard output has nothing besides the result.
+            BuildOutput::Classic(classic) if classic.is_quiet() => pull(ProgressPlace::Errors),
+            BuildOutput::Classic(_) => pull(ProgressPlace::Output),
         }
     };
     let inputs = BuildInputs {

@@ -115,7 +115,7 @@ impl DockerArgs {
 }
 
 /// The flags that have no key in a spec.
-const WITHOUT_KEY: [&str; 13] = [
+const WITHOUT_KEY: [&str; 14] = [
     "add-host",
     "detach-keys",
     "dns",
@@ -123,6 +123,7 @@ const WITHOUT_KEY: [&str; 13] = [
     "group-add",
     "label",
     "label-file",
+    "link",
     "platform",
     "privileged",
     "publish-all",

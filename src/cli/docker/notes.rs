@@ -10,6 +10,7 @@ use super::put;
 use super::wanted::{Pull, Wanted};
 use crate::cgroups::cpu::Cpus;
 use crate::cgroups::devices::Rule;
+use crate::container::links::Link;
 use crate::container::record::lifted;
 use crate::network::HOST_GATEWAY;
 use crate::rootfs::dev;
@@ -108,6 +109,14 @@ pub(super) fn memory(wanted: &mut Wanted, value: &OsStr) -> Noted {
 /// `--memory-reservation`: 0 is none.
 pub(super) fn memory_reservation(wanted: &mut Wanted, value: &OsStr) -> Noted {
     size_unless_zero(wanted, "memory-reservation", "memory: { reservation: {} }", value)
+}
+
+/// `--memory-swappiness`: -1 is the usual one.
+pub(super) fn memory_swappiness(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let written = string(value)?;
+    let keys = (written != "-1").then(|| put("memory: { swappiness: {} }", "{}", written));
+    wanted.last_key("memory-swappiness", value, keys);
+    Ok(())
 }
 
 /// `--blkio-weight`: 0 is the usual part.
@@ -333,6 +342,11 @@ pub(super) fn add_host(wanted: &mut Wanted, value: &OsStr) -> Noted {
     Ok(())
 }
 
+pub(super) fn link(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.links.push(Link::parse(string(value)?).ok_or_else(|| text("docker.link"))?);
+    Ok(())
+}
+
 pub(super) fn dns(wanted: &mut Wanted, value: &OsStr) -> Noted {
     wanted.nameservers.push(string(value)?.parse().map_err(|_| text("docker.dns"))?);
     Ok(())
@@ -355,12 +369,18 @@ pub(super) fn label(wanted: &mut Wanted, value: &OsStr) -> Noted {
 
 pub(super) fn label_file(wanted: &mut Wanted, value: &OsStr) -> Noted {
     let content = std::fs::read_to_string(value).map_err(|error| crate::error::io_text(&error))?;
+    // As in a file of variables: a label can have several lines.
+    if content.contains('\0') {
+        for record in content.split('\0').filter(|record| !record.is_empty()) {
+            wanted.file_labels.extend([label_of(record)?]);
+        }
+        return Ok(());
+    }
     let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
     let lines =
         content.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     for line in lines {
-        let (name, value) = label_of(line)?;
-        wanted.file_labels.insert(name, value);
+        wanted.file_labels.extend([label_of(line)?]);
     }
     Ok(())
 }

@@ -84,6 +84,8 @@ pub(crate) struct Wanted {
     /// Lines of /etc/hosts, and DNS servers.
     pub(crate) hosts: Vec<(String, String)>,
     pub(crate) nameservers: Vec<IpAddr>,
+    /// Containers of the bridge, each with a further name.
+    pub(crate) links: Vec<(String, String)>,
     /// Its labels, and those of files, for which `-l` can have another value.
     pub(crate) labels: BTreeMap<String, String>,
     pub(super) file_labels: BTreeMap<String, String>,

@@ -5,6 +5,8 @@ use clap::Args;
 use super::{as_docker, images, in_use, note};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
+use crate::container::events::Event;
+use crate::container::object_events::EventKind;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
@@ -93,7 +95,8 @@ pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
     if freed.is_postponed {
         render::note(&text("image.rmi.postponed"));
     }
-    render::out(&(text_with("image.prune.space", &[("size", &human(freed.bytes))]) + "\n"));
+    Event::note_prune(EventKind::Image, freed.unpacked);
+    render::out(&(text_with("image.prune.space", &[("size", &human(freed.unpacked))]) + "\n"));
     Ok(0)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::cli::docker::Pull;
 use crate::config::of_image::spec_of_image;
@@ -27,6 +27,17 @@ pub(in crate::cli) fn spec_of(image: &str) -> Spec {
     spec_of_image(Rootfs::Image(image.to_owned()))
 }
 
+/// Where the progress of a download is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum ProgressPlace {
+    /// On standard output, as part of what a build prints.
+    Output,
+    /// On standard error: standard output belongs to the command of the container.
+    Errors,
+    /// Nowhere: only errors are printed.
+    Nowhere,
+}
+
 /// Gets the image, if it is not here, or in any case.
 ///
 /// # Errors
@@ -35,6 +46,7 @@ pub(in crate::cli) fn ensure(
     image: &str,
     pull: Pull,
     platform: Option<&str>,
+    place: ProgressPlace,
     explain: Explainer,
 ) -> Result<()> {
     let as_failed = |error: Error| Error { kind: ExitKind::Failed, ..error };
@@ -61,7 +73,7 @@ pub(in crate::cli) fn ensure(
         Pull::Missing | Pull::Always => {}
     }
     let name = image.parse::<Reference>().map_err(Error::failed)?.or_latest().familiar();
-    if !is_here {
+    if !is_here && place == ProgressPlace::Errors {
         render::err(&(text_with("image.run.missing", &[("name", &name)]) + "\n"));
     }
     let store = ImageStore::make().map_err(as_failed)?.0;
@@ -77,12 +89,15 @@ pub(in crate::cli) fn ensure(
         Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
             .call("execve(\"/proc/self/exe\")", error)
     };
-    // Standard output belongs to the command of the container.
-    let errors = std::io::stderr().as_fd().try_clone_to_owned().map_err(cannot)?;
+    let output = match place {
+        ProgressPlace::Output => Stdio::inherit(),
+        ProgressPlace::Errors => std::io::stderr().as_fd().try_clone_to_owned().map_err(cannot)?.into(),
+        ProgressPlace::Nowhere => Stdio::null(),
+    };
     // It sends its error there: this command prints it, and a build adds the line of the Dockerfile.
     let (mut report, end) = std::io::pipe().map_err(cannot)?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("sandbox").args(&words).env(VARIABLE, store.home()).stdin(end).stdout(errors);
+    command.arg0("sandbox").args(&words).env(VARIABLE, store.home()).stdin(end).stdout(output);
     // A build has blocked the signals that end it.
     signal::restore_before(&mut command);
     let mut pulling = command.spawn().map_err(cannot)?;

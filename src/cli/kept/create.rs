@@ -20,6 +20,7 @@ use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::container::id::Id;
+use crate::container::links::{self, Link};
 use crate::container::record::{ContainerRecord, LogOptions, STOP_TIMEOUT, VERSION, VolumeMount};
 use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
@@ -281,6 +282,11 @@ fn create_layered(
     if config.process.terminal {
         config.process.console_size = keeping.client.as_ref().and_then(console_size);
     }
+    links::check(&config, &made.wanted.links)?;
+    let links = match made.wanted.links.is_empty() {
+        true => Vec::new(),
+        false => Link::of(&ContainerStore::open()?, &made.wanted.links)?,
+    };
     let mut record = ContainerRecord {
         version: VERSION,
         id,
@@ -296,6 +302,7 @@ fn create_layered(
         config,
         entrypoint: layered.entrypoint,
         variables: Some(ordered(layered.variables, &made.variables)),
+        links,
         user: layered.user,
         open_stdin: keeping.open_stdin,
         stop_signal: stop_signal.unwrap_or(libc::SIGTERM),

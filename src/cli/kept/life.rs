@@ -10,11 +10,12 @@ use super::{
 };
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
-use crate::container::events::EventAction;
+use crate::container::events::{Event, EventAction};
 use crate::container::filter;
 use crate::container::id::Id;
 use crate::container::life::{self, StopRequest};
 use crate::container::listing::inside;
+use crate::container::object_events::EventKind;
 use crate::container::record::ContainerStatus;
 use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
@@ -326,6 +327,7 @@ pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
             },
         }
     }
+    Event::note_prune(EventKind::Container, freed);
     if !removed.is_empty() {
         render::out(&format!("{}\n{}\n", text("container.prune.deleted"), removed.concat()));
     }

@@ -71,7 +71,12 @@ pub(crate) struct UpdateArgs {
 
 impl UpdateArgs {
     fn change(&self) -> LimitChange {
-        let memory = Memory { limit: at(self.memory), swap: None, reservation: self.memory_reservation };
+        let memory = Memory {
+            limit: at(self.memory),
+            swap: None,
+            reservation: self.memory_reservation,
+            swappiness: None,
+        };
         let cpu = Cpu {
             shares: at(self.cpu_shares),
             weight: None,

@@ -9,6 +9,8 @@ use super::inspect::{description_format, print_all};
 use super::{as_docker, filter_of, format_or_raw, unfilled};
 use crate::cli::explain::ExplainArg;
 use crate::cli::output::confirms;
+use crate::container::events::Event;
+use crate::container::object_events::EventKind;
 use crate::container::store::ContainerStore;
 use crate::container::volumes::{Volume, VolumeStore};
 use crate::error::{Error, Result};
@@ -246,6 +248,7 @@ fn prune(is_all: bool, force: bool, filters: &[String], explain: &ExplainArg) ->
     explain.explainer().step("unlinkat(<volumes>, …)", "volume.explain.remove");
     let (names, size) =
         store.prune(&containers, |volume| volume.is_prunable(is_all, &known)).map_err(as_docker)?;
+    Event::note_prune(EventKind::Volume, size);
     if !names.is_empty() {
         let names: String = names.iter().map(|name| format!("{name}\n")).collect();
         render::out(&format!("{}\n{names}\n", text("volume.prune.deleted")));

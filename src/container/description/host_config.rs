@@ -10,6 +10,7 @@ use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::devices::Rule;
 use crate::config::container::Namespace;
 use crate::container::devices::devices_by_numbers;
+use crate::container::links;
 use crate::container::network::{add_binding, network_name};
 use crate::container::record::lifted;
 use crate::container::store::KeptContainer;
@@ -36,6 +37,7 @@ pub(super) fn known(container: &KeptContainer) -> Value {
         "Memory": memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.0),
         "MemorySwap": swap.or(number(lifted::MEMORY_SWAP)).unwrap_or(0),
         "MemoryReservation": memory.and_then(|memory| memory.reservation).map_or(0, |limit| limit.0),
+        "MemorySwappiness": memory.and_then(|memory| memory.swappiness),
         "NanoCpus": cpu.and_then(|cpu| cpu.cpus).map_or(0, |cpus| (cpus.part() * 1e9) as u64),
         "CpuQuota": cpu.and_then(|cpu| cpu.quota?.try_into().ok()).or(number(lifted::CPU_QUOTA)).unwrap_or(0),
         "CpuPeriod": cpu.and_then(|cpu| cpu.period).unwrap_or(0),
@@ -45,6 +47,7 @@ pub(super) fn known(container: &KeptContainer) -> Value {
         "BlkioWeight": resources.blkio.as_ref().and_then(|blkio| blkio.weight).unwrap_or(0),
         "PidsLimit": resources.pids.as_ref().and_then(|pids| pids.max.map(i64::from)).or(number(lifted::PIDS)),
         "AutoRemove": record.auto_remove,
+        "Links": links::described(container),
         "RestartPolicy": {
             "Name": record.restart.word(),
             "MaximumRetryCount": record.restart.maximum_retry_count,
@@ -170,7 +173,6 @@ fn unused() -> Value {
         "StorageOpt": {},
         "Runtime": "sandbox",
         "Isolation": "",
-        "Links": null,
         "DeviceRequests": null,
         "CpuRealtimePeriod": 0,
         "CpuRealtimeRuntime": 0,
@@ -179,7 +181,6 @@ fn unused() -> Value {
         "BlkioWeightDevice": [],
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
-        "MemorySwappiness": null,
         "OomKillDisable": false,
         "OomScoreAdj": 0,
         "CgroupParent": "",

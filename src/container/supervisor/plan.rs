@@ -7,6 +7,7 @@ use crate::config::container::Config;
 use crate::config::facts::Machine;
 use crate::config::inherited::Inherited;
 use crate::container::explain::Explainer;
+use crate::container::links;
 use crate::container::record::ContainerRecord;
 use crate::container::store::KeptContainer;
 use crate::error::Result;
@@ -56,6 +57,7 @@ pub fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
     // The command is started by the supervisor, which has another umask and other signals than the process that has made the
     // container.
     config.process.inherited = Inherited::gather();
+    links::add(&mut config, container)?;
     config.environment.namespaces.rename_joined(|_, target, name| {
         // Another container may have been started again since then. Then it has new namespaces.
         if target.is_container() {

@@ -15,7 +15,7 @@ use crate::host::token::token;
 use crate::image::digest::Digest;
 use crate::image::layer;
 use crate::image::manifest::{Descriptor, ImageDocument, media, read_document};
-use crate::image::rootfs::MappedLayers;
+use crate::image::rootfs::{self, MappedLayers};
 use crate::plan::call::user::IdMaps;
 
 /// What was removed.
@@ -23,6 +23,8 @@ use crate::plan::call::user::IdMaps;
 pub struct Freed {
     /// The bytes of the blobs.
     pub bytes: u64,
+    /// The bytes of the files in the layers, as Docker counts what a prune frees.
+    pub unpacked: u64,
     /// The chain IDs of the layers.
     pub layers: Vec<Digest>,
     /// Whether another command was adding blobs, so that nothing was removed.
@@ -94,8 +96,12 @@ impl ImageStore {
                 if MappedLayers::is_name(&name) || is_marked || is_used {
                     continue;
                 }
+                let is_new = |chain_id: &Digest| !freed.layers.contains(chain_id);
+                if let Some(chain_id) = chain_id.filter(is_new) {
+                    freed.unpacked += rootfs::size_of(self, &chain_id).unwrap_or_default();
+                    freed.layers.push(chain_id);
+                }
                 unused.push(UnusedTree::rename(&mapped, &name));
-                freed.layers.extend(chain_id.filter(|chain_id| !freed.layers.contains(chain_id)));
             }
         }
         Ok((freed, unused))
