@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::store::KeptContainer;
 #[cfg(feature = "images")]
-use crate::image::{history::Lineage, store::ImageStore};
+use crate::image::{history::ImageOrigin, store::ImageStore};
 
 /// What a value of the filter means.
 pub(super) struct Ancestor<'v> {
@@ -27,14 +27,14 @@ impl<'v> Ancestor<'v> {
         let mut ids = BTreeSet::from([found.id.to_string()]);
         let wanted: BTreeSet<&str> =
             containers.iter().filter_map(|container| container.record.image_id.as_deref()).collect();
-        if let Ok(above) = Lineage::of(&store, &found) {
+        if let Ok(above) = ImageOrigin::of(&store, &found) {
             // A container can be of the image of a step of a build, too.
             let steps = store.cached_steps().unwrap_or_default().into_iter().map(|step| step.image);
             for image in store.all().unwrap_or_default().into_iter().chain(steps) {
                 let id = image.id.to_string();
                 if wanted.contains(&*id)
                     && !ids.contains(&id)
-                    && Lineage::of(&store, &image).is_ok_and(|own| own.is_from(&above))
+                    && ImageOrigin::of(&store, &image).is_ok_and(|own| own.is_from(&above))
                 {
                     ids.insert(id);
                 }

@@ -17,14 +17,14 @@ use crate::text::{printed, text, text_with};
 
 /// A link to another container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
+pub struct ContainerLink {
     /// The other container.
     pub container: Id,
     /// The name by which the container with the link knows it.
     pub alias: String,
 }
 
-impl Link {
+impl ContainerLink {
     /// Reads `CONTAINER` or `CONTAINER:ALIAS`. None: the alias is no name of a machine.
     pub fn parse(written: &str) -> Option<(String, String)> {
         let (name, alias) = written.split_once(':').unwrap_or((written, written));
@@ -40,13 +40,13 @@ impl Link {
     ///
     /// # Errors
     /// One does not exist.
-    pub fn of(store: &ContainerStore, wanted: &[(String, String)]) -> Result<Vec<Link>> {
+    pub fn of(store: &ContainerStore, wanted: &[(String, String)]) -> Result<Vec<ContainerLink>> {
         let link = |(name, alias): &(String, String)| {
             let found = store.find(name).map_err(|error| {
                 let values = [("name", &*printed(name)), ("why", &error.what)];
                 Error::new(ExitKind::Usage, text_with("container.link.none", &values))
             })?;
-            Ok(Link { container: found.record.id, alias: alias.clone() })
+            Ok(ContainerLink { container: found.record.id, alias: alias.clone() })
         };
         wanted.iter().map(link).collect()
     }
@@ -56,7 +56,7 @@ impl Link {
 pub(super) fn described(container: &KeptContainer) -> Option<Vec<String>> {
     let links = &container.record.links;
     let store = ContainerStore::open().ok().filter(|_| !links.is_empty())?;
-    let one = |link: &Link| {
+    let one = |link: &ContainerLink| {
         let other = store.find(link.container.as_str()).ok()?;
         Some(format!("/{}:/{}/{}", other.name, container.name, link.alias))
     };
@@ -106,7 +106,12 @@ fn hosts_line(address: Ipv4Addr, alias: &str, other: &KeptContainer) -> String {
 }
 
 /// Docker's variables: where the other container listens, and what variables its maker and its image have set.
-fn variables(own_name: &str, link: &Link, address: Ipv4Addr, other: &KeptContainer) -> Vec<(String, String)> {
+fn variables(
+    own_name: &str,
+    link: &ContainerLink,
+    address: Ipv4Addr,
+    other: &KeptContainer,
+) -> Vec<(String, String)> {
     let prefix = link.alias.to_ascii_uppercase().replace(['-', '.'], "_");
     let mut all = vec![(format!("{prefix}_NAME"), format!("/{own_name}/{}", link.alias))];
     let record = &other.record;
@@ -157,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_link_has_a_name_and_an_alias() {
-        let of = |written: &str| Link::parse(written);
+        let of = |written: &str| ContainerLink::parse(written);
         assert_eq!(of("web"), Some(("web".into(), "web".into())));
         assert_eq!(of("web:db-1"), Some(("web".into(), "db-1".into())));
         assert_eq!(of("/web:/app/db"), Some(("web".into(), "db".into())));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::id::Id;
-use super::links::Link;
+use super::links::ContainerLink;
 use super::restart::RestartPolicy;
 use crate::config::container::Config;
 use crate::host::containers::own_pid_namespace;
@@ -67,7 +67,7 @@ pub struct ContainerRecord {
     pub variables: Option<Vec<String>>,
     /// The containers that it knows by a name of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub links: Vec<Link>,
+    pub links: Vec<ContainerLink>,
     /// Its user, as the command line or its image named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

@@ -46,26 +46,26 @@ pub struct ImageStep {
 
 /// What shows from which other images an image was made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Lineage {
+pub struct ImageOrigin {
     rootfs: LayerDigests,
     #[serde(default)]
     history: Option<Vec<HistoryStep>>,
 }
 
-impl Lineage {
+impl ImageOrigin {
     /// That of an image.
     ///
     /// # Errors
     /// Its config cannot be read.
-    pub fn of(store: &ImageStore, image: &StoredImage) -> Result<Lineage> {
+    pub fn of(store: &ImageStore, image: &StoredImage) -> Result<ImageOrigin> {
         read_json(&store.document(&image.id)?, &image.id.to_string())
     }
 
     /// Whether this image was made from the other one: it has all of its layers and more, or all of its steps and more. A step that
     /// only changes the config adds no layer.
-    pub fn is_from(&self, other: &Lineage) -> bool {
+    pub fn is_from(&self, other: &ImageOrigin) -> bool {
         let (own, others) = (&self.rootfs.diff_ids, &other.rootfs.diff_ids);
-        let steps = |lineage: &Lineage| lineage.history.clone().unwrap_or_default();
+        let steps = |lineage: &ImageOrigin| lineage.history.clone().unwrap_or_default();
         let (own_steps, other_steps) = (steps(self), steps(other));
         let has_more_layers = !others.is_empty() && own.len() > others.len();
         let has_more_steps = !other_steps.is_empty()
@@ -128,7 +128,7 @@ mod tests {
             let layers: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer.as_bytes())).collect();
             let steps: Vec<_> = steps.iter().map(|step| serde_json::json!({ "created_by": step })).collect();
             let config = serde_json::json!({ "rootfs": { "diff_ids": layers }, "history": steps });
-            serde_json::from_value::<Lineage>(config).unwrap()
+            serde_json::from_value::<ImageOrigin>(config).unwrap()
         };
         let base = of(&["a"], &["ADD a"]);
         for child in

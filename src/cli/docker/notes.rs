@@ -10,7 +10,7 @@ use super::put;
 use super::wanted::{Pull, Wanted};
 use crate::cgroups::cpu::Cpus;
 use crate::cgroups::devices::Rule;
-use crate::container::links::Link;
+use crate::container::links::ContainerLink;
 use crate::container::record::lifted;
 use crate::network::HOST_GATEWAY;
 use crate::rootfs::dev;
@@ -343,7 +343,7 @@ pub(super) fn add_host(wanted: &mut Wanted, value: &OsStr) -> Noted {
 }
 
 pub(super) fn link(wanted: &mut Wanted, value: &OsStr) -> Noted {
-    wanted.links.push(Link::parse(string(value)?).ok_or_else(|| text("docker.link"))?);
+    wanted.links.push(ContainerLink::parse(string(value)?).ok_or_else(|| text("docker.link"))?);
     Ok(())
 }
 

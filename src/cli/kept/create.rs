@@ -20,7 +20,7 @@ use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::container::id::Id;
-use crate::container::links::{self, Link};
+use crate::container::links::{self, ContainerLink};
 use crate::container::record::{ContainerRecord, LogOptions, STOP_TIMEOUT, VERSION, VolumeMount};
 use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
@@ -285,7 +285,7 @@ fn create_layered(
     links::check(&config, &made.wanted.links)?;
     let links = match made.wanted.links.is_empty() {
         true => Vec::new(),
-        false => Link::of(&ContainerStore::open()?, &made.wanted.links)?,
+        false => ContainerLink::of(&ContainerStore::open()?, &made.wanted.links)?,
     };
     let mut record = ContainerRecord {
         version: VERSION,
