@@ -503,7 +503,7 @@ fn a_blob_has_at_most_one_beginning() {
     cut(&liar);
     refused(&home, &liar);
     let usual = format!("partial-{}", layer.strip_prefix("sha256:").unwrap());
-    assert_eq!(left(&home), [usual.clone()]);
+    assert_eq!(left(&home), std::slice::from_ref(&usual));
     let file = |name: &str| home.path().join("images/ingest").join(name);
     // Another command that was killed has left a shorter one, and one a longer one.
     let write = |name: &str, length: usize| {

@@ -13,7 +13,7 @@ use super::super::record::ContainerRecord;
 pub fn attributes(record: &ContainerRecord) -> BTreeMap<String, String> {
     let option = |name: &str| record.log_written.get(name).map(String::as_str);
     let variables: Vec<(String, String)> =
-        record.config.process.env.iter().flatten().filter_map(|variable| pair(variable)).collect();
+        record.config.process.env.iter().flatten().filter_map(pair).collect();
     let labels =
         record.labels.iter().filter(|(name, _)| chosen(name, option("labels"), option("labels-regex")));
     let variables = variables.iter().filter(|(name, _)| chosen(name, option("env"), option("env-regex")));
