@@ -279,7 +279,7 @@ fn a_learner_reads_answers_checks_and_resets() {
     assert!(said.contains("You said 1000") && said.contains("sandbox lesson hint 2.2"), "{said}");
     // A word is a slip of the keyboard, and no try.
     let said = out(&["check", "last-pid", "--answer", "six"]).replace('\n', " ");
-    assert!(said.contains("The answer is a number. \"six\" is none"), "{said}");
+    assert!(said.contains("The answer is a number. \"six\" is not a number"), "{said}");
     assert!(!out(&["check", "last-pid", "--answer", "1001"]).contains("Measured"));
     assert!(out(&["hint", "last-pid"]).contains("hint 1 of 3"));
     let refused = lesson(&home, &["solution", "last-pid"]);
