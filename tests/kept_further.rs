@@ -311,7 +311,7 @@ fn a_zero_takes_away_a_limit_or_leaves_it() {
         let output = home.run(&[&["update"], words, &["web"]].concat());
         assert_eq!(output.status.code(), Some(status), "{words:?} {}", text(&output.stderr));
     }
-    assert_eq!((of("PidsLimit"), of("Memory"), of("NanoCpus")), ("<nil>".into(), "0".into(), "0".into()));
+    assert_eq!([of("PidsLimit"), of("Memory"), of("NanoCpus")], ["0"; 3]);
     home.out(&["rm", "web"]);
 }
 

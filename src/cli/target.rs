@@ -1,17 +1,25 @@
 //! A process that a command line names: by its PID, or by the name of one of the caller's containers.
 
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use crate::container::record::ContainerStatus;
 use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::diagnose;
 use crate::error::{Error, ExitKind, Result};
+use crate::exec;
 use crate::feature::Purpose;
 use crate::host::containers::{self, NameLine};
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 use crate::value::typed::TypedCommand;
+
+/// How long a command waits for a container that just starts or ends: only root may look at one then.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// `4711` or `web`. A number is always a PID: a container may have a number as its name, and a PID must never come to mean
 /// another process because of that.
@@ -97,12 +105,21 @@ impl Target {
         diagnose::need_proc(&command, Purpose::Container)?;
         let named = |error: Error| Error { what: format!("{command}: {}", error.what), ..error };
         let line = command_of(name, named)?;
-        Subject::open(line.pid, &typed.with_word(name, &line.pid.to_string())).map_err(|error| {
+        let typed = typed.with_word(name, &line.pid.to_string());
+        let begun = Instant::now();
+        loop {
+            let error = match Subject::open(line.pid, &typed) {
+                Ok(subject) => return Ok(subject),
+                Err(error) => error,
+            };
             // It may have ended since its name was found.
-            match line.is_running() {
-                Ok(false) => named(Error::failed(text("run.target.gone"))),
-                _ => error,
+            if matches!(line.is_running(), Ok(false)) {
+                return Err(named(Error::failed(text("run.target.gone"))));
             }
-        })
+            if !exec::is_starting_or_ending(line.pid) || begun.elapsed() > PATIENCE {
+                return Err(error);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }

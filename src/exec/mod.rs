@@ -67,7 +67,7 @@ use self::run::{Run, Stop};
 use self::signals::Signals;
 pub use self::space::FullSpace;
 use self::space::WritableSpace;
-pub use self::supervise::{Ended, is_ending, is_unhandled};
+pub use self::supervise::{Ended, is_ending, is_starting_or_ending, is_unhandled};
 use self::supervise::{killed_before_exec, killed_by};
 use self::verify::Expectations;
 pub use self::watch::{Unwatched, Watch};

@@ -428,6 +428,14 @@ pub fn is_ending(pidfd: &OwnedFd) -> bool {
     is_exiting || has_ended(pidfd.as_fd())
 }
 
+/// Whether a process has not yet executed its command, is about to end, or has ended: the flags PF_FORKNOEXEC and PF_EXITING
+/// (linux/sched.h), which every user can read.
+pub fn is_starting_or_ending(process: i32) -> bool {
+    let between = StatFlags::PF_FORKNOEXEC | StatFlags::PF_EXITING;
+    let stat = file::parse::<Stat>(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| stat.flags & between.bits() != 0)
+}
+
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in
 /// /proc/PID/stat, proc_pid_stat(5). It must be read before the process is reaped.
 fn never_executed(process: Pid) -> bool {

@@ -79,7 +79,7 @@ pub(crate) fn is_clear(message: &str, call: i64, errno: Errno) -> bool {
     let name = format!("{}(", name(call));
     // The C library's error text, as Rust prints it.
     let (words, number) = (std::io::Error::from(errno).to_string(), format!(" (os error {})", errno as i32));
-    let is_memory = [libc::SYS_mmap, libc::SYS_mremap].contains(&call);
+    let is_memory = [libc::SYS_mmap, libc::SYS_mremap, libc::SYS_mprotect].contains(&call);
     // Long lines are wrapped.
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     message.contains(&name)

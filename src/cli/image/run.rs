@@ -109,7 +109,12 @@ pub(in crate::cli) fn ensure(
     read.map_err(cannot)?;
     match (has_pulled, serde_json::from_slice::<SentError>(&sent), other) {
         (true, ..) => Ok(()),
-        (false, Ok(error), _) => Err(as_failed(error.into())),
+        (false, Ok(error), None) => Err(as_failed(error.into())),
+        // As Docker: the image that is here is named, and then why no other one was found.
+        (false, Ok(error), Some(other)) => {
+            let Error { what, why, todo, call, .. } = error.into();
+            Err(as_failed(Error { why: [vec![what], why].concat(), todo, call, ..other }))
+        }
         // It was ended by a signal, or has printed why its command line is wrong.
         (false, Err(_), Some(error)) => Err(as_failed(error)),
         (false, Err(_), None) => {
