@@ -313,6 +313,17 @@ fn a_linked_container_has_a_name_and_variables() {
     // On the command line too, and only for a container that stays.
     let words = ["run", "--rm", "--link", "db:far", "app:1", "cat", "/etc/hosts"];
     assert!(daemon.home.out(&words).contains("\tfar "));
+    if !support::limits::may("a_linked_container_has_a_name_and_variables", "pids") {
+        return;
+    }
+    // Limits do not depend on the other container. The variables stay.
+    let mut body = on_bridge("exec sleep 600");
+    body["HostConfig"]["Links"] = json!(["db"]);
+    started(&daemon, "app", &body);
+    daemon.post("/containers/db/kill");
+    daemon.post("/containers/db/wait");
+    daemon.home.out(&["update", "--pids-limit", "50", "app"]);
+    assert_eq!(daemon.home.out(&["exec", "app", "sh", "-c", "echo $DB_NAME"]), "/app/db");
 }
 
 #[test]

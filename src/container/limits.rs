@@ -284,7 +284,7 @@ fn settings(
         // A command that has just ended has none either. Then its next start sets the limits.
         return if living(changed).is_some() { Err(no_cgroup(changed)) } else { Ok(Vec::new()) };
     }
-    let plan = match supervisor::plan(changed, &[]) {
+    let plan = match supervisor::plan_without_links(changed) {
         Ok(plan) => plan,
         // That its command is missing, has nothing to do with its limits.
         Err(error) if matches!(error.kind, ExitKind::NotFound | ExitKind::NotExecutable) => {
@@ -374,11 +374,10 @@ fn note_in_run(changed: &KeptContainer) {
         // Without a run, the file would be in the way of the next one.
         && let Ok(Some(running)) = directory.file(CONFIG)
         && let Ok(content) = read_bounded(running, MAX_CONFIG)
-        && let Ok(running) = serde_json::from_slice::<Config>(&content)
+        && let Ok(mut config) = serde_json::from_slice::<Config>(&content)
     {
-        let mut config = changed.record.config.clone();
         config.name = Some(changed.name.clone());
-        config.process.inherited = running.process.inherited;
+        config.environment.resources = changed.record.config.environment.resources.clone();
         // Without it, `verify` reports the limits as different.
         let _ = directory.replace_beside_others(CONFIG, config.to_json().as_bytes(), false);
     }

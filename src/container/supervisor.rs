@@ -23,7 +23,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{geteuid, setsid};
 
 use self::attend::{Attended, AttendedEnd, Noted};
-pub use self::plan::{explain_start, plan};
+use self::plan::plan;
+pub use self::plan::{explain_start, plan_without_links};
 use super::control::Control;
 use super::events::{Event, EventAction};
 use super::log::attributes::attributes;

@@ -46,18 +46,31 @@ pub fn explain_start(container: &KeptContainer, explain: Explainer) {
     }
 }
 
-/// The plan of a kept container. It changes nothing. `left` are the limits of the cgroups that the supervisor has left.
+/// The plan for the start of a kept container. It changes nothing. `left` are the limits of the cgroups that the supervisor has left.
+///
+/// # Errors
+/// The command is not found in the container (127), or cannot be executed (126). A container to which it has a link does not run.
+pub(super) fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
+    let mut config = container.record.config.clone();
+    links::add(&mut config, container)?;
+    plan_of(container, config, left)
+}
+
+/// The plan without links: limits do not depend on other containers, which may have stopped.
 ///
 /// # Errors
 /// The command is not found in the container (127), or cannot be executed (126).
-pub fn plan(container: &KeptContainer, left: &[LeftLimits]) -> Result<Plan> {
-    let ContainerRecord { config, open_stdin, id, .. } = &container.record;
+pub fn plan_without_links(container: &KeptContainer) -> Result<Plan> {
+    plan_of(container, container.record.config.clone(), &[])
+}
+
+fn plan_of(container: &KeptContainer, config: Config, left: &[LeftLimits]) -> Result<Plan> {
+    let ContainerRecord { open_stdin, id, .. } = &container.record;
     let id = id.as_str();
-    let mut config = Config { name: Some(container.name.clone()), ..config.clone() };
+    let mut config = Config { name: Some(container.name.clone()), ..config };
     // The command is started by the supervisor, which has another umask and other signals than the process that has made the
     // container.
     config.process.inherited = Inherited::gather();
-    links::add(&mut config, container)?;
     config.environment.namespaces.rename_joined(|_, target, name| {
         // Another container may have been started again since then. Then it has new namespaces.
         if target.is_container() {
