@@ -424,7 +424,16 @@ impl DetachedMountCall {
                 attach(slots.held(*mount)?, find(slots.held(*at)?, path)?.as_fd()).map(|()| 0)
             }
             DetachedMountCall::Hide { at, path, directory } => {
-                let Some(place) = find_kernels(slots.held(*at)?, path)? else { return Ok(0) };
+                let tree = slots.held(*at)?;
+                let found = match at {
+                    // A file of the host can be a symbolic link. Then the file to which it leads is covered.
+                    Held::Root => match find(tree, path) {
+                        Err(Errno::ENOENT) => Ok(None),
+                        found => found.map(Some),
+                    },
+                    _ => find_kernels(tree, path),
+                };
+                let Some(place) = found? else { return Ok(0) };
                 let cover = if *directory {
                     make("tmpfs", &EMPTY.map(|(key, value)| (key, value.as_ref())), Attributes::PROTECTED)?
                 } else {
