@@ -3,7 +3,7 @@
 
 mod mounts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -216,6 +216,23 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
     all.extend(mounts::of(plan));
     all.extend(ids(plan));
     all.extend(working_directory(plan));
+    last_of_each_device(all)
+}
+
+/// Without the values of a device that a later value replaces. Two paths can be on the same disk.
+fn last_of_each_device(mut all: Vec<Expected>) -> Vec<Expected> {
+    let device = |expected: &Expected| match expected {
+        Expected::CgroupFile { directory, file, value, of_device: true, .. } => {
+            // `8:0 1024`, or `8:0 rbps=1024`
+            let (name, _) = value.rsplit_once(['=', ' '])?;
+            Some((directory.clone(), file.clone(), name.to_owned()))
+        }
+        _ => None,
+    };
+    let mut seen = BTreeSet::new();
+    all.reverse();
+    all.retain(|expected| device(expected).is_none_or(|name| seen.insert(name)));
+    all.reverse();
     all
 }
 
@@ -369,5 +386,27 @@ fn at(moment: Moment, expected: Expected) -> Expected {
     match expected {
         Expected::Status { field, value, .. } => Expected::Status { field, value, moment },
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_rate_of_a_device_counts() {
+        let of = |file: &str, value: &str| Expected::CgroupFile {
+            directory: "/lab".into(),
+            controller: Controller::Io,
+            file: file.to_owned(),
+            value: value.to_owned(),
+            of_device: true,
+            may_be_missing: false,
+        };
+        let others = [of("io.max", "8:0 wbps=1"), of("io.max", "8:16 rbps=1"), of("read", "8:0 1")];
+        let mut all = vec![of("io.max", "8:0 rbps=1"), of("read", "8:0 7")];
+        all.extend(others.clone());
+        all.push(of("io.max", "8:0 rbps=2"));
+        assert_eq!(last_of_each_device(all), [&others[..], &[of("io.max", "8:0 rbps=2")]].concat());
     }
 }
