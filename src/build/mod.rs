@@ -13,7 +13,7 @@
 //! | `scope` | the variables of a stage |
 //! | `key` | the keys of the cache |
 //! | `container`, `process` | the container of `RUN`, and the process that makes it |
-//! | `output_tail` | the end of the output of `RUN`, in which a reason for its failure is searched |
+//! | `output_tail` | the end of the output of `RUN`, which is searched for the reason of its failure |
 //! | `mounts` | `RUN --mount` |
 //! | `secret` | `--secret`, and where its files are while a command has them |
 //! | `source`, `context` | where the context comes from, and its files |

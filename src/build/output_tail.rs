@@ -1,4 +1,4 @@
-//! The end of the output of a `RUN`, in which a reason for its failure is searched.
+//! The end of the output of a `RUN`, which is searched for the reason of its failure.
 
 use std::sync::{Mutex, PoisonError};
 

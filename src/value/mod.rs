@@ -1,5 +1,5 @@
-//! Values with a written form: sizes, durations, rates, mounts, points in time, shell quoting, the command line that the user typed, keys that detach. Also how values are read, and the
-//! nearest known name.
+//! Values with a written form: sizes, durations, rates, mounts, points in time, shell quoting, the command line that the user typed,
+//! keys that detach. Also how values are read, the nearest known name, and why a JSON document cannot be read.
 
 pub(crate) mod bytes;
 pub mod csv;
