@@ -177,8 +177,8 @@ fn narrow(words: &str) -> String {
     let mut all = String::new();
     for line in words.lines() {
         let blanks = line.len() - line.trim_start().len();
-        let indent =
-            if line.starts_with("Usage: ") { "         ".to_owned() } else { " ".repeat(blanks + 2) };
+        // The line may come from an argument, with any number of blanks before it.
+        let indent = " ".repeat(if line.starts_with("Usage: ") { 9 } else { (blanks + 2).min(40) });
         let wrapped = wrap(line.trim_start(), 80 - indent.len());
         for (number, part) in wrapped.iter().enumerate() {
             let margin = if number == 0 { &line[..blanks] } else { &indent };
