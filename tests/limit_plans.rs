@@ -151,6 +151,8 @@ fn values_that_the_kernel_cannot_keep_are_refused_with_the_reason() {
         (["blkio", "--read-iops", "/=0"], "at least 1"),
     ] {
         let error = refused(&[&arguments[..], &["--", "true"]].concat(), 2);
+        // Long lines are wrapped.
+        let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(error.contains(reason), "{arguments:?}: {error}");
     }
     assert_eq!(left(), Vec::<std::path::PathBuf>::new());

@@ -64,15 +64,17 @@ fn command_of(name: &str, named: impl Fn(Error) -> Error) -> Result<NameLine> {
         // A run that does not stay may have the same name.
         None => match &*containers::passing(name).map_err(named)? {
             [line] => Ok(line.clone()),
-            _ => {
-                let refused = match container.state.status {
-                    ContainerStatus::Restarting => refusal::restarting(&container),
-                    _ => refusal::not_running(&container),
-                };
-                Err(Error { kind: ExitKind::Failed, ..refused })
-            }
+            _ => Err(not_running(container)),
         },
     }
+}
+
+fn not_running(container: KeptContainer) -> Error {
+    let refused = match container.state.status {
+        ContainerStatus::Restarting => refusal::restarting(&container),
+        _ => refusal::not_running(&container),
+    };
+    Error { kind: ExitKind::Failed, ..refused }
 }
 
 impl Target {
@@ -114,7 +116,9 @@ impl Target {
             };
             // It may have ended since its name was found.
             if matches!(line.is_running(), Ok(false)) {
-                return Err(named(Error::failed(text("run.target.gone"))));
+                return Err(self
+                    .named()
+                    .map_or_else(|| named(Error::failed(text("run.target.gone"))), not_running));
             }
             if !exec::is_starting_or_ending(line.pid) || begun.elapsed() > PATIENCE {
                 return Err(error);
