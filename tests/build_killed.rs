@@ -75,12 +75,12 @@ fn what_is_left_is_removed_at_the_end_of_a_build_too() {
         assert!(lines.any(|line| line == name));
         (child, lines)
     };
-    let (mut first, lines) = start("first", "1");
+    let (mut first, lines) = start("first", "3");
     let (ingest, layer) =
         (home.path().join("images/ingest/0123456789abcdef"), home.path().join("layers/.new-1"));
     fs::create_dir(&ingest).unwrap();
     fs::create_dir(&layer).unwrap();
-    let (mut second, more) = start("second", "2");
+    let (mut second, more) = start("second", "5");
     assert!(ingest.exists() && layer.exists());
     assert_eq!(lines.chain(more).filter(|line| line.starts_with("Successfully built")).count(), 2);
     assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
