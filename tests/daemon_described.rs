@@ -324,6 +324,10 @@ fn a_linked_container_has_a_name_and_variables() {
     daemon.post("/containers/db/wait");
     daemon.home.out(&["update", "--pids-limit", "50", "app"]);
     assert_eq!(daemon.home.out(&["exec", "app", "sh", "-c", "echo $DB_NAME"]), "/app/db");
+    // One that was removed is named by what the link is for.
+    daemon.home.out(&["rm", "-f", "db"]);
+    let error = daemon.home.refused(&["start", "web"], 1);
+    assert!(error.contains("could not get container for web/store-1: No such container"), "{error}");
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn a_user_who_may_make_no_cgroup_skips_the_mistakes() {
     let _alone = alone();
     for feature in FEATURES.into_iter().filter(|feature| !is_possible(feature)) {
         let list = stdout(&[feature, "--break"]);
+        assert!(list.lines().count() > 0, "{feature}");
         for mistake in list.lines().filter_map(|line| line.split_whitespace().next()) {
             let output = run(&[feature, "--break", mistake]);
             let (shown, error) = (text(&output.stdout), text(&output.stderr));

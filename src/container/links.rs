@@ -42,14 +42,17 @@ impl ContainerLink {
     /// One does not exist.
     pub fn of(store: &ContainerStore, wanted: &[(String, String)]) -> Result<Vec<ContainerLink>> {
         let link = |(name, alias): &(String, String)| {
-            let found = store.find(name).map_err(|error| {
-                let values = [("name", &*printed(name)), ("why", &error.what)];
-                Error::new(ExitKind::Usage, text_with("container.link.none", &values))
-            })?;
+            let found = store.find(name).map_err(|error| no_container(name, &error))?;
             Ok(ContainerLink { container: found.record.id, alias: alias.clone() })
         };
         wanted.iter().map(link).collect()
     }
+}
+
+/// The error of a link to a container that does not exist. `name` is that of the container, or what the link is for.
+fn no_container(name: &str, why: &Error) -> Error {
+    let values = [("name", &*printed(name)), ("why", &why.what)];
+    Error::new(ExitKind::Usage, text_with("container.link.none", &values))
 }
 
 /// The links of a container as Docker describes them: `/CONTAINER:/OWN-NAME/ALIAS`.
@@ -73,8 +76,11 @@ pub(super) fn add(config: &mut Config, container: &KeptContainer) -> Result<()> 
     }
     let store = ContainerStore::open()?;
     for link in &container.record.links {
-        let other = store.find(link.container.as_str())?;
         let alias = format!("{}/{}", container.name, link.alias);
+        // It may have been removed since this container was made.
+        let other = store
+            .find(link.container.as_str())
+            .map_err(|error| Error { kind: ExitKind::Refused, ..no_container(&alias, &error) })?;
         let stopped = || {
             let values = [("name", &*other.name), ("alias", &*alias)];
             Error::new(ExitKind::Refused, text_with("container.link.stopped", &values))
